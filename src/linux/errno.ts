@@ -1,0 +1,8 @@
+import { constants } from 'node:os';
+
+const names = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]));
+
+/** The name in errno.h, such as `EEXIST`; the bare number where the runtime knows no name for it. */
+export function errnoName(errno: number): string {
+  return names.get(errno) ?? `errno ${errno}`;
+}

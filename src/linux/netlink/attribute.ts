@@ -1,0 +1,34 @@
+import { NLA_HDRLEN, NLA_TYPE_MASK } from './constants.ts';
+
+const decoder = new TextDecoder();
+
+/** Attributes by type; where one repeats, the last stands. Values view the receive buffer. */
+export type Attributes = ReadonlyMap<number, Uint8Array>;
+
+/** Reads the attributes from `at` on. @throws RangeError where a length is not what the bytes hold */
+export function readAttributes(bytes: Uint8Array, at = 0): Attributes {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const attributes = new Map<number, Uint8Array>();
+  for (let offset = at; offset < bytes.length; ) {
+    const rest = bytes.length - offset;
+    if (rest < NLA_HDRLEN) throw new RangeError(`Cannot read an attribute: ${rest} bytes are left, a header has 4`);
+    const length = view.getUint16(offset, true);
+    if (length < NLA_HDRLEN || length > rest) {
+      throw new RangeError(`Cannot read an attribute: it claims ${length} bytes, ${rest} are left`);
+    }
+    const type = view.getUint16(offset + 2, true) & NLA_TYPE_MASK;
+    attributes.set(type, bytes.subarray(offset + NLA_HDRLEN, offset + length));
+    offset += (length + 3) & ~3;
+  }
+  return attributes;
+}
+
+export function readU32(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(0, true);
+}
+
+/** The text before the closing zero, if there is one. */
+export function readString(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
+}

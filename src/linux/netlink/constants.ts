@@ -1,0 +1,28 @@
+/** Numbers of the netlink protocol itself, from linux/netlink.h and linux/socket.h. */
+
+export const AF_NETLINK = 16;
+export const SOCK_RAW = 3;
+export const SOCK_CLOEXEC = 0x80000;
+export const SOL_NETLINK = 270;
+export const MSG_TRUNC = 0x20;
+
+export const NETLINK_ROUTE = 0;
+
+export const NETLINK_EXT_ACK = 11;
+export const NETLINK_CAP_ACK = 10;
+export const NETLINK_GET_STRICT_CHK = 12;
+
+export const NLM_F_REQUEST = 0x1;
+export const NLM_F_ACK = 0x4;
+export const NLM_F_DUMP_INTR = 0x10;
+export const NLM_F_ACK_TLVS = 0x200;
+export const NLM_F_DUMP = 0x300;
+
+export const NLMSG_ERROR = 2;
+export const NLMSG_DONE = 3;
+
+export const NLMSGERR_ATTR_MSG = 1;
+
+export const NLMSG_HDRLEN = 16;
+export const NLA_HDRLEN = 4;
+export const NLA_TYPE_MASK = 0x3fff;

@@ -1,0 +1,158 @@
+import { CulvertError } from '../../errors.ts';
+import { bind, close, recv, SyscallError, send, setsockopt, socket } from '../syscall.ts';
+import { readAttributes, readString } from './attribute.ts';
+import {
+  AF_NETLINK,
+  MSG_TRUNC,
+  NETLINK_CAP_ACK,
+  NETLINK_EXT_ACK,
+  NETLINK_GET_STRICT_CHK,
+  NLM_F_ACK,
+  NLM_F_ACK_TLVS,
+  NLM_F_DUMP,
+  NLM_F_DUMP_INTR,
+  NLM_F_REQUEST,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  NLMSGERR_ATTR_MSG,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_NETLINK,
+} from './constants.ts';
+import { type Message, MessageWriter, readMessages } from './message.ts';
+
+/** A dump that another writer keeps interrupting is read again this often, then given up. */
+const DUMP_ATTEMPTS = 16;
+
+/** One message to come: what it does, in words for an error, and how it is written. */
+export type Request = {
+  readonly attempt: string;
+  readonly type: number;
+  readonly flags: number;
+  readonly write: (writer: MessageWriter) => void;
+};
+
+/**
+ * A netlink socket in the namespace its thread was in when it was opened; it stays there when the thread goes on.
+ * Synchronous: the kernel works through a request inside send(2), so its answers are there when send returns.
+ */
+export class NetlinkSocket implements Disposable {
+  readonly #fd: number;
+  readonly #writer = new MessageWriter();
+  readonly #buffer = new Uint8Array(64 * 1024);
+  #sequence = 0;
+
+  constructor(protocol: number) {
+    this.#fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+    // struct sockaddr_nl; port 0 lets the kernel choose
+    const address = new Uint8Array(12);
+    new DataView(address.buffer).setUint16(0, AF_NETLINK, true);
+    bind(this.#fd, address);
+    for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK]) {
+      setsockopt(this.#fd, SOL_NETLINK, option, 1);
+    }
+  }
+
+  /**
+   * Sends all requests in one call and takes an acknowledgement for each. The kernel works through them in order and
+   * does not stop at a failure: rtnetlink has no transactions.
+   *
+   * @returns for each request its error, or undefined where it was done
+   */
+  batch(requests: readonly Request[]): (SyscallError | undefined)[] {
+    const first = this.#sequence + 1;
+    const writer = this.#writer;
+    writer.clear();
+    for (const request of requests) {
+      writer.begin(request.type, request.flags | NLM_F_REQUEST | NLM_F_ACK, ++this.#sequence);
+      request.write(writer);
+      writer.end();
+    }
+    const results = Array.from<SyscallError | undefined>({ length: requests.length });
+    if (requests.length === 0) return results;
+    send(this.#fd, writer.bytes);
+    for (let pending = requests.length; pending > 0; ) {
+      for (const message of readMessages(this.#receive())) {
+        const index = message.sequence - first;
+        const request = requests[index];
+        // an answer to an earlier batch that was given up half-way
+        if (message.type !== NLMSG_ERROR || request === undefined) continue;
+        results[index] = acknowledgement(request.attempt, message);
+        pending--;
+      }
+    }
+    return results;
+  }
+
+  /** Sends one request. @throws SyscallError with the kernel's extended message */
+  request(request: Request): void {
+    const error = this.batch([request])[0];
+    if (error !== undefined) throw error;
+  }
+
+  /**
+   * Reads a whole table. A dump during which the table changed may be short and is never believed: it is read again.
+   *
+   * @throws CulvertError `dump_interrupted` when it never came whole
+   */
+  dump<T>(request: Request, read: (message: Message) => T): T[] {
+    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+      const whole = this.#dumpOnce(request, read);
+      if (whole !== undefined) return whole;
+    }
+    throw new CulvertError(
+      'dump_interrupted',
+      `Cannot ${request.attempt}: interrupted ${DUMP_ATTEMPTS} times in a row by other changes`,
+    );
+  }
+
+  [Symbol.dispose](): void {
+    close(this.#fd);
+  }
+
+  #dumpOnce<T>(request: Request, read: (message: Message) => T): T[] | undefined {
+    const sequence = ++this.#sequence;
+    const writer = this.#writer;
+    writer.clear();
+    writer.begin(request.type, request.flags | NLM_F_REQUEST | NLM_F_DUMP, sequence);
+    request.write(writer);
+    writer.end();
+    send(this.#fd, writer.bytes);
+    const items: T[] = [];
+    let interrupted = false;
+    for (;;) {
+      for (const message of readMessages(this.#receive())) {
+        if (message.sequence !== sequence) continue;
+        interrupted ||= (message.flags & NLM_F_DUMP_INTR) !== 0;
+        if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
+          const error = acknowledgement(request.attempt, message);
+          if (error !== undefined) throw error;
+          return interrupted ? undefined : items;
+        }
+        items.push(read(message));
+      }
+    }
+  }
+
+  /** One datagram, viewed in the receive buffer until the next call. */
+  #receive(): Uint8Array {
+    const length = recv(this.#fd, this.#buffer, MSG_TRUNC);
+    if (length > this.#buffer.length) {
+      throw new CulvertError(
+        'netlink_truncated',
+        `Cannot read a netlink datagram of ${length} bytes: the buffer has ${this.#buffer.length}`,
+      );
+    }
+    return this.#buffer.subarray(0, length);
+  }
+}
+
+/** Reads NLMSG_ERROR or NLMSG_DONE: a negative errno, then (NETLINK_CAP_ACK) a bare header, then attributes. */
+function acknowledgement(attempt: string, message: Message): SyscallError | undefined {
+  const errno = -new DataView(message.body.buffer, message.body.byteOffset, message.body.length).getInt32(0, true);
+  if (errno <= 0) return undefined;
+  const attributesAt = message.type === NLMSG_ERROR ? 20 : 4;
+  const attributes = (message.flags & NLM_F_ACK_TLVS) === 0 ? undefined : readAttributes(message.body, attributesAt);
+  const text = attributes?.get(NLMSGERR_ATTR_MSG);
+  return new SyscallError(attempt, errno, text === undefined ? undefined : readString(text));
+}

@@ -1,0 +1,63 @@
+import koffi from 'koffi';
+import { CulvertError } from '../errors.ts';
+import { errnoName } from './errno.ts';
+
+/*
+ * The only file that knows FFI: thin, synchronous calls into libc. Everything here acts on the calling thread, which
+ * is what makes setns(2) usable: a thread that enters a namespace does so alone.
+ */
+
+const libc = koffi.load('libc.so.6');
+
+const c = {
+  socket: libc.func('int socket(int domain, int type, int protocol)'),
+  bind: libc.func('int bind(int fd, const uint8_t *addr, uint32_t len)'),
+  send: libc.func('int64_t send(int fd, const uint8_t *buf, uint64_t len, int flags)'),
+  recv: libc.func('int64_t recv(int fd, _Out_ uint8_t *buf, uint64_t len, int flags)'),
+  setsockopt: libc.func('int setsockopt(int fd, int level, int name, const int *value, uint32_t len)'),
+  close: libc.func('int close(int fd)'),
+};
+
+/** A system call that the kernel refused. `errno` is positive; `errnoName` is as in errno.h. */
+export class SyscallError extends CulvertError {
+  override readonly name = 'SyscallError';
+  readonly errno: number;
+  readonly errnoName: string;
+
+  constructor(attempt: string, errno: number, extended?: string) {
+    const detail = extended === undefined || extended === '' ? '' : ` (${extended})`;
+    super('kernel_refused', `Cannot ${attempt}: ${errnoName(errno)}${detail}`);
+    this.errno = errno;
+    this.errnoName = errnoName(errno);
+  }
+}
+
+function checked(attempt: string, result: number): number {
+  if (result < 0) throw new SyscallError(attempt, koffi.errno());
+  return result;
+}
+
+export function socket(domain: number, type: number, protocol: number): number {
+  return checked(`open a socket of family ${domain}`, Number(c.socket(domain, type, protocol)));
+}
+
+export function bind(fd: number, address: Uint8Array): void {
+  checked('bind a socket', Number(c.bind(fd, address, address.length)));
+}
+
+export function send(fd: number, bytes: Uint8Array): number {
+  return checked(`send ${bytes.length} bytes`, Number(c.send(fd, bytes, bytes.length, 0)));
+}
+
+/** Returns how many bytes were written to `buffer`; with MSG_TRUNC in `flags`, how many there were. */
+export function recv(fd: number, buffer: Uint8Array, flags: number): number {
+  return checked('receive from a socket', Number(c.recv(fd, buffer, buffer.length, flags)));
+}
+
+export function setsockopt(fd: number, level: number, name: number, value: number): void {
+  checked(`set socket option ${level}/${name} to ${value}`, Number(c.setsockopt(fd, level, name, [value], 4)));
+}
+
+export function close(fd: number): void {
+  checked(`close descriptor ${fd}`, Number(c.close(fd)));
+}

@@ -1,0 +1,101 @@
+import { type KernelObject, type NamespaceName, type ObjectKind, objectKey } from './state.ts';
+
+/** One step: `change` brings an existing object to `object`, in place and without interrupting traffic. */
+export type Operation =
+  | { readonly verb: 'create'; readonly object: KernelObject }
+  | { readonly verb: 'change'; readonly object: KernelObject; readonly from: KernelObject }
+  | { readonly verb: 'delete'; readonly object: KernelObject };
+
+export type Plan = readonly Operation[];
+
+/**
+ * Each kind stands after those it depends on. Creation follows this order, deletion the reverse: the one place that
+ * knows either.
+ */
+const ORDER: readonly ObjectKind[] = [
+  'namespace',
+  'loopback',
+  'bridge',
+  'tap',
+  'veth',
+  'port',
+  'fdb',
+  'forwarding',
+  'address',
+  'neighbour',
+  'route',
+  'shaper',
+];
+
+const rank = new Map(ORDER.map((kind, index) => [kind, index]));
+
+function byDependency(a: KernelObject, b: KernelObject): number {
+  return (rank.get(a.kind) ?? 0) - (rank.get(b.kind) ?? 0);
+}
+
+/**
+ * The steps from what is observed to what is desired: first what must go, then what must change, then what must come.
+ * Removing comes first because an object in the wrong place may hold the name or address of one that is wanted. What a
+ * namespace or a link takes with it when it goes is not deleted one by one.
+ */
+export function diff(observed: readonly KernelObject[], desired: readonly KernelObject[]): Plan {
+  const wanted = new Map(desired.map((object) => [objectKey(object), object]));
+  const present = new Map(observed.map((object) => [objectKey(object), object]));
+  const extra = [...present].filter(([key]) => !wanted.has(key)).map(([, object]) => object);
+  const going = goingContainers(extra);
+
+  const deletions = extra
+    .filter((object) => !isTakenAlong(object, going))
+    .toSorted((a, b) => byDependency(b, a))
+    .map((object) => ({ verb: 'delete', object }) as const);
+  const changes: Operation[] = [];
+  const missing: KernelObject[] = [];
+  for (const [key, object] of wanted) {
+    const from = present.get(key);
+    if (from === undefined || isTakenAlong(from, going)) missing.push(object);
+    else if (contentOf(from) !== contentOf(object)) changes.push({ verb: 'change', object, from });
+  }
+  const creations = missing.toSorted(byDependency).map((object) => ({ verb: 'create', object }) as const);
+  return [...deletions, ...changes, ...creations];
+}
+
+type Containers = { readonly namespaces: ReadonlySet<NamespaceName>; readonly links: ReadonlySet<string> };
+
+function goingContainers(extra: readonly KernelObject[]): Containers {
+  const namespaces = new Set<NamespaceName>();
+  const links = new Set<string>();
+  for (const object of extra) if (object.kind === 'namespace') namespaces.add(object.namespace);
+  for (const object of extra) {
+    if (object.kind === 'tap' || object.kind === 'bridge') links.add(linkKey(object.namespace, object.link.index));
+    if (object.kind === 'veth') {
+      links.add(linkKey(object.namespace, object.link.index));
+      links.add(linkKey(object.peer.namespace, object.peer.link.index));
+    }
+  }
+  return { namespaces, links };
+}
+
+/** Whether the kernel removes the object by itself when its namespace, its link or (for a pair) its peer's goes. */
+function isTakenAlong(object: KernelObject, going: Containers): boolean {
+  if (object.kind === 'namespace') return false;
+  if (going.namespaces.has(object.namespace)) return true;
+  switch (object.kind) {
+    case 'loopback':
+    case 'tap':
+    case 'bridge':
+      return false;
+    case 'veth':
+      return going.namespaces.has(object.peer.namespace);
+    default:
+      return going.links.has(linkKey(object.namespace, object.link.index));
+  }
+}
+
+function linkKey(namespace: NamespaceName, index: number): string {
+  return `${namespace}/${index}`;
+}
+
+/** Objects are made by one function per kind, so equal ones have their fields in one order. */
+function contentOf(object: KernelObject): string {
+  return JSON.stringify(object, (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
+}

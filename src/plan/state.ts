@@ -1,0 +1,107 @@
+import type { Ipv4 } from '../addr/ipv4.ts';
+import { formatMac, type Mac } from '../addr/mac.ts';
+import type { Prefix } from '../addr/prefix.ts';
+
+/*
+ * The kernel's objects as plain data: what a network should be, and what it is, have this one shape.
+ *
+ * An object's identity (see objectKey) is what the kernel calls EEXIST on; everything else about it can be changed
+ * in place. Links are named together with their index: indexes are derived from the slot, so a plan needs no replies.
+ */
+
+/** A network namespace by its pin's name; `root` is the one the daemon started in. */
+export type NamespaceName = string;
+
+export const ROOT: NamespaceName = 'root';
+export const ROUTER: NamespaceName = 'router';
+
+export type Link = { readonly name: string; readonly index: number };
+
+export const LOOPBACK: Link = { name: 'lo', index: 1 };
+
+export type LinkEnd = {
+  readonly namespace: NamespaceName;
+  readonly link: Link;
+  readonly mac: Mac;
+  /** bytes */
+  readonly mtu: number;
+};
+
+export type KernelObject =
+  | { readonly kind: 'namespace'; readonly namespace: NamespaceName }
+  /** A pair, made at once with both ends up; `peer` is born in its own namespace, never moved. */
+  | ({ readonly kind: 'veth'; readonly peer: LinkEnd } & LinkEnd)
+  | ({
+      readonly kind: 'tap';
+      /** packets; IFLA_TXQLEN */
+      readonly transmitQueue: number;
+    } & LinkEnd)
+  | ({ readonly kind: 'bridge' } & LinkEnd)
+  /** A link made a port of a bridge: isolated, learning nothing. */
+  | { readonly kind: 'port'; readonly namespace: NamespaceName; readonly link: Link; readonly bridge: Link }
+  /** A static entry of a bridge's forwarding database: frames to `mac` leave by `link`. */
+  | { readonly kind: 'fdb'; readonly namespace: NamespaceName; readonly link: Link; readonly mac: Mac }
+  | { readonly kind: 'loopback'; readonly namespace: NamespaceName }
+  | {
+      readonly kind: 'address';
+      readonly namespace: NamespaceName;
+      readonly link: Link;
+      readonly address: Ipv4;
+      /** of the prefix, 0 to 32 */
+      readonly length: number;
+    }
+  | {
+      readonly kind: 'route';
+      readonly namespace: NamespaceName;
+      readonly destination: Prefix;
+      readonly link: Link;
+      /** the next hop; absent where the destination is on the link itself */
+      readonly via?: Ipv4;
+      /** the address that the host's own packets leave with; RTA_PREFSRC */
+      readonly source?: Ipv4;
+    }
+  | {
+      readonly kind: 'neighbour';
+      readonly namespace: NamespaceName;
+      readonly link: Link;
+      readonly address: Ipv4;
+      readonly mac: Mac;
+    }
+  /** Packets that come in by this link may go out by another; IPV4_DEVCONF_FORWARDING. */
+  | { readonly kind: 'forwarding'; readonly namespace: NamespaceName; readonly link: Link }
+  | {
+      readonly kind: 'shaper';
+      readonly namespace: NamespaceName;
+      readonly link: Link;
+      /** bytes per second */
+      readonly rate: number;
+      /** bytes */
+      readonly burst: number;
+    };
+
+export type ObjectKind = KernelObject['kind'];
+
+/** What the kernel would call the same object: two objects with one key cannot both exist. */
+export function objectKey(object: KernelObject): string {
+  const at = `${object.namespace}/${object.kind}`;
+  switch (object.kind) {
+    case 'namespace':
+    case 'loopback':
+      return at;
+    case 'veth':
+    case 'tap':
+    case 'bridge':
+    case 'port':
+    case 'forwarding':
+    case 'shaper':
+      return `${at}/${object.link.index}`;
+    case 'address':
+      return `${at}/${object.link.index}/${object.address}/${object.length}`;
+    case 'route':
+      return `${at}/${object.destination.address}/${object.destination.length}`;
+    case 'neighbour':
+      return `${at}/${object.link.index}/${object.address}`;
+    case 'fdb':
+      return `${at}/${object.link.index}/${formatMac(object.mac)}`;
+  }
+}

@@ -1,0 +1,16 @@
+import { type KernelObject, ROUTER } from '../../plan/state.ts';
+import { cableObjects, ownAddressObjects } from './cable.ts';
+import type { Rates } from './desired.ts';
+import { cable, type Layout } from './layout.ts';
+
+/**
+ * A namespace for processes. They may be root in it, so nothing that binds them stands inside: what they get is shaped
+ * on the router's end, what they send is policed by the router's rules.
+ */
+export function netnsObjects(slot: number, rates: Rates, layout: Layout): KernelObject[] {
+  const objects = [...cableObjects(slot, layout), ...ownAddressObjects(slot, layout)];
+  if (rates.receive !== undefined) {
+    objects.push({ kind: 'shaper', namespace: ROUTER, link: cable(slot), ...rates.receive });
+  }
+  return objects;
+}

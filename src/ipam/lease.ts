@@ -1,0 +1,86 @@
+import { InputError } from '../errors.ts';
+
+declare const brand: unique symbol;
+
+/** The index of a sandbox on its host, 1 to 32767: every address derives from it. */
+export type Slot = number & { readonly [brand]: 'Slot' };
+
+/** Which life of a slot: 1 at its first claim, one more at each later one, never back. */
+export type Generation = number & { readonly [brand]: 'Generation' };
+
+/** What the platform calls a sandbox: 1 to 63 of `a-z`, `0-9` and `-`, the first a letter or digit. */
+export type SandboxId = string & { readonly [brand]: 'SandboxId' };
+
+export const SLOT_MAX = 32767;
+const GENERATION_MAX = 0xffffffff;
+
+/**
+ *                    ┌────────── assign ─────────┐
+ *                    ▼                           │
+ *     free ─claim─► creating ─── (no owner) ──► warm
+ *      ▲             │   └────── (owner) ────► ready
+ *      │             │                           │
+ *      │             └────────► removing ◄───────┴── (and from warm)
+ *      │                           │ verified gone
+ *      └─ floor and flush ── quarantined
+ *
+ * `creating` may or may not have kernel objects, `warm` and `ready` have all of them, `quarantined` none.
+ */
+export type LeaseState = 'creating' | 'warm' | 'ready' | 'removing' | 'quarantined' | 'free';
+
+/** One life of a slot; a lease of another generation is another lease. */
+export interface LeaseKey {
+  readonly slot: Slot;
+  readonly generation: Generation;
+}
+
+/** The durable record of who holds a slot. */
+export interface Lease extends LeaseKey {
+  readonly state: Exclude<LeaseState, 'free'>;
+  /** The owner; in quarantine the last one; absent where the lease was for the warm pool. */
+  readonly sandboxId: SandboxId | undefined;
+  /** The boot whose kernel holds, or held, the objects of this lease. */
+  readonly bootId: string;
+  /** When the state was entered, in ms since the epoch. For people only: the wall clock jumps. */
+  readonly sinceWallMs: number;
+  /** Present exactly where `state` is `quarantined`. */
+  readonly quarantine: Quarantine | undefined;
+}
+
+export interface Quarantine {
+  readonly reason: string;
+  /** On the monotonic clock of `bootId`, in ms: no earlier than this is the slot free. */
+  readonly dueMonotonicMs: number;
+  readonly flushVerified: boolean;
+}
+
+/** @throws InputError `invalid_slot` */
+export function parseSlot(value: number, field?: string): Slot {
+  if (!Number.isInteger(value) || value < 1 || value > SLOT_MAX) {
+    throw invalid('invalid_slot', `Cannot use ${value} as a slot: want an integer from 1 to ${SLOT_MAX}`, field);
+  }
+  return value as Slot;
+}
+
+/** @throws InputError `invalid_generation` */
+export function parseGeneration(value: number, field?: string): Generation {
+  if (!Number.isInteger(value) || value < 1 || value > GENERATION_MAX) {
+    const want = `want an integer from 1 to ${GENERATION_MAX}`;
+    throw invalid('invalid_generation', `Cannot use ${value} as a generation: ${want}`, field);
+  }
+  return value as Generation;
+}
+
+/** @throws InputError `invalid_sandbox_id` */
+export function parseSandboxId(text: string, field?: string): SandboxId {
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(text)) {
+    const shown = text.length > 80 ? `${text.slice(0, 80)}…` : text;
+    const want = 'want 1 to 63 of a-z, 0-9 and -, the first a letter or digit';
+    throw invalid('invalid_sandbox_id', `Cannot use ${JSON.stringify(shown)} as a sandbox id: ${want}`, field);
+  }
+  return text as SandboxId;
+}
+
+function invalid(code: string, message: string, field: string | undefined): InputError {
+  return new InputError(code, message, field === undefined ? {} : { field });
+}

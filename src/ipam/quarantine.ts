@@ -1,0 +1,128 @@
+import { InputError } from '../errors.ts';
+import type { Lease, LeaseKey } from './lease.ts';
+import type { Store } from './store.ts';
+import { guarded, selectLeases } from './transition.ts';
+
+const FLOOR_DEFAULT_MS = 1000;
+const FLOOR_MAX_MS = 86_400_000;
+
+interface QuarantineTerms {
+  /** The least time in quarantine, 0 to 86,400,000; the row keeps it, so a later, smaller one shortens nothing. */
+  readonly floor_ms?: number;
+  /** For people, 1 to 200 characters. */
+  readonly reason?: string;
+}
+
+/**
+ * `removing` to `quarantined`, once every kernel object of the lease is verified gone.
+ *
+ * @throws CulvertError `lease_state`; InputError `invalid_floor`, `invalid_reason`
+ */
+export function enterQuarantine(store: Store, key: LeaseKey, terms: QuarantineTerms = {}): void {
+  const { floor_ms, reason } = parseTerms(terms, 'removed');
+  const set = `UPDATE lease SET state = 'quarantined', due_mono_ms = ?, flush_verified = 0, reason = ?,
+    since_wall_ms = ? WHERE state = 'removing'`;
+  store.transaction('normal', () =>
+    guarded(store, key, 'quarantine it', set, due(store, floor_ms), reason, wallNow(store)),
+  );
+}
+
+/**
+ * Records that no conntrack entry of these addresses is left, all or none.
+ *
+ * @throws CulvertError `lease_state` where one is not quarantined in that generation
+ */
+export function markFlushed(store: Store, keys: readonly LeaseKey[]): void {
+  const set = `UPDATE lease SET flush_verified = 1 WHERE state = 'quarantined'`;
+  store.transaction('normal', () => {
+    for (const key of keys) guarded(store, key, 'mark it flushed', set);
+  });
+}
+
+/** The quarantined leases whose flush is not verified, at most `limit`, those due first first. */
+export function awaitingFlush(store: Store, limit: number): Lease[] {
+  return selectLeases(store, `state = 'quarantined' AND flush_verified = 0 ORDER BY due_mono_ms, slot LIMIT ?`, limit);
+}
+
+/**
+ * Frees the quarantined slots of this boot that are flushed and past their time, at most `limit`, the longest due
+ * first, and returns what their leases were.
+ */
+export function releaseDue(store: Store, limit: number): Lease[] {
+  return store.transaction('normal', () => {
+    const leases = selectLeases(
+      store,
+      `state = 'quarantined' AND flush_verified = 1 AND boot_id = ? AND due_mono_ms <= ?
+       ORDER BY due_mono_ms, slot LIMIT ?`,
+      store.clock.bootId,
+      Math.floor(store.clock.monotonicMs()),
+      limit,
+    );
+    const [last] = store.all(`SELECT max(free_order) AS free_order FROM lease WHERE state = 'free'`);
+    let order = Number(last?.['free_order'] ?? 0);
+    const set = `UPDATE lease SET state = 'free', sandbox_id = NULL, boot_id = NULL, due_mono_ms = NULL,
+      flush_verified = NULL, reason = NULL, since_wall_ms = ?, free_order = ? WHERE state = 'quarantined'`;
+    for (const lease of leases) guarded(store, lease, 'free it', set, wallNow(store), ++order);
+    return leases;
+  });
+}
+
+/**
+ * To be called at start, before anything else: every lease of another boot enters quarantine in this one, flushed,
+ * since its links and conntrack entries died with that kernel. Monotonic times of the two boots cannot be compared, so
+ * each waits for the whole floor. Generations stay. Returns the leases as they were.
+ *
+ * @throws InputError `invalid_floor`, `invalid_reason`
+ */
+export function onBoot(store: Store, terms: QuarantineTerms = {}): Lease[] {
+  const { floor_ms, reason } = parseTerms(terms, 'the host was booted');
+  const { bootId } = store.clock;
+  return store.transaction('normal', () => {
+    const lost = selectLeases(store, `state <> 'free' AND boot_id <> ? ORDER BY slot`, bootId);
+    store.run(
+      `UPDATE lease SET state = 'quarantined', boot_id = ?, due_mono_ms = ?, flush_verified = 1, reason = ?,
+         since_wall_ms = ? WHERE state <> 'free' AND boot_id <> ?`,
+      bootId,
+      due(store, floor_ms),
+      reason,
+      wallNow(store),
+      bootId,
+    );
+    return lost;
+  });
+}
+
+/** How long until time alone frees a slot of the range, 0 where `releaseDue` would; undefined where none is flushed. */
+export function nextDueMs(store: Store, range: { readonly first: number; readonly last: number }): number | undefined {
+  const [row] = store.all(
+    `SELECT min(due_mono_ms) AS due FROM lease
+     WHERE state = 'quarantined' AND flush_verified = 1 AND boot_id = ? AND slot BETWEEN ? AND ?`,
+    store.clock.bootId,
+    range.first,
+    range.last,
+  );
+  const dueMs = row?.['due'];
+  return typeof dueMs === 'number' ? Math.max(0, dueMs - Math.floor(store.clock.monotonicMs())) : undefined;
+}
+
+/** Rounded up here and down where it is compared: never early. */
+function due(store: Store, floor_ms: number): number {
+  return Math.ceil(store.clock.monotonicMs() + floor_ms);
+}
+
+function wallNow(store: Store): number {
+  return Math.trunc(store.clock.wallMs());
+}
+
+function parseTerms(terms: QuarantineTerms, otherwise: string): Required<QuarantineTerms> {
+  const { floor_ms = FLOOR_DEFAULT_MS, reason = otherwise } = terms;
+  if (!Number.isInteger(floor_ms) || floor_ms < 0 || floor_ms > FLOOR_MAX_MS) {
+    const want = `want an integer from 0 to ${FLOOR_MAX_MS} ms`;
+    throw new InputError('invalid_floor', `Cannot quarantine for ${floor_ms} ms: ${want}`, { field: 'floor_ms' });
+  }
+  if (reason.length < 1 || reason.length > 200) {
+    const message = `Cannot quarantine for a reason of ${reason.length} characters: want 1 to 200`;
+    throw new InputError('invalid_reason', message, { field: 'reason' });
+  }
+  return { floor_ms, reason };
+}

@@ -1,0 +1,49 @@
+import { SLOT_MAX } from './lease.ts';
+
+/** In `PRAGMA application_id`, so that another program's database is not taken for ours: "Culv". */
+export const APPLICATION_ID = 0x43756c76;
+/** In `PRAGMA user_version`; grows with each change to the tables. */
+export const SCHEMA_VERSION = 1;
+
+/**
+ * Every slot has its one row from the beginning and keeps it, which makes a slot unique by the primary key and its
+ * generation impossible to lose. `free_order` is 0 for a slot never used, so that these go first.
+ *
+ * The indexes are partial because most rows are free most of the time; SQLite uses one only for a query that repeats
+ * its WHERE term word for word.
+ */
+export const SCHEMA = `
+  CREATE TABLE lease (
+    slot           INTEGER PRIMARY KEY CHECK (slot BETWEEN 1 AND ${SLOT_MAX}),
+    generation     INTEGER NOT NULL CHECK (generation BETWEEN 0 AND 4294967295),
+    state          TEXT NOT NULL CHECK (state IN ('creating', 'warm', 'ready', 'removing', 'quarantined', 'free')),
+    sandbox_id     TEXT CHECK (length(sandbox_id) BETWEEN 1 AND 63
+                               AND sandbox_id NOT GLOB '*[^a-z0-9-]*' AND sandbox_id NOT GLOB '-*'),
+    boot_id        TEXT,
+    since_wall_ms  INTEGER NOT NULL,
+    due_mono_ms    INTEGER,
+    flush_verified INTEGER CHECK (flush_verified IN (0, 1)),
+    reason         TEXT CHECK (length(reason) BETWEEN 1 AND 200),
+    free_order     INTEGER,
+    CHECK ((state = 'free') = (boot_id IS NULL)),
+    CHECK ((state = 'free') = (free_order IS NOT NULL)),
+    CHECK (state NOT IN ('free', 'warm') OR sandbox_id IS NULL),
+    CHECK (state <> 'ready' OR sandbox_id IS NOT NULL),
+    CHECK (state = 'free' OR generation >= 1),
+    CHECK ((state = 'quarantined') = (due_mono_ms IS NOT NULL)),
+    CHECK ((state = 'quarantined') = (flush_verified IS NOT NULL)),
+    CHECK ((state = 'quarantined') = (reason IS NOT NULL))
+  ) STRICT;
+
+  CREATE UNIQUE INDEX lease_owner ON lease (sandbox_id) WHERE state IN ('creating', 'ready', 'removing');
+  CREATE INDEX lease_free ON lease (free_order, slot) WHERE state = 'free';
+  CREATE INDEX lease_held ON lease (slot) WHERE state <> 'free';
+  CREATE INDEX lease_due ON lease (due_mono_ms, slot) WHERE state = 'quarantined';
+
+  INSERT INTO lease (slot, generation, state, since_wall_ms, free_order)
+    WITH RECURSIVE n (slot) AS (VALUES (1) UNION ALL SELECT slot + 1 FROM n WHERE slot < ${SLOT_MAX})
+    SELECT slot, 0, 'free', 0, 0 FROM n;
+
+  PRAGMA application_id = ${APPLICATION_ID};
+  PRAGMA user_version = ${SCHEMA_VERSION};
+`;

@@ -236,7 +236,7 @@ function onMount(size: string, prepare: string, attempt: string): unknown {
   const script = `mount -t tmpfs -o size=${size} none "$1" && ${prepare} && exec "$3" --input-type=module -e "$4"`;
   const unshare = process.getuid?.() === 0 ? ['-m'] : ['-Urm'];
   const args = [...unshare, 'sh', '-c', script, 'sh', mount, path, process.execPath, program];
-  return JSON.parse(execFileSync('unshare', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }));
+  return JSON.parse(execFileSync('/usr/bin/unshare', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }));
 }
 
 describe('a folder that cannot be written', () => {

@@ -15,7 +15,15 @@ const c = {
   send: libc.func('int64_t send(int fd, const uint8_t *buf, uint64_t len, int flags)'),
   recv: libc.func('int64_t recv(int fd, _Out_ uint8_t *buf, uint64_t len, int flags)'),
   setsockopt: libc.func('int setsockopt(int fd, int level, int name, const int *value, uint32_t len)'),
+  open: libc.func('int open(const char *path, int flags, uint32_t mode)'),
   close: libc.func('int close(int fd)'),
+  unshare: libc.func('int unshare(int flags)'),
+  setns: libc.func('int setns(int fd, int nstype)'),
+  mount: libc.func(
+    'int mount(const char *source, const char *target, const char *type, uint64_t flags, const char *data)',
+  ),
+  umount2: libc.func('int umount2(const char *target, int flags)'),
+  ioctl: libc.func('int ioctl(int fd, uint64_t request, uint8_t *arg)'),
 };
 
 /** A system call that the kernel refused. `errno` is positive; `errnoName` is as in errno.h. */
@@ -58,6 +66,30 @@ export function setsockopt(fd: number, level: number, name: number, value: numbe
   checked(`set socket option ${level}/${name} to ${value}`, Number(c.setsockopt(fd, level, name, [value], 4)));
 }
 
+export function open(path: string, flags: number, mode = 0): number {
+  return checked(`open ${path}`, Number(c.open(path, flags, mode)));
+}
+
 export function close(fd: number): void {
   checked(`close descriptor ${fd}`, Number(c.close(fd)));
+}
+
+export function unshare(flags: number): void {
+  checked('make a new namespace', Number(c.unshare(flags)));
+}
+
+export function setns(fd: number, type: number): void {
+  checked('enter a namespace', Number(c.setns(fd, type)));
+}
+
+export function mount(source: string, target: string, type: string | null, flags: number): void {
+  checked(`mount ${source} on ${target}`, Number(c.mount(source, target, type, flags, null)));
+}
+
+export function umount(target: string, flags: number): void {
+  checked(`unmount ${target}`, Number(c.umount2(target, flags)));
+}
+
+export function ioctl(attempt: string, fd: number, request: number, argument: Uint8Array): void {
+  checked(attempt, Number(c.ioctl(fd, request, argument)));
 }

@@ -16,7 +16,10 @@ export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_ACK_TLVS = 0x200;
+export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
 export const NLM_F_DUMP = 0x300;
+export const NLM_F_CREATE = 0x400;
 
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
@@ -26,3 +29,4 @@ export const NLMSGERR_ATTR_MSG = 1;
 export const NLMSG_HDRLEN = 16;
 export const NLA_HDRLEN = 4;
 export const NLA_TYPE_MASK = 0x3fff;
+export const NLA_F_NESTED = 0x8000;

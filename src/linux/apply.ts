@@ -1,0 +1,209 @@
+import { join } from 'node:path';
+import { CulvertError } from '../errors.ts';
+import type { Operation, Plan } from '../plan/diff.ts';
+import { type NamespaceName, ROOT } from '../plan/state.ts';
+import { operationText } from '../plan/text.ts';
+import { createNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
+import { NETLINK_ROUTE } from './netlink/constants.ts';
+import { NetlinkSocket } from './netlink/socket.ts';
+import { type Step, steps } from './requests.ts';
+import { newVeth } from './route/veth.ts';
+import { createTap } from './tap.ts';
+
+/** A plan that stopped half-way and what became of the half that was done. */
+export class ApplyError extends CulvertError {
+  override readonly name = 'ApplyError';
+  /** What could not be undone; empty where nothing of the plan is left behind. */
+  readonly leftovers: readonly unknown[];
+
+  constructor(operation: string, cause: unknown, leftovers: readonly unknown[]) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const state = leftovers.length === 0 ? '' : `; ${leftovers.length} steps could not be undone`;
+    super('apply_failed', `Cannot apply "${operation}": ${reason}${state}`, { cause });
+    this.leftovers = leftovers;
+  }
+}
+
+/**
+ * The kernel as its single writer holds it. The calling thread's namespace is the root; every other is a pin in
+ * `pins`. Sockets stay open for the namespaces named in `keep`; the others' live as long as one plan.
+ */
+export class Kernel implements Disposable {
+  readonly #pins: string;
+  readonly #keep: ReadonlySet<NamespaceName>;
+  readonly #kept = new Map<NamespaceName, NetlinkSocket>();
+
+  constructor(pins: string, keep: readonly NamespaceName[] = []) {
+    this.#pins = pins;
+    this.#keep = new Set(keep);
+  }
+
+  pin(namespace: NamespaceName): string {
+    return join(this.#pins, namespace);
+  }
+
+  /** Enters the namespace, which the root also is: it needs no pin. */
+  inside<T>(namespace: NamespaceName, body: () => T): T {
+    if (namespace === ROOT) return body();
+    using handle = new NamespaceHandle(this.pin(namespace));
+    return handle.run(body);
+  }
+
+  /**
+   * Carries out the steps in order, those that are bare messages together in one batch per namespace. If one fails,
+   * everything the plan created is taken away again, in reverse.
+   *
+   * @throws ApplyError
+   */
+  apply(plan: Plan): void {
+    using run = new Run(this, this.#kept, this.#keep);
+    run.apply(plan);
+  }
+
+  [Symbol.dispose](): void {
+    for (const socket of this.#kept.values()) socket[Symbol.dispose]();
+    this.#kept.clear();
+  }
+}
+
+/** One plan under way: the sockets it opened, the messages not yet sent, and what it has created so far. */
+class Run implements Disposable {
+  readonly #kernel: Kernel;
+  readonly #kept: Map<NamespaceName, NetlinkSocket>;
+  readonly #keep: ReadonlySet<NamespaceName>;
+  readonly #own = new Map<NamespaceName, NetlinkSocket>();
+  readonly #pending = new Map<NamespaceName, { step: Step; operation: Operation }[]>();
+  readonly #created: Operation[] = [];
+
+  constructor(kernel: Kernel, kept: Map<NamespaceName, NetlinkSocket>, keep: ReadonlySet<NamespaceName>) {
+    this.#kernel = kernel;
+    this.#kept = kept;
+    this.#keep = keep;
+  }
+
+  apply(plan: Plan): void {
+    let current: Operation | undefined;
+    try {
+      for (const operation of plan) {
+        current = operation;
+        this.#perform(operation);
+      }
+      current = undefined;
+      this.#flush();
+    } catch (error) {
+      const failed = error instanceof StepError ? error.operation : current;
+      const cause = error instanceof StepError ? error.cause : error;
+      throw new ApplyError(failed === undefined ? '' : operationText(failed), cause, this.#undo());
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const socket of this.#own.values()) socket[Symbol.dispose]();
+  }
+
+  #perform(operation: Operation): void {
+    const { verb, object } = operation;
+    if (object.kind === 'namespace') {
+      this.#flush();
+      if (verb === 'delete') this.#removeNamespace(object.namespace);
+      else this.#createNamespace(operation, object.namespace);
+      return;
+    }
+    if (verb === 'create' && object.kind === 'tap') {
+      this.#kernel.inside(object.namespace, () => createTap(object.link));
+      this.#created.push(operation);
+    }
+    if (verb === 'create' && object.kind === 'veth') {
+      const peer = object.peer.namespace;
+      this.#flush();
+      using handle = new NamespaceHandle(peer === ROOT ? undefined : this.#kernel.pin(peer));
+      this.#socket(object.namespace).request(newVeth(object, object.peer, handle.fd));
+      this.#created.push(operation);
+    }
+    const pending = this.#pendingIn(object.namespace);
+    for (const step of steps(operation)) pending.push({ step, operation });
+    if (verb !== 'delete' && object.kind === 'veth') {
+      // what one end is set to leaves the other as it was
+      const peer = this.#pendingIn(object.peer.namespace);
+      for (const step of steps({ ...operation, object: { ...object.peer, kind: 'veth', peer: object } })) {
+        peer.push({ step, operation });
+      }
+    }
+  }
+
+  #createNamespace(operation: Operation, namespace: NamespaceName): void {
+    const socket = createNamespace(this.#kernel.pin(namespace), () => new NetlinkSocket(NETLINK_ROUTE));
+    (this.#keep.has(namespace) ? this.#kept : this.#own).set(namespace, socket);
+    this.#created.push(operation);
+  }
+
+  #removeNamespace(namespace: NamespaceName): void {
+    for (const sockets of [this.#own, this.#kept]) {
+      sockets.get(namespace)?.[Symbol.dispose]();
+      sockets.delete(namespace);
+    }
+    removeNamespace(this.#kernel.pin(namespace));
+  }
+
+  #pendingIn(namespace: NamespaceName): { step: Step; operation: Operation }[] {
+    let pending = this.#pending.get(namespace);
+    if (pending === undefined) this.#pending.set(namespace, (pending = []));
+    return pending;
+  }
+
+  /** Sends what waits. Every answer is read before the first failure is raised, so what was created is known. */
+  #flush(): void {
+    let failure: StepError | undefined;
+    for (const [namespace, pending] of this.#pending) {
+      const results = this.#socket(namespace).batch(pending.map(({ step }) => step.request));
+      for (const [index, { operation }] of pending.entries()) {
+        const error = results[index];
+        if (error !== undefined) failure ??= new StepError(operation, error);
+        else if (operation.verb === 'create' && this.#created.at(-1) !== operation) this.#created.push(operation);
+      }
+    }
+    this.#pending.clear();
+    if (failure !== undefined) throw failure;
+  }
+
+  #undo(): unknown[] {
+    this.#pending.clear();
+    const leftovers: unknown[] = [];
+    const gone = new Set<NamespaceName>();
+    const namespaces = new Set(
+      this.#created.filter((c) => c.object.kind === 'namespace').map((c) => c.object.namespace),
+    );
+    for (const { object } of this.#created.toReversed()) {
+      // inside a namespace that goes as a whole there is nothing to undo step by step
+      if (object.kind !== 'namespace' && namespaces.has(object.namespace)) continue;
+      if (gone.has(object.namespace)) continue;
+      try {
+        this.#perform({ verb: 'delete', object });
+        this.#flush();
+        if (object.kind === 'namespace') gone.add(object.namespace);
+      } catch (error) {
+        leftovers.push(error instanceof StepError ? error.cause : error);
+        this.#pending.clear();
+      }
+    }
+    return leftovers;
+  }
+
+  #socket(namespace: NamespaceName): NetlinkSocket {
+    const open = this.#own.get(namespace) ?? this.#kept.get(namespace);
+    if (open !== undefined) return open;
+    const socket = this.#kernel.inside(namespace, () => new NetlinkSocket(NETLINK_ROUTE));
+    (this.#keep.has(namespace) ? this.#kept : this.#own).set(namespace, socket);
+    return socket;
+  }
+}
+
+/** Carries a failed message's operation up to where the plan is undone. */
+class StepError extends Error {
+  readonly operation: Operation;
+
+  constructor(operation: Operation, cause: unknown) {
+    super('step failed', { cause });
+    this.operation = operation;
+  }
+}

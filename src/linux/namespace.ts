@@ -1,0 +1,74 @@
+import { closeSync, openSync, unlinkSync } from 'node:fs';
+import { close, mount, open, setns, umount, unshare } from './syscall.ts';
+
+/** linux/sched.h */
+const CLONE_NEWNET = 0x40000000;
+/** linux/mount.h */
+const MS_BIND = 4096;
+/** linux/fs.h */
+const MNT_DETACH = 2;
+/** fcntl.h */
+const O_RDONLY_CLOEXEC = 0o2000000;
+
+const OWN = '/proc/thread-self/ns/net';
+
+/** A descriptor of the calling thread's network namespace; close it with {@link using} or Symbol.dispose. */
+export class NamespaceHandle implements Disposable {
+  readonly fd: number;
+
+  /** @param path a pin, or `/proc/PID/ns/net`; the calling thread's own namespace by default */
+  constructor(path: string = OWN) {
+    this.fd = open(path, O_RDONLY_CLOEXEC);
+  }
+
+  /** Runs `body` with the calling thread inside; the thread is back outside however `body` ends. */
+  run<T>(body: () => T): T {
+    using home = new NamespaceHandle();
+    setns(this.fd, CLONE_NEWNET);
+    try {
+      return body();
+    } finally {
+      setns(home.fd, CLONE_NEWNET);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    close(this.fd);
+  }
+}
+
+/**
+ * Makes a network namespace that lives as long as `pin`, a file it is mounted on, and runs `body` inside it.
+ *
+ * @throws Error EEXIST where the pin exists: another's namespace is never taken over
+ */
+export function createNamespace<T>(pin: string, body: () => T): T {
+  using home = new NamespaceHandle();
+  closeSync(openSync(pin, 'wx', 0o600));
+  try {
+    unshare(CLONE_NEWNET);
+    try {
+      mount(OWN, pin, null, MS_BIND);
+      return body();
+    } finally {
+      setns(home.fd, CLONE_NEWNET);
+    }
+  } catch (error) {
+    removeNamespace(pin);
+    throw error;
+  }
+}
+
+/**
+ * Lets go of a namespace. Both steps are needed: a copy of the mount may sit in another mount namespace, and only the
+ * unlink releases it there.
+ */
+export function removeNamespace(pin: string): void {
+  try {
+    umount(pin, MNT_DETACH);
+  } catch (error) {
+    // EINVAL: not a mount point, so the pin is a bare file left by a crash between open and mount
+    if (!(error instanceof Error && error.message.endsWith('EINVAL'))) throw error;
+  }
+  unlinkSync(pin);
+}

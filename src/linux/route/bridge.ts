@@ -1,0 +1,55 @@
+import type { Link, LinkEnd } from '../../plan/state.ts';
+import { NLA_F_NESTED } from '../netlink/constants.ts';
+import type { Request } from '../netlink/socket.ts';
+import {
+  AF_BRIDGE,
+  IFLA_BRPORT_ISOLATED,
+  IFLA_BRPORT_LEARNING,
+  IFLA_INFO_KIND,
+  IFLA_LINKINFO,
+  IFLA_MASTER,
+  IFLA_PROTINFO,
+  RTM_NEWLINK,
+} from './constants.ts';
+import { CREATE_LINK, writeLinkEnd, writeLinkHeader } from './link.ts';
+
+export function newBridge(end: LinkEnd): Request {
+  return {
+    ...CREATE_LINK,
+    attempt: `add bridge ${end.link.name}`,
+    write(writer) {
+      writeLinkHeader(writer, end.link.index, 0, 0);
+      writeLinkEnd(writer, end);
+      writer.nest(IFLA_LINKINFO, (info) => info.attrString(IFLA_INFO_KIND, 'bridge'));
+    },
+  };
+}
+
+/** Makes a link a port of the bridge with this index; 0 takes it out of any. */
+export function setMaster(link: Link, bridge: number): Request {
+  return {
+    attempt: `set master of ${link.name} to link ${bridge}`,
+    type: RTM_NEWLINK,
+    flags: 0,
+    write(writer) {
+      writeLinkHeader(writer, link.index, 0, 0);
+      writer.attrU32(IFLA_MASTER, bridge);
+    },
+  };
+}
+
+/** Frames do not pass from one isolated port to another; without learning, a forged source address moves nothing. */
+export function isolatePort(link: Link): Request {
+  return {
+    attempt: `isolate port ${link.name}`,
+    type: RTM_NEWLINK,
+    flags: 0,
+    write(writer) {
+      writer.u8(AF_BRIDGE).u8(0).u16(0).u32(link.index).u32(0).u32(0);
+      // Without the nested flag the bridge reads the attribute as a bare port state.
+      writer.nest(IFLA_PROTINFO | NLA_F_NESTED, (port) =>
+        port.attrU8(IFLA_BRPORT_LEARNING, 0).attrU8(IFLA_BRPORT_ISOLATED, 1),
+      );
+    },
+  };
+}

@@ -1,0 +1,63 @@
+import { formatIpv4 } from '../../addr/ipv4.ts';
+import { formatMac } from '../../addr/mac.ts';
+import type { KernelObject } from '../../plan/state.ts';
+import { NLM_F_CREATE, NLM_F_REPLACE } from '../netlink/constants.ts';
+import type { MessageWriter } from '../netlink/message.ts';
+import type { Request } from '../netlink/socket.ts';
+import {
+  AF_BRIDGE,
+  AF_INET,
+  NDA_DST,
+  NDA_LLADDR,
+  NTF_MASTER,
+  NUD_NOARP,
+  NUD_PERMANENT,
+  RTM_DELNEIGH,
+  RTM_NEWNEIGH,
+} from './constants.ts';
+
+type Neighbour = Extract<KernelObject, { kind: 'neighbour' }>;
+type FdbEntry = Extract<KernelObject, { kind: 'fdb' }>;
+
+/** A neighbour that ARP may have found by itself is made permanent: creation here replaces. */
+export function newNeighbour(neighbour: Neighbour): Request {
+  return { ...neighbourMessage('add', neighbour), type: RTM_NEWNEIGH, flags: NLM_F_CREATE | NLM_F_REPLACE };
+}
+
+export function deleteNeighbour(neighbour: Neighbour): Request {
+  return { ...neighbourMessage('delete', neighbour), type: RTM_DELNEIGH, flags: 0 };
+}
+
+export function newFdbEntry(entry: FdbEntry): Request {
+  return { ...fdbMessage('add', entry), type: RTM_NEWNEIGH, flags: NLM_F_CREATE | NLM_F_REPLACE };
+}
+
+export function deleteFdbEntry(entry: FdbEntry): Request {
+  return { ...fdbMessage('delete', entry), type: RTM_DELNEIGH, flags: 0 };
+}
+
+/** struct ndmsg */
+function writeHeader(writer: MessageWriter, family: number, index: number, state: number, flags: number): void {
+  writer.u8(family).u8(0).u16(0).u32(index).u16(state).u8(flags).u8(0);
+}
+
+function neighbourMessage(verb: string, { address, mac, link }: Neighbour): Pick<Request, 'attempt' | 'write'> {
+  return {
+    attempt: `${verb} neighbour ${formatIpv4(address)} on ${link.name}`,
+    write(writer) {
+      writeHeader(writer, AF_INET, link.index, NUD_PERMANENT, 0);
+      writer.attrU32be(NDA_DST, address).attr(NDA_LLADDR, mac);
+    },
+  };
+}
+
+/** The bridge's own words: NUD_NOARP is a static entry, NUD_PERMANENT would make the address the bridge's own. */
+function fdbMessage(verb: string, { mac, link }: FdbEntry): Pick<Request, 'attempt' | 'write'> {
+  return {
+    attempt: `${verb} forwarding entry ${formatMac(mac)} on ${link.name}`,
+    write(writer) {
+      writeHeader(writer, AF_BRIDGE, link.index, NUD_NOARP, NTF_MASTER);
+      writer.attr(NDA_LLADDR, mac);
+    },
+  };
+}

@@ -1,0 +1,50 @@
+import { formatPrefix } from '../../addr/prefix.ts';
+import type { KernelObject } from '../../plan/state.ts';
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from '../netlink/constants.ts';
+import type { Request } from '../netlink/socket.ts';
+import {
+  AF_INET,
+  RT_SCOPE_LINK,
+  RT_SCOPE_UNIVERSE,
+  RT_TABLE_MAIN,
+  RTA_DST,
+  RTA_GATEWAY,
+  RTA_OIF,
+  RTA_PREFSRC,
+  RTM_DELROUTE,
+  RTM_NEWROUTE,
+  RTN_UNICAST,
+  RTPROT_STATIC,
+} from './constants.ts';
+
+type Route = Extract<KernelObject, { kind: 'route' }>;
+
+export function newRoute(route: Route): Request {
+  return { ...message('add', route), type: RTM_NEWROUTE, flags: NLM_F_CREATE | NLM_F_EXCL };
+}
+
+/** Replaces the route to the same destination in one step: no packet finds none. */
+export function replaceRoute(route: Route): Request {
+  return { ...message('replace', route), type: RTM_NEWROUTE, flags: NLM_F_CREATE | NLM_F_REPLACE };
+}
+
+export function deleteRoute(route: Route): Request {
+  return { ...message('delete', route), type: RTM_DELROUTE, flags: 0 };
+}
+
+/** struct rtmsg, then attributes. */
+function message(verb: string, route: Route): Pick<Request, 'attempt' | 'write'> {
+  const { destination, link, via, source } = route;
+  const scope = via === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+  return {
+    attempt: `${verb} route ${formatPrefix(destination)} on ${link.name}`,
+    write(writer) {
+      writer.u8(AF_INET).u8(destination.length).u8(0).u8(0);
+      writer.u8(RT_TABLE_MAIN).u8(RTPROT_STATIC).u8(scope).u8(RTN_UNICAST).u32(0);
+      if (destination.length > 0) writer.attrU32be(RTA_DST, destination.address);
+      if (via !== undefined) writer.attrU32be(RTA_GATEWAY, via);
+      if (source !== undefined) writer.attrU32be(RTA_PREFSRC, source);
+      writer.attrU32(RTA_OIF, link.index);
+    },
+  };
+}

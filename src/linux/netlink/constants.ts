@@ -5,8 +5,15 @@ export const SOCK_RAW = 3;
 export const SOCK_CLOEXEC = 0x80000;
 export const SOL_NETLINK = 270;
 export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
+
+/** asm-generic/socket.h */
+export const SOL_SOCKET = 1;
+export const SO_SNDBUF = 7;
+export const SO_SNDBUFFORCE = 32;
 
 export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
 
 export const NETLINK_EXT_ACK = 11;
 export const NETLINK_CAP_ACK = 10;
@@ -20,6 +27,7 @@ export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_CREATE = 0x400;
+export const NLM_F_APPEND = 0x800;
 
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;

@@ -91,6 +91,22 @@ export class MessageWriter {
       .u32be(value);
   }
 
+  attrU16be(type: number, value: number): this {
+    this.u16(NLA_HDRLEN + 2)
+      .u16(type)
+      .u8(value >>> 8)
+      .u8(value & 255);
+    return this.#pad();
+  }
+
+  /** An integer up to 2^53 in network order. */
+  attrU64be(type: number, value: number): this {
+    return this.u16(NLA_HDRLEN + 8)
+      .u16(type)
+      .u32be(Math.floor(value / 2 ** 32))
+      .u32be(value % 2 ** 32);
+  }
+
   /** A string with its closing zero, as rtnetlink wants names. */
   attrString(type: number, text: string): this {
     return this.attr(type, encoder.encode(`${text}\0`));

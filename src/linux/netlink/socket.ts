@@ -3,6 +3,7 @@ import { bind, close, recv, SyscallError, send, setsockopt, socket } from '../sy
 import { readAttributes, readString } from './attribute.ts';
 import {
   AF_NETLINK,
+  MSG_DONTWAIT,
   MSG_TRUNC,
   NETLINK_CAP_ACK,
   NETLINK_EXT_ACK,
@@ -15,14 +16,20 @@ import {
   NLMSG_DONE,
   NLMSG_ERROR,
   NLMSGERR_ATTR_MSG,
+  SO_SNDBUF,
+  SO_SNDBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_RAW,
   SOL_NETLINK,
+  SOL_SOCKET,
 } from './constants.ts';
 import { type Message, MessageWriter, readMessages } from './message.ts';
 
 /** A dump that another writer keeps interrupting is read again this often, then given up. */
 const DUMP_ATTEMPTS = 16;
+
+/** What a transaction may take in one piece: some 300,000 elements. */
+const MAX_TRANSACTION_BYTES = 32 * 1024 * 1024;
 
 /** One message to come: what it does, in words for an error, and how it is written. */
 export type Request = {
@@ -84,6 +91,44 @@ export class NetlinkSocket implements Disposable {
     return results;
   }
 
+  /**
+   * Sends all requests in one call between `begin` and `end`, as nfnetlink wants a transaction: all are done or none.
+   * A request is acknowledged where it failed, and the last one always, so a long transaction fills no buffer.
+   *
+   * @throws SyscallError for the first request that failed, or for the whole
+   * @throws CulvertError `transaction_too_big` where the socket may not take so much at once
+   */
+  transaction(begin: Request, requests: readonly Request[], end: Request): void {
+    if (requests.length === 0) return;
+    const first = this.#sequence + 1;
+    const last = first + requests.length;
+    const writer = this.#writer;
+    writer.clear();
+    for (const request of [begin, ...requests, end]) {
+      const sequence = ++this.#sequence;
+      writer.begin(request.type, request.flags | NLM_F_REQUEST | (sequence === last ? NLM_F_ACK : 0), sequence);
+      request.write(writer);
+      writer.end();
+    }
+    this.#sendWhole(begin.attempt, writer.bytes);
+    let failure: SyscallError | undefined;
+    for (let acknowledged = false; !acknowledged; ) {
+      const datagram = this.#receiveNow();
+      // A refused commit answers `begin` alone; failures that fill the receive buffer push the last answer out.
+      if (datagram === undefined && failure !== undefined) break;
+      if (datagram === undefined) {
+        throw new CulvertError('netlink_unanswered', `Cannot ${begin.attempt}: the kernel did not say whether it did`);
+      }
+      for (const message of readMessages(datagram)) {
+        const index = message.sequence - first;
+        if (message.type !== NLMSG_ERROR || index < 0 || index > requests.length) continue;
+        failure ??= acknowledgement((requests[index - 1] ?? begin).attempt, message);
+        acknowledged = message.sequence === last;
+      }
+    }
+    if (failure !== undefined) throw failure;
+  }
+
   /** Sends one request. @throws SyscallError with the kernel's extended message */
   request(request: Request): void {
     const error = this.batch([request])[0];
@@ -134,9 +179,57 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
+  /** A message that is sent whole or not at all: where it is too long for the send buffer, that is raised first. */
+  #sendWhole(attempt: string, bytes: Uint8Array): void {
+    if (bytes.length <= MAX_TRANSACTION_BYTES && this.#trySend(bytes)) return;
+    if (bytes.length <= MAX_TRANSACTION_BYTES) {
+      this.#raiseSendBuffer(bytes.length);
+      if (this.#trySend(bytes)) return;
+    }
+    throw new CulvertError(
+      'transaction_too_big',
+      `Cannot ${attempt}: it takes ${bytes.length} bytes at once, more than the socket may send; ` +
+        'make it smaller, or raise net.core.wmem_max',
+    );
+  }
+
+  /** @returns false where the send buffer is too small */
+  #trySend(bytes: Uint8Array): boolean {
+    try {
+      send(this.#fd, bytes);
+      return true;
+    } catch (error) {
+      if (error instanceof SyscallError && error.errnoName === 'EMSGSIZE') return false;
+      throw error;
+    }
+  }
+
+  /** Past net.core.wmem_max only with CAP_NET_ADMIN in the first user namespace; without, as far as that goes. */
+  #raiseSendBuffer(bytes: number): void {
+    try {
+      setsockopt(this.#fd, SOL_SOCKET, SO_SNDBUFFORCE, bytes);
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.errnoName === 'EPERM')) throw error;
+      setsockopt(this.#fd, SOL_SOCKET, SO_SNDBUF, bytes);
+    }
+  }
+
+  /** The next datagram that is there already; what did not fit into the receive buffer is passed over. */
+  #receiveNow(): Uint8Array | undefined {
+    for (;;) {
+      try {
+        return this.#receive(MSG_DONTWAIT);
+      } catch (error) {
+        if (!(error instanceof SyscallError)) throw error;
+        if (error.errnoName === 'EAGAIN') return undefined;
+        if (error.errnoName !== 'ENOBUFS') throw error;
+      }
+    }
+  }
+
   /** One datagram, viewed in the receive buffer until the next call. */
-  #receive(): Uint8Array {
-    const length = recv(this.#fd, this.#buffer, MSG_TRUNC);
+  #receive(flags = 0): Uint8Array {
+    const length = recv(this.#fd, this.#buffer, MSG_TRUNC | flags);
     if (length > this.#buffer.length) {
       throw new CulvertError(
         'netlink_truncated',

@@ -1,0 +1,55 @@
+import type { Chain, Hook, Table } from '../../plan/ruleset.ts';
+import { NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL } from '../netlink/constants.ts';
+import type { Request } from '../netlink/socket.ts';
+import {
+  NF_ACCEPT,
+  NF_DROP,
+  NF_INET_FORWARD,
+  NF_INET_LOCAL_IN,
+  NF_INET_LOCAL_OUT,
+  NF_INET_POST_ROUTING,
+  NF_INET_PRE_ROUTING,
+  NFT_MSG_DELCHAIN,
+  NFT_MSG_NEWCHAIN,
+  NFTA_CHAIN_HOOK,
+  NFTA_CHAIN_NAME,
+  NFTA_CHAIN_POLICY,
+  NFTA_CHAIN_TABLE,
+  NFTA_CHAIN_TYPE,
+  NFTA_HOOK_HOOKNUM,
+  NFTA_HOOK_PRIORITY,
+} from './constants.ts';
+import { tableMessage } from './message.ts';
+import { tableText } from './table.ts';
+
+/** enum nf_inet_hooks and enum nf_br_hooks have the same numbers */
+const HOOKS = {
+  prerouting: NF_INET_PRE_ROUTING,
+  input: NF_INET_LOCAL_IN,
+  forward: NF_INET_FORWARD,
+  output: NF_INET_LOCAL_OUT,
+  postrouting: NF_INET_POST_ROUTING,
+} as const satisfies Record<Hook, number>;
+
+/** Makes the chain, empty: its rules may go to chains that come later. */
+export function newChain(table: Table, chain: Chain): Request {
+  const { name, base } = chain;
+  const attempt = `add chain ${name} to table ${tableText(table)}`;
+  return tableMessage(table.family, attempt, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, (writer) => {
+    writer.attrString(NFTA_CHAIN_TABLE, table.name).attrString(NFTA_CHAIN_NAME, name);
+    if (base === undefined) return;
+    writer.nest(NFTA_CHAIN_HOOK | NLA_F_NESTED, (hook) =>
+      hook.attrU32be(NFTA_HOOK_HOOKNUM, HOOKS[base.hook]).attrU32be(NFTA_HOOK_PRIORITY, base.priority),
+    );
+    writer.attrU32be(NFTA_CHAIN_POLICY, base.policy === 'drop' ? NF_DROP : NF_ACCEPT);
+    writer.attrString(NFTA_CHAIN_TYPE, base.type);
+  });
+}
+
+/** Deletes the chain with its rules. The kernel refuses (EBUSY) while a rule or an element goes to it. */
+export function deleteChain(table: Table, name: string): Request {
+  const attempt = `delete chain ${name} of table ${tableText(table)}`;
+  return tableMessage(table.family, attempt, NFT_MSG_DELCHAIN, 0, (writer) => {
+    writer.attrString(NFTA_CHAIN_TABLE, table.name).attrString(NFTA_CHAIN_NAME, name);
+  });
+}

@@ -1,0 +1,47 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseMac } from '../../addr/mac.ts';
+import type { FieldType, Value } from '../../plan/ruleset.ts';
+import { decodeValues, encodeValues, fieldTypes, keyLength, typeNumber } from './field.ts';
+
+const u32 = fc.integer({ min: 0, max: 0xffffffff });
+const field: fc.Arbitrary<[FieldType, Value]> = fc.oneof(
+  fc.tuple(fc.constantFrom<FieldType>('ipv4_addr', 'mark', 'iface_index'), u32),
+  fc.tuple(fc.constant<FieldType>('icmp_type'), fc.integer({ min: 0, max: 255 })),
+  fc.tuple(
+    fc.constant<FieldType>('ether_addr'),
+    fc.uint8Array({ minLength: 6, maxLength: 6 }).map((bytes) => bytes as Exclude<Value, number>),
+  ),
+);
+
+describe('fields of sets', () => {
+  it('survive encoding and decoding', () => {
+    fc.assert(
+      fc.property(fc.array(field, { minLength: 1, maxLength: 4 }), (fields) => {
+        const types = fields.map(([type]) => type);
+        const bytes = encodeValues(
+          types,
+          fields.map(([, value]) => value),
+        );
+        expect(bytes.length).toBe(keyLength(types));
+        expect(decodeValues(types, bytes)).toEqual(fields.map(([, value]) => value));
+        expect(fieldTypes(typeNumber(types))).toEqual(types);
+      }),
+    );
+  });
+
+  it('are laid out as the kernel compares them', () => {
+    const mac = parseMac('02:cf:00:00:00:02');
+    const bytes = encodeValues(['iface_index', 'ether_addr', 'ipv4_addr'], [10_001, mac, 0x0a0b0001]);
+    expect(Buffer.from(bytes).toString('hex')).toBe('1127000002cf0000000200000a0b0001');
+  });
+
+  it('are refused where a value does not fit', () => {
+    expect(() => encodeValues(['mark'], [2 ** 32])).toThrow('Cannot encode 4294967296 as mark');
+    expect(() => encodeValues(['icmp_type'], [256])).toThrow('Cannot encode 256 as icmp_type');
+    expect(() => encodeValues(['ether_addr'], [1])).toThrow('Cannot encode 1 as ether_addr');
+    expect(() => encodeValues(['ipv4_addr', 'ipv4_addr'], [1])).toThrow('Cannot encode 1 values');
+    expect(() => decodeValues(['ipv4_addr', 'mark'], new Uint8Array(4))).toThrow('Cannot decode 4 bytes');
+    expect(() => fieldTypes(63)).toThrow('unknown field type');
+  });
+});

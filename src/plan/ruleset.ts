@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import type { Mac } from '../addr/mac.ts';
+
+/*
+ * A table of nftables as plain data. Rules are lists of the kernel's own expressions, each a step of a small register
+ * machine: loads fill registers, comparisons and look-ups read them and end the rule where they miss. Words and numbers
+ * are those of linux/netfilter/nf_tables.h; `ruleset-text.ts` renders them in the words of nft(8).
+ */
+
+export type Family = 'inet' | 'bridge';
+
+export type Table = { readonly family: Family; readonly name: string };
+
+export type Ruleset = {
+  readonly table: Table;
+  readonly sets: readonly NamedSet[];
+  readonly chains: readonly Chain[];
+  readonly elements: readonly SetElements[];
+};
+
+/** What a field of a key or of data holds. `iface_index` and `mark` are in host order, the rest as on the wire. */
+export type FieldType = 'ipv4_addr' | 'iface_index' | 'mark' | 'ether_addr' | 'icmp_type';
+
+/** A MAC address for an `ether_addr`, an unsigned integer for everything else. */
+export type Value = number | Mac;
+
+export type NamedSet = {
+  readonly name: string;
+  /** more than one: their concatenation */
+  readonly key: readonly FieldType[];
+  /** makes it a map */
+  readonly data?: readonly FieldType[] | 'verdict';
+  /** a key is a range of addresses, which no two elements share */
+  readonly interval?: boolean;
+  /** how many elements it takes; of an interval set, ends of ranges */
+  readonly size: number;
+};
+
+export type Element = {
+  /** a value per field; of an interval the lowest */
+  readonly key: readonly Value[];
+  /** of an interval the highest, which belongs to it; absent, it is `key` */
+  readonly last?: readonly Value[];
+  readonly data?: readonly Value[] | Verdict;
+  /** at most {@link MAX_COMMENT_BYTES} */
+  readonly comment?: string;
+};
+
+/** NFT_USERDATA_MAXLEN less the header of an entry and the closing zero */
+export const MAX_COMMENT_BYTES = 253;
+
+export type SetElements = { readonly set: string; readonly elements: readonly Element[] };
+
+export type Chain = {
+  readonly name: string;
+  /** where the kernel enters it; absent for one that is entered by goto and jump only */
+  readonly base?: {
+    readonly type: 'filter' | 'nat';
+    readonly hook: Hook;
+    /** lower runs earlier */
+    readonly priority: number;
+    /** what becomes of a packet that no rule decides */
+    readonly policy: 'accept' | 'drop';
+  };
+  readonly rules: readonly Rule[];
+};
+
+export type Hook = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+
+/** Runs from the left; an expression that misses ends it, and the next rule follows. */
+export type Rule = readonly Expression[];
+
+export type Verdict = 'accept' | 'drop' | { readonly goto: string } | { readonly jump: string };
+
+/** One of sixteen registers of 32 bits; a longer value fills those that follow too. */
+export type Register = number;
+
+export type PayloadBase = 'link' | 'network' | 'transport';
+
+/** `ct state` as a set of bits: NF_CT_STATE_BIT */
+export const CT_STATE = { invalid: 1, established: 2, related: 4, new: 8 } as const;
+
+export type MetaKey = 'iif' | 'oif' | 'iifname' | 'oifname' | 'nfproto' | 'l4proto' | 'protocol' | 'mark';
+
+export type Expression =
+  | { readonly kind: 'meta'; readonly key: MetaKey; readonly into: Register }
+  | { readonly kind: 'meta set'; readonly key: 'mark'; readonly from: Register }
+  | ({ readonly kind: 'payload'; readonly into: Register } & Span)
+  /** Writes into the packet and corrects the checksum of the header it belongs to. */
+  | ({
+      readonly kind: 'payload set';
+      readonly from: Register;
+      /** bytes from the same base to the Internet checksum (RFC 1071) that covers what is written */
+      readonly checksum: number;
+      /** what is written is an address, which the checksums of TCP and UDP cover too */
+      readonly pseudoHeader: boolean;
+    } & Span)
+  | { readonly kind: 'cmp'; readonly from: Register; readonly op: '==' | '!='; readonly value: Uint8Array }
+  /** `(from & mask) ^ 0` */
+  | { readonly kind: 'bitwise'; readonly from: Register; readonly into: Register; readonly mask: Uint8Array }
+  /** A 16-bit value from host to network order. */
+  | { readonly kind: 'byteorder'; readonly from: Register; readonly into: Register }
+  /** Ends the rule where the set has no such key (where it has, when inverted); a map's data goes `into` a register. */
+  | {
+      readonly kind: 'lookup';
+      readonly set: string;
+      readonly from: Register;
+      readonly into?: Register | 'verdict';
+      readonly invert?: boolean;
+    }
+  | { readonly kind: 'verdict'; readonly verdict: Verdict }
+  | { readonly kind: 'ct'; readonly key: 'state'; readonly into: Register }
+  | { readonly kind: 'counter' }
+  /** Ends the rule where more than `rate` packets a second came, after a first `burst`. */
+  | { readonly kind: 'limit'; readonly rate: number; readonly burst: number }
+  /** Hands the packet's first `snaplen` bytes to the listeners of an NFLOG group. */
+  | { readonly kind: 'log'; readonly group: number; readonly prefix: string; readonly snaplen: number }
+  | { readonly kind: 'masquerade' }
+  /** The largest TCP segment that the routes to the packet's destination and back to its source carry. */
+  | { readonly kind: 'rt'; readonly key: 'tcp mss'; readonly into: Register }
+  /** Lowers the option to the 16-bit value, never raises it; ends the rule where the packet has none. */
+  | { readonly kind: 'tcp option set'; readonly option: 'maxseg'; readonly from: Register }
+  /** One byte: whether the route back to the packet's source leaves by the link it came in on. */
+  | { readonly kind: 'fib'; readonly key: 'saddr . iif'; readonly into: Register };
+
+/** A part of a packet, in bytes. */
+export type Span = { readonly base: PayloadBase; readonly offset: number; readonly length: number };
+
+/** 32 hexadecimal digits that differ where two definitions do: an observer compares them instead of every rule. */
+export function rulesetDigest(ruleset: Ruleset): string {
+  const text = JSON.stringify(ruleset, (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}

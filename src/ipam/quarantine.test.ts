@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { InputError } from '../errors.ts';
 import { claim } from './allocator.ts';
 import { systemClock } from './clock.ts';
@@ -13,6 +13,9 @@ import { advance, assign, listLeases } from './transition.ts';
 
 const all = { first: parseSlot(1), last: parseSlot(32767) };
 const few = { first: parseSlot(7), last: parseSlot(9) };
+// Each claim waits for the disk, which others may keep busy.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
 let folder: string;
 let clock: HandClock;
 let store: Store;

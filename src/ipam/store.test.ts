@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CulvertError } from '../errors.ts';
 import { claim } from './allocator.ts';
 import { systemClock } from './clock.ts';
@@ -23,6 +23,9 @@ import { openStore, type Store } from './store.ts';
 import { advance, listLeases } from './transition.ts';
 
 const range = { first: parseSlot(1), last: parseSlot(32767) };
+// Each claim waits for the disk, which others may keep busy.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
 let folder: string;
 let path: string;
 

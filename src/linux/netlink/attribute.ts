@@ -7,8 +7,12 @@ export type Attributes = ReadonlyMap<number, Uint8Array>;
 
 /** Reads the attributes from `at` on. @throws RangeError where a length is not what the bytes hold */
 export function readAttributes(bytes: Uint8Array, at = 0): Attributes {
+  return new Map(eachAttribute(bytes, at));
+}
+
+/** The attributes from `at` on as they come, repeated ones too. @throws RangeError as {@link readAttributes} does */
+export function* eachAttribute(bytes: Uint8Array, at = 0): Generator<[number, Uint8Array]> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const attributes = new Map<number, Uint8Array>();
   for (let offset = at; offset < bytes.length; ) {
     const rest = bytes.length - offset;
     if (rest < NLA_HDRLEN) throw new RangeError(`Cannot read an attribute: ${rest} bytes are left, a header has 4`);
@@ -17,10 +21,9 @@ export function readAttributes(bytes: Uint8Array, at = 0): Attributes {
       throw new RangeError(`Cannot read an attribute: it claims ${length} bytes, ${rest} are left`);
     }
     const type = view.getUint16(offset + 2, true) & NLA_TYPE_MASK;
-    attributes.set(type, bytes.subarray(offset + NLA_HDRLEN, offset + length));
+    yield [type, bytes.subarray(offset + NLA_HDRLEN, offset + length)];
     offset += (length + 3) & ~3;
   }
-  return attributes;
 }
 
 export function readU32(bytes: Uint8Array): number {
@@ -31,4 +34,9 @@ export function readU32(bytes: Uint8Array): number {
 export function readString(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
   return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
+}
+
+/** An integer in network order, such as an IPv4 address. */
+export function readU32be(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(0, false);
 }

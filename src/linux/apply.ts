@@ -1,13 +1,15 @@
 import { join } from 'node:path';
 import { CulvertError } from '../errors.ts';
 import type { Operation, Plan } from '../plan/diff.ts';
-import { type NamespaceName, ROOT } from '../plan/state.ts';
+import { type KernelObject, type NamespaceName, ROOT } from '../plan/state.ts';
 import { operationText } from '../plan/text.ts';
 import { createNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
 import { NETLINK_ROUTE } from './netlink/constants.ts';
 import { NetlinkSocket } from './netlink/socket.ts';
+import { joinVeths, observeNamespace } from './observe.ts';
 import { type Step, steps } from './requests.ts';
 import { newVeth } from './route/veth.ts';
+import { writeSysctl } from './sysctl.ts';
 import { createTap } from './tap.ts';
 
 /** A plan that stopped half-way and what became of the half that was done. */
@@ -60,6 +62,21 @@ export class Kernel implements Disposable {
     run.apply(plan);
   }
 
+  /** What these namespaces hold; pairs between them and `nearest` are put together. Each must exist. */
+  observe(namespaces: readonly NamespaceName[], nearest: NamespaceName): KernelObject[] {
+    const states = namespaces.map((namespace) => {
+      const kept = this.#kept.get(namespace);
+      if (kept !== undefined) return observeNamespace(kept, namespace);
+      using socket = this.inside(namespace, () => new NetlinkSocket(NETLINK_ROUTE));
+      return observeNamespace(socket, namespace);
+    });
+    const pairs = joinVeths(
+      states.flatMap((state) => state.halves),
+      nearest,
+    );
+    return [...states.flatMap((state) => state.objects), ...pairs];
+  }
+
   [Symbol.dispose](): void {
     for (const socket of this.#kept.values()) socket[Symbol.dispose]();
     this.#kept.clear();
@@ -109,6 +126,11 @@ class Run implements Disposable {
       else this.#createNamespace(operation, object.namespace);
       return;
     }
+    if (object.kind === 'sysctl') {
+      // what a plan creates by itself goes as a whole: there is no former value to bring back
+      if (verb !== 'delete') this.#kernel.inside(object.namespace, () => writeSysctl(object.name, object.value));
+      return;
+    }
     if (verb === 'create' && object.kind === 'tap') {
       this.#kernel.inside(object.namespace, () => createTap(object.link));
       this.#created.push(operation);
@@ -125,9 +147,7 @@ class Run implements Disposable {
     if (verb !== 'delete' && object.kind === 'veth') {
       // what one end is set to leaves the other as it was
       const peer = this.#pendingIn(object.peer.namespace);
-      for (const step of steps({ ...operation, object: { ...object.peer, kind: 'veth', peer: object } })) {
-        peer.push({ step, operation });
-      }
+      for (const step of steps(fromPeer(operation))) peer.push({ step, operation });
     }
   }
 
@@ -206,4 +226,17 @@ class StepError extends Error {
     super('step failed', { cause });
     this.operation = operation;
   }
+}
+
+/** The same operation as the pair's other end sees it. */
+function fromPeer(operation: Operation): Operation {
+  return operation.verb === 'change'
+    ? { verb: 'change', object: swapEnds(operation.object), from: swapEnds(operation.from) }
+    : { verb: operation.verb, object: swapEnds(operation.object) };
+}
+
+function swapEnds(object: KernelObject): KernelObject {
+  if (object.kind !== 'veth') return object;
+  const { kind, peer, ...near } = object;
+  return { kind, ...peer, peer: near };
 }

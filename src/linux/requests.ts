@@ -1,5 +1,5 @@
 import type { Operation } from '../plan/diff.ts';
-import { type KernelObject, LOOPBACK } from '../plan/state.ts';
+import { type KernelObject, type LinkEnd, LOOPBACK } from '../plan/state.ts';
 import type { Request } from './netlink/socket.ts';
 import { deleteAddress, newAddress } from './route/address.ts';
 import { isolatePort, newBridge, setMaster } from './route/bridge.ts';
@@ -12,26 +12,31 @@ import { deleteShaper, setShaper } from './route/tbf.ts';
 export type Step = { readonly namespace: string; readonly request: Request };
 
 /** The messages that carry out an operation on an object already there, or on one that a message alone creates. */
-export function steps({ verb, object }: Operation): Step[] {
-  return requests(verb, object).map((request) => ({ namespace: object.namespace, request }));
+export function steps(operation: Operation): Step[] {
+  const { namespace } = operation.object;
+  return requests(operation).map((request) => ({ namespace, request }));
 }
 
-function requests(verb: Operation['verb'], object: KernelObject): Request[] {
+/** From a state of the same link to `end`. */
+function changeLink(end: LinkEnd, from: LinkEnd): Request[] {
+  return [setLink(end, from), setLinkUp(end.link, end.up)];
+}
+
+function requests(operation: Operation): Request[] {
+  const { verb, object } = operation;
   const removing = verb === 'delete';
   switch (object.kind) {
     case 'namespace':
+    case 'sysctl':
       return [];
     case 'loopback':
       return [setLinkUp(LOOPBACK, !removing)];
     case 'veth':
-      if (removing) return [deleteLink(object.link)];
-      return verb === 'create' ? raiseLink(object.link) : [setLink(object)];
     case 'tap':
-      if (removing) return [deleteLink(object.link)];
-      return [setLink(object, object.transmitQueue), ...(verb === 'create' ? raiseLink(object.link) : [])];
     case 'bridge':
       if (removing) return [deleteLink(object.link)];
-      return verb === 'create' ? [newBridge(object), ...raiseLink(object.link)] : [setLink(object)];
+      if (verb === 'create') return [...createdLink(object), ...raiseLink(object.link)];
+      return isLink(operation.from) ? changeLink(object, operation.from) : [];
     case 'port':
       return removing
         ? [setMaster(object.link, 0)]
@@ -49,5 +54,24 @@ function requests(verb: Operation['verb'], object: KernelObject): Request[] {
       return [verb === 'create' ? newRoute(object) : replaceRoute(object)];
     case 'shaper':
       return [removing ? deleteShaper(object) : setShaper(object)];
+  }
+}
+
+type LinkObject = Extract<KernelObject, { kind: 'veth' | 'tap' | 'bridge' }>;
+
+function isLink(object: KernelObject): object is LinkObject {
+  return object.kind === 'veth' || object.kind === 'tap' || object.kind === 'bridge';
+}
+
+/** What makes a link what it should be, as far as that takes no descriptor. */
+function createdLink(object: LinkObject): Request[] {
+  switch (object.kind) {
+    case 'veth':
+      return [];
+    case 'tap':
+      return [setLink(object)];
+    case 'bridge':
+      // Only a size that is set later is the bridge's own; one given at its creation follows its smallest port.
+      return [newBridge(object.link), setLink(object)];
   }
 }

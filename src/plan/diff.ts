@@ -1,3 +1,4 @@
+import { sameObject } from './same.ts';
 import { type KernelObject, type NamespaceName, type ObjectKind, objectKey } from './state.ts';
 
 /** One step: `change` brings an existing object to `object`, in place and without interrupting traffic. */
@@ -14,6 +15,7 @@ export type Plan = readonly Operation[];
  */
 const ORDER: readonly ObjectKind[] = [
   'namespace',
+  'sysctl',
   'loopback',
   'bridge',
   'tap',
@@ -53,7 +55,7 @@ export function diff(observed: readonly KernelObject[], desired: readonly Kernel
   for (const [key, object] of wanted) {
     const from = present.get(key);
     if (from === undefined || isTakenAlong(from, going)) missing.push(object);
-    else if (contentOf(from) !== contentOf(object)) changes.push({ verb: 'change', object, from });
+    else if (!sameObject(from, object)) changes.push({ verb: 'change', object, from });
   }
   const creations = missing.toSorted(byDependency).map((object) => ({ verb: 'create', object }) as const);
   return [...deletions, ...changes, ...creations];
@@ -81,6 +83,7 @@ function isTakenAlong(object: KernelObject, going: Containers): boolean {
   if (going.namespaces.has(object.namespace)) return true;
   switch (object.kind) {
     case 'loopback':
+    case 'sysctl':
     case 'tap':
     case 'bridge':
       return false;
@@ -93,9 +96,4 @@ function isTakenAlong(object: KernelObject, going: Containers): boolean {
 
 function linkKey(namespace: NamespaceName, index: number): string {
   return `${namespace}/${index}`;
-}
-
-/** Objects are made by one function per kind, so equal ones have their fields in one order. */
-function contentOf(object: KernelObject): string {
-  return JSON.stringify(object, (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
 }

@@ -25,6 +25,7 @@ export type LinkEnd = {
   readonly mac: Mac;
   /** bytes */
   readonly mtu: number;
+  readonly up: boolean;
 };
 
 export type KernelObject =
@@ -67,6 +68,8 @@ export type KernelObject =
       readonly address: Ipv4;
       readonly mac: Mac;
     }
+  /** A value under /proc/sys, of the namespace's own; for what netlink cannot set, since a write is slow. */
+  | { readonly kind: 'sysctl'; readonly namespace: NamespaceName; readonly name: string; readonly value: string }
   /** Packets that come in by this link may go out by another; IPV4_DEVCONF_FORWARDING. */
   | { readonly kind: 'forwarding'; readonly namespace: NamespaceName; readonly link: Link }
   | {
@@ -101,6 +104,8 @@ export function objectKey(object: KernelObject): string {
       return `${at}/${object.destination.address}/${object.destination.length}`;
     case 'neighbour':
       return `${at}/${object.link.index}/${object.address}`;
+    case 'sysctl':
+      return `${at}/${object.name}`;
     case 'fdb':
       return `${at}/${object.link.index}/${formatMac(object.mac)}`;
   }

@@ -25,6 +25,8 @@ export function operationText(operation: Operation): string {
       return `tc ${where}qdisc ${verb} dev ${object.link.name} root tbf${short ? '' : ` rate ${object.rate}bps burst ${object.burst}b`}`;
     case 'port':
       return `ip ${where}link set ${object.link.name} ${short ? 'nomaster' : `master ${object.bridge.name} isolated on learning off`}`;
+    case 'sysctl':
+      return `${where === '' ? '' : `ip netns exec ${object.namespace} `}sysctl -w ${object.name}=${object.value}`;
     case 'fdb':
       return `bridge ${where}fdb ${verb} ${formatMac(object.mac)} dev ${object.link.name} master static`;
     case 'forwarding':
@@ -43,7 +45,7 @@ export function operationText(operation: Operation): string {
 }
 
 function endText(end: LinkEnd): string {
-  return `${end.link.name} index ${end.link.index} address ${formatMac(end.mac)} mtu ${end.mtu}`;
+  return `${end.link.name} index ${end.link.index} address ${formatMac(end.mac)} mtu ${end.mtu} ${end.up ? 'up' : 'down'}`;
 }
 
 function linkText(object: Extract<KernelObject, { kind: 'veth' | 'tap' | 'bridge' }>): string {

@@ -1,25 +1,27 @@
-import type { Link, LinkEnd } from '../../plan/state.ts';
+import type { Link } from '../../plan/state.ts';
 import { NLA_F_NESTED } from '../netlink/constants.ts';
 import type { Request } from '../netlink/socket.ts';
 import {
   AF_BRIDGE,
   IFLA_BRPORT_ISOLATED,
   IFLA_BRPORT_LEARNING,
+  IFLA_IFNAME,
   IFLA_INFO_KIND,
   IFLA_LINKINFO,
   IFLA_MASTER,
   IFLA_PROTINFO,
   RTM_NEWLINK,
+  RTM_SETLINK,
 } from './constants.ts';
-import { CREATE_LINK, writeLinkEnd, writeLinkHeader } from './link.ts';
+import { CREATE_LINK, writeLinkHeader } from './link.ts';
 
-export function newBridge(end: LinkEnd): Request {
+export function newBridge(link: Link): Request {
   return {
     ...CREATE_LINK,
-    attempt: `add bridge ${end.link.name}`,
+    attempt: `add bridge ${link.name}`,
     write(writer) {
-      writeLinkHeader(writer, end.link.index, 0, 0);
-      writeLinkEnd(writer, end);
+      writeLinkHeader(writer, link.index, 0, 0);
+      writer.attrString(IFLA_IFNAME, link.name);
       writer.nest(IFLA_LINKINFO, (info) => info.attrString(IFLA_INFO_KIND, 'bridge'));
     },
   };
@@ -42,7 +44,7 @@ export function setMaster(link: Link, bridge: number): Request {
 export function isolatePort(link: Link): Request {
   return {
     attempt: `isolate port ${link.name}`,
-    type: RTM_NEWLINK,
+    type: RTM_SETLINK,
     flags: 0,
     write(writer) {
       writer.u8(AF_BRIDGE).u8(0).u16(0).u32(link.index).u32(0).u32(0);

@@ -1,3 +1,4 @@
+import { formatMac } from '../../addr/mac.ts';
 import type { Link, LinkEnd } from '../../plan/state.ts';
 import { NLM_F_CREATE, NLM_F_EXCL } from '../netlink/constants.ts';
 import type { MessageWriter } from '../netlink/message.ts';
@@ -54,19 +55,27 @@ export function raiseLink(link: Link): Request[] {
   return [noLinkLocal(link), setLinkUp(link, true)];
 }
 
-/** Brings an existing link to its address, size and queue. */
-export function setLink(end: LinkEnd, transmitQueue?: number): Request {
+/**
+ * Brings an existing link to its name, address, size and queue, and writes no more of them than differ: an address
+ * that is set, even to what it was, makes the kernel forget the link's neighbours, permanent ones too.
+ */
+export function setLink(end: QueuedEnd, from?: QueuedEnd): Request {
   return {
     attempt: `set link ${end.link.name}`,
     type: RTM_NEWLINK,
     flags: 0,
     write(writer) {
       writeLinkHeader(writer, end.link.index, 0, 0);
-      writeLinkEnd(writer, end);
-      if (transmitQueue !== undefined) writer.attrU32(IFLA_TXQLEN, transmitQueue);
+      if (end.link.name !== from?.link.name) writer.attrString(IFLA_IFNAME, end.link.name);
+      if (from === undefined || formatMac(end.mac) !== formatMac(from.mac)) writer.attr(IFLA_ADDRESS, end.mac);
+      if (end.mtu !== from?.mtu) writer.attrU32(IFLA_MTU, end.mtu);
+      const queue = end.transmitQueue;
+      if (queue !== undefined && queue !== from?.transmitQueue) writer.attrU32(IFLA_TXQLEN, queue);
     },
   };
 }
+
+type QueuedEnd = LinkEnd & { readonly transmitQueue?: number };
 
 export function setLinkUp(link: Link, up: boolean): Request {
   return {

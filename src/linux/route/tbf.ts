@@ -1,4 +1,5 @@
 import type { KernelObject } from '../../plan/state.ts';
+import { type Attributes, readAttributes, readString } from '../netlink/attribute.ts';
 import { NLM_F_CREATE, NLM_F_REPLACE } from '../netlink/constants.ts';
 import type { MessageWriter } from '../netlink/message.ts';
 import type { Request } from '../netlink/socket.ts';
@@ -71,4 +72,21 @@ function parameters({ rate, burst }: Shaper): Uint8Array {
   view.setUint32(24, Math.min(queue + burst, U32_MAX), true);
   view.setUint32(28, Math.min(Math.round(((burst / rate) * 1e9) / TICK_NS), U32_MAX), true);
   return bytes;
+}
+
+/** The token bucket that a qdisc's attributes describe; undefined for any other kind. */
+export function readShaper(qdisc: Attributes): { readonly rate: number; readonly burst: number } | undefined {
+  const kind = qdisc.get(TCA_KIND);
+  const options = qdisc.get(TCA_OPTIONS);
+  if (kind === undefined || options === undefined || readString(kind) !== 'tbf') return undefined;
+  const inner = readAttributes(options);
+  const parms = inner.get(TCA_TBF_PARMS);
+  if (parms === undefined) return undefined;
+  const view = new DataView(parms.buffer, parms.byteOffset, parms.length);
+  const rate64 = inner.get(TCA_TBF_RATE64);
+  const rate =
+    rate64 === undefined
+      ? view.getUint32(8, true)
+      : Number(new DataView(rate64.buffer, rate64.byteOffset, 8).getBigUint64(0, true));
+  return { rate, burst: Math.round((view.getUint32(28, true) * TICK_NS * rate) / 1e9) };
 }

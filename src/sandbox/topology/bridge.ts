@@ -19,7 +19,7 @@ export function bridgeItself(layout: Layout): KernelObject[] {
   const namespace = ROUTER;
   const { bridgeRange, mtu } = layout;
   return [
-    { kind: 'bridge', namespace, link: BRIDGE, mac: BRIDGE_MAC, mtu },
+    { kind: 'bridge', namespace, link: BRIDGE, mac: BRIDGE_MAC, mtu, up: true },
     { kind: 'address', namespace, link: BRIDGE, address: bridgeGateway(layout), length: bridgeRange.length },
   ];
 }
@@ -39,11 +39,12 @@ export function bridgeObjects(slot: number, address: Ipv4, rates: Rates, layout:
     { kind: 'loopback', namespace },
     {
       kind: 'veth',
-      peer: { namespace, link: ETH0, mac, mtu },
+      peer: { namespace, link: ETH0, mac, mtu, up: true },
       namespace: ROUTER,
       link: port,
       mac: ROUTER_MAC,
       mtu,
+      up: true,
     },
     { kind: 'port', namespace: ROUTER, link: port, bridge: BRIDGE },
     { kind: 'fdb', namespace: ROUTER, link: port, mac },

@@ -1,7 +1,7 @@
 import type { KernelObject } from '../../plan/state.ts';
-import { cableObjects, EVERYWHERE } from './cable.ts';
+import { cableObjects } from './cable.ts';
 import type { Rates } from './desired.ts';
-import { ETH0, type Layout, routerAddress, sandboxNamespace, TAP0 } from './layout.ts';
+import { ETH0, type Layout, sandboxNamespace, TAP0 } from './layout.ts';
 
 /**
  * A namespace with a TAP for a virtual machine, whose guest has the same address in every one of them. The namespace
@@ -12,8 +12,7 @@ export function microvmObjects(slot: number, rates: Rates, layout: Layout): Kern
   const { tap, guest, mtu } = layout;
   const objects: KernelObject[] = [
     ...cableObjects(slot, layout),
-    { kind: 'route', namespace, destination: EVERYWHERE, link: ETH0, via: routerAddress(layout, slot) },
-    { kind: 'tap', namespace, link: TAP0, mac: tap.mac, mtu, transmitQueue: tap.transmitQueue },
+    { kind: 'tap', namespace, link: TAP0, mac: tap.mac, mtu, up: true, transmitQueue: tap.transmitQueue },
     { kind: 'address', namespace, link: TAP0, address: tap.address, length: tap.length },
     { kind: 'neighbour', namespace, link: TAP0, address: guest.address, mac: guest.mac },
     { kind: 'forwarding', namespace, link: ETH0 },

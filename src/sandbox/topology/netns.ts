@@ -1,5 +1,5 @@
 import { type KernelObject, ROUTER } from '../../plan/state.ts';
-import { cableObjects, ownAddressObjects } from './cable.ts';
+import { cableObjects } from './cable.ts';
 import type { Rates } from './desired.ts';
 import { cable, type Layout } from './layout.ts';
 
@@ -8,7 +8,7 @@ import { cable, type Layout } from './layout.ts';
  * on the router's end, what they send is policed by the router's rules.
  */
 export function netnsObjects(slot: number, rates: Rates, layout: Layout): KernelObject[] {
-  const objects = [...cableObjects(slot, layout), ...ownAddressObjects(slot, layout)];
+  const objects = cableObjects(slot, layout);
   if (rates.receive !== undefined) {
     objects.push({ kind: 'shaper', namespace: ROUTER, link: cable(slot), ...rates.receive });
   }

@@ -4,22 +4,21 @@ import { ruleText, verdictText } from './rule-text.ts';
 import type { Chain, Element, FieldType, NamedSet, Ruleset, Table, Value, Verdict } from './ruleset.ts';
 
 /**
- * A ruleset as a person reads it: a line per object, in the words of nft(8), which takes them as they stand but for
+ * A ruleset as a person reads it: a line per object, in the words of nft(8), which takes each as it stands but for
  * rules that use the parts of a map's data one by one: it has no words for those.
  */
 export function rulesetText(ruleset: Ruleset): string {
   const { table, sets, chains, elements } = ruleset;
   const byName = new Map(sets.map((set) => [set.name, set]));
   return [
-    `add table ${tableWords(table)}`,
+    `nft add table ${tableWords(table)}`,
     ...sets.map((set) => setText(table, set)),
     ...chains.map((chain) => chainText(table, chain)),
-    ...elements.flatMap((group) => {
-      const set = byName.get(group.set);
-      return set === undefined ? [] : group.elements.map((element) => elementText(table, set, element, 'add'));
-    }),
+    ...elements.flatMap(({ set, elements: members }) =>
+      members.map((element) => elementText(table, set, element, 'add')),
+    ),
     ...chains.flatMap(({ name, rules }) =>
-      rules.map((rule) => `add rule ${tableWords(table)} ${name} ${ruleText(rule, byName)}`),
+      rules.map((rule) => `nft add rule ${tableWords(table)} ${name} ${ruleText(rule, byName)}`),
     ),
   ].join('\n');
 }
@@ -29,7 +28,7 @@ export function elementText(table: Table, set: NamedSet, element: Element, verb:
   const words = [set.key.map((type, index) => fieldText(type, key[index], last?.[index])).join(' . ')];
   if (verb === 'add' && comment !== undefined) words.push(`comment ${JSON.stringify(comment)}`);
   if (verb === 'add' && data !== undefined) words.push(`: ${dataText(set, data)}`);
-  return `${verb} element ${tableWords(table)} ${set.name} { ${words.join(' ')} }`;
+  return `nft ${verb} element ${tableWords(table)} ${set.name} { ${words.join(' ')} }`;
 }
 
 function valueText(type: FieldType, value: Value): string {
@@ -52,13 +51,13 @@ function setText(table: Table, set: NamedSet): string {
   const data = set.data === undefined ? '' : ` : ${set.data === 'verdict' ? 'verdict' : set.data.join(' . ')}`;
   const flags = set.interval === true ? ' flags interval;' : '';
   const noun = set.data === undefined ? 'set' : 'map';
-  return `add ${noun} ${tableWords(table)} ${set.name} { type ${set.key.join(' . ')}${data}; size ${set.size};${flags} }`;
+  return `nft add ${noun} ${tableWords(table)} ${set.name} { type ${set.key.join(' . ')}${data}; size ${set.size};${flags} }`;
 }
 
 function chainText(table: Table, { name, base }: Chain): string {
-  if (base === undefined) return `add chain ${tableWords(table)} ${name}`;
+  if (base === undefined) return `nft add chain ${tableWords(table)} ${name}`;
   const { type, hook, priority, policy } = base;
-  return `add chain ${tableWords(table)} ${name} { type ${type} hook ${hook} priority ${priority}; policy ${policy}; }`;
+  return `nft add chain ${tableWords(table)} ${name} { type ${type} hook ${hook} priority ${priority}; policy ${policy}; }`;
 }
 
 function fieldText(type: FieldType, first: Value | undefined, last: Value | undefined): string {

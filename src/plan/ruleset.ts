@@ -49,7 +49,7 @@ export type Element = {
 /** NFT_USERDATA_MAXLEN less the header of an entry and the closing zero */
 export const MAX_COMMENT_BYTES = 253;
 
-export type SetElements = { readonly set: string; readonly elements: readonly Element[] };
+export type SetElements = { readonly set: NamedSet; readonly elements: readonly Element[] };
 
 export type Chain = {
   readonly name: string;

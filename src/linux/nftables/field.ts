@@ -24,6 +24,11 @@ export function typeNumber(types: readonly FieldType[]): number {
   return types.reduce((number, type) => number * 2 ** TYPE_BITS + FIELDS[type].number, 0);
 }
 
+/** Whether nft(8) must be told, because the kernel does not care, that the bytes of a lone field are the host's. */
+export function isHostOrder(types: readonly FieldType[]): boolean {
+  return types.length === 1 && types.every((type) => FIELDS[type].order === 'host');
+}
+
 /** @throws RangeError where one of the fields is of a type that is not in use here */
 export function fieldTypes(number: number): FieldType[] {
   const types: FieldType[] = [];

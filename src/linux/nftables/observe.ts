@@ -76,7 +76,8 @@ function listSets(table: Table): Request {
 function readSet(message: Message): { name: string; shape: () => SetShape } {
   const attributes = attributesOf(message);
   const keyType = readU32be(required(attributes, NFTA_SET_KEY_TYPE));
-  const flags = readU32be(required(attributes, NFTA_SET_FLAGS));
+  const flagBytes = attributes.get(NFTA_SET_FLAGS);
+  const flags = flagBytes === undefined ? 0 : readU32be(flagBytes);
   const dataBytes = attributes.get(NFTA_SET_DATA_TYPE);
   const dataType = dataBytes === undefined ? undefined : readU32be(dataBytes);
   const shape = (): SetShape => ({

@@ -21,10 +21,12 @@ import {
   NFTA_SET_KEY_TYPE,
   NFTA_SET_NAME,
   NFTA_SET_TABLE,
+  NFTA_SET_USERDATA,
 } from './constants.ts';
-import { fieldLengths, keyLength, typeNumber } from './field.ts';
+import { fieldLengths, isHostOrder, keyLength, typeNumber } from './field.ts';
 import { tableMessage } from './message.ts';
 import { tableText } from './table.ts';
+import { HOST_ORDER_KEY } from './userdata.ts';
 
 export function newSet(table: Table, set: NamedSet): Request {
   const attempt = `add ${set.data === undefined ? 'set' : 'map'} ${set.name} to table ${tableText(table)}`;
@@ -47,6 +49,7 @@ export function newSet(table: Table, set: NamedSet): Request {
     });
     // Names a set within its batch, for rules that cannot name it; ours all can, but the kernel wants the attribute.
     writer.attrU32be(NFTA_SET_ID, 1);
+    if (isHostOrder(set.key)) writer.attr(NFTA_SET_USERDATA, HOST_ORDER_KEY);
   });
 }
 

@@ -1,0 +1,75 @@
+import type { Ruleset } from '../../plan/ruleset.ts';
+import { BRIDGE_TABLE, ICMP_ERROR_TYPES, ICMP_ERRORS, PORTS, SANDBOX_LINKS } from './names.ts';
+import { reported } from './router.ts';
+import {
+  accept,
+  counter,
+  drop,
+  equals,
+  goto,
+  iifname,
+  isArpFrame,
+  isIcmp,
+  isIn,
+  isIpv4Frame,
+  isNotIn,
+  rule,
+} from './words.ts';
+
+/** Of an ARP probe (RFC 5227), which asks whether an address is taken without claiming it. */
+const NO_ADDRESS = new Uint8Array(4);
+
+/**
+ * The table of the router's bridge: from a port come only frames with the addresses that are bound to it, in IP as in
+ * ARP, and none goes from port to port.
+ */
+export function bridgeRuleset(options: { readonly reportGroup: number }): Ruleset {
+  return {
+    table: BRIDGE_TABLE,
+    sets: [PORTS, ICMP_ERRORS],
+    elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
+    chains: [
+      {
+        name: 'prerouting',
+        base: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' },
+        rules: [
+          rule(iifname(SANDBOX_LINKS), isIpv4Frame, goto('ip_from_port')),
+          rule(iifname(SANDBOX_LINKS), isArpFrame, goto('arp_from_port')),
+          rule(iifname(SANDBOX_LINKS), counter, drop),
+        ],
+      },
+      {
+        name: 'ip_from_port',
+        rules: [
+          // An error is about a packet that was sent to this port's address, not to another's on the bridge.
+          rule(
+            isIcmp,
+            isIn(['icmp type'], 'icmp_errors'),
+            isNotIn(['iif', 'ether saddr', 'quoted daddr'], 'ports'),
+            goto('spoofed'),
+          ),
+          rule(isIn(['iif', 'ether saddr', 'ip saddr'], 'ports'), accept),
+          goto('spoofed'),
+        ],
+      },
+      {
+        name: 'arp_from_port',
+        rules: [
+          rule(
+            isIn(['iif', 'ether saddr', 'arp saddr ip'], 'ports'),
+            isIn(['iif', 'arp saddr ether', 'arp saddr ip'], 'ports'),
+            accept,
+          ),
+          rule(equals('arp saddr ip', NO_ADDRESS), counter, drop),
+          goto('spoofed'),
+        ],
+      },
+      {
+        name: 'forward',
+        base: { type: 'filter', hook: 'forward', priority: -200, policy: 'drop' },
+        rules: [counter],
+      },
+      reported('spoofed', options.reportGroup),
+    ],
+  };
+}

@@ -1,0 +1,60 @@
+import type { Ipv4 } from '../../addr/ipv4.ts';
+import type { Mac } from '../../addr/mac.ts';
+import type { Ruleset, SetElements } from '../../plan/ruleset.ts';
+import type { Interval } from '../policy/intervals.ts';
+import { acceptedSet, INBOUND, OUTBOUND, POLICIES, PORTS, policyChain, ROUTER_TABLE } from './names.ts';
+import { accept, goto, isIn, isIpv4, rule } from './words.ts';
+
+/** What the router must know of a sandbox to let its packets through. */
+export type Attachment = {
+  /** of the link its packets arrive on: the router's end of its cable, or the bridge */
+  readonly index: number;
+  /** the address it has on that link */
+  readonly wireAddress: Ipv4;
+  /** the address that the host and the outside know; where nothing is translated, the same */
+  readonly hostAddress: Ipv4;
+  /** of a policy that is in the table */
+  readonly policy: number;
+  /** whose it is, such as `a1 generation 3` */
+  readonly comment: string;
+};
+
+/** The elements of `inet culvert` that make the sandbox reachable; without them it is cut off, both ways. */
+export function attachmentElements(attachment: Attachment): SetElements[] {
+  const { index, wireAddress, hostAddress, policy, comment } = attachment;
+  return [
+    { set: OUTBOUND, elements: [{ key: [index, wireAddress], data: [policy, hostAddress], comment }] },
+    { set: INBOUND, elements: [{ key: [index, hostAddress], data: [wireAddress], comment }] },
+  ];
+}
+
+/** The element of `bridge culvert` that binds addresses to a port of the bridge. */
+export function portElements(index: number, mac: Mac, address: Ipv4, comment: string): SetElements {
+  return { set: PORTS, elements: [{ key: [index, mac, address], comment }] };
+}
+
+/** Marks of policies; 0 is the mark of packets that no sandbox sent. */
+export const FIRST_POLICY = 1;
+
+/**
+ * A policy as part of `inet culvert`: what it accepts, and the chain that asks. Sandboxes with equal policies share
+ * one.
+ *
+ * @param comment by which an observer knows it again
+ */
+export function policyRuleset(policy: number, intervals: readonly Interval[], comment: string): Ruleset {
+  const accepted = acceptedSet(policy);
+  const chain = policyChain(policy);
+  const elements = intervals
+    .filter(({ verdict }) => verdict === 'accept')
+    .map(({ first, last }) => ({ key: [first], last: [last] }));
+  return {
+    table: ROUTER_TABLE,
+    sets: [accepted],
+    chains: [{ name: chain, rules: [rule(isIpv4, isIn(['ip daddr'], accepted.name), accept), goto('denied')] }],
+    elements: [
+      { set: accepted, elements },
+      { set: POLICIES, elements: [{ key: [policy], data: { goto: chain }, comment }] },
+    ],
+  };
+}

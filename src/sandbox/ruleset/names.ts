@@ -1,0 +1,57 @@
+import type { NamedSet, Table } from '../../plan/ruleset.ts';
+
+/** The router namespace's tables: what it forwards, and what its bridge's ports may send. */
+export const ROUTER_TABLE: Table = { family: 'inet', name: 'culvert' };
+export const BRIDGE_TABLE: Table = { family: 'bridge', name: 'culvert' };
+
+/** The root namespace's table; each daemon on a host has an instance of its own. */
+export function rootTable(instance: string): Table {
+  return { family: 'inet', name: `culvert-${instance}` };
+}
+
+/** Names of all router-side ends of sandboxes' links, and of none else. */
+export const SANDBOX_LINKS = 's*';
+
+/** The slots of a host, the most that it has sandboxes. */
+const MAX_SANDBOXES = 32_767;
+/** What a bridge has ports, BR_MAX_PORTS in net/bridge/br_private.h. */
+const MAX_PORTS = 1023;
+/** Distinct egress policies in use at one time. */
+const MAX_POLICIES = 32_767;
+/** The ends of the intervals that a policy of 64 allowed and 64 denied prefixes over the base ones can have. */
+const MAX_INTERVAL_ENDS = 1024;
+
+/** Link that a packet comes in on and the source it bears → its policy and the address it is to bear outside. */
+export const OUTBOUND: NamedSet = {
+  name: 'outbound',
+  key: ['iface_index', 'ipv4_addr'],
+  data: ['mark', 'ipv4_addr'],
+  size: MAX_SANDBOXES,
+};
+
+/** Link that a packet goes out on and the destination it bears → the address that the sandbox has inside. */
+export const INBOUND: NamedSet = {
+  name: 'inbound',
+  key: ['iface_index', 'ipv4_addr'],
+  data: ['ipv4_addr'],
+  size: MAX_SANDBOXES,
+};
+
+/** Policy → the chain that decides. */
+export const POLICIES: NamedSet = { name: 'policies', key: ['mark'], data: 'verdict', size: MAX_POLICIES };
+
+/** Port, and the addresses that are bound to it. */
+export const PORTS: NamedSet = { name: 'ports', key: ['iface_index', 'ether_addr', 'ipv4_addr'], size: MAX_PORTS };
+
+/** What a policy accepts. */
+export function acceptedSet(policy: number): NamedSet {
+  return { name: policyChain(policy), key: ['ipv4_addr'], interval: true, size: MAX_INTERVAL_ENDS };
+}
+
+export function policyChain(policy: number): string {
+  return `egress-${policy}`;
+}
+
+/** Destination unreachable, time exceeded, parameter problem (RFC 792): those that quote a packet and are forwarded. */
+export const ICMP_ERRORS: NamedSet = { name: 'icmp_errors', key: ['icmp_type'], size: 3 };
+export const ICMP_ERROR_TYPES = [3, 11, 12];

@@ -1,0 +1,80 @@
+import { firstAddress, lastAddress, type Prefix } from '../../addr/prefix.ts';
+import type { Element, NamedSet, Ruleset } from '../../plan/ruleset.ts';
+import { rootTable } from './names.ts';
+import { reported } from './router.ts';
+import { accept, goto, iifname, isEstablished, isIn, isIpv4, masquerade, oifname, rule } from './words.ts';
+
+/** Rows of either set of the root table; an interval has two ends. */
+const MAX_RANGES = 1024;
+
+/** All addresses of sandboxes. */
+const RANGES: NamedSet = { name: 'ranges', key: ['ipv4_addr'], interval: true, size: 2 * MAX_RANGES };
+
+/** Sandboxes and addresses of the host that they may open connections to. */
+export const HOST_ACCESS: NamedSet = {
+  name: 'host_access',
+  key: ['ipv4_addr', 'ipv4_addr'],
+  interval: true,
+  size: MAX_RANGES,
+};
+
+export type RootOptions = {
+  readonly instance: string;
+  /** the root namespace's end of the cable to the router */
+  readonly cable: string;
+  /** that sandboxes' addresses come from, disjoint */
+  readonly ranges: readonly Prefix[];
+  /** NFLOG group that drops are reported to */
+  readonly reportGroup: number;
+};
+
+/**
+ * The root namespace's table, the same however many sandboxes there are: they leave with the host's address, pass
+ * through it, and open no connection to the host itself but where {@link hostAccessElement} says so.
+ *
+ * An accept here does not undo a drop in another's table.
+ */
+export function rootRuleset({ instance, cable, ranges, reportGroup }: RootOptions): Ruleset {
+  return {
+    table: rootTable(instance),
+    sets: [RANGES, HOST_ACCESS],
+    elements: [
+      { set: RANGES, elements: ranges.map((range) => ({ key: [firstAddress(range)], last: [lastAddress(range)] })) },
+    ],
+    chains: [
+      {
+        name: 'postrouting',
+        base: { type: 'nat', hook: 'postrouting', priority: 100, policy: 'accept' },
+        rules: [rule(isIpv4, isIn(['ip saddr'], 'ranges'), oifname(cable, '!='), masquerade)],
+      },
+      {
+        name: 'forward',
+        base: { type: 'filter', hook: 'forward', priority: 0, policy: 'accept' },
+        rules: [rule(iifname(cable), accept), rule(oifname(cable), accept)],
+      },
+      {
+        name: 'input',
+        base: { type: 'filter', hook: 'input', priority: 0, policy: 'accept' },
+        rules: [rule(iifname(cable), goto('from_cable'))],
+      },
+      {
+        name: 'from_cable',
+        rules: [
+          rule(isEstablished, accept),
+          rule(isIpv4, isIn(['ip saddr', 'ip daddr'], 'host_access'), accept),
+          goto('denied'),
+        ],
+      },
+      reported('denied', reportGroup),
+    ],
+  };
+}
+
+/** Lets the sandboxes of `source` open connections to the host's addresses in `destination`. */
+export function hostAccessElement(source: Prefix, destination: Prefix, comment: string): Element {
+  return {
+    key: [firstAddress(source), firstAddress(destination)],
+    last: [lastAddress(source), lastAddress(destination)],
+    comment,
+  };
+}

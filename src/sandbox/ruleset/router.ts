@@ -1,0 +1,167 @@
+import type { Chain, Ruleset } from '../../plan/ruleset.ts';
+import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
+import { ICMP_ERROR_TYPES, ICMP_ERRORS, INBOUND, OUTBOUND, POLICIES, ROUTER_TABLE, SANDBOX_LINKS } from './names.ts';
+import {
+  accept,
+  clampSegmentSize,
+  counter,
+  decide,
+  drop,
+  equals,
+  find,
+  goto,
+  iifname,
+  isEstablished,
+  isIcmp,
+  isIn,
+  isIpv4,
+  isNotIpv4,
+  isSourceBehindLink,
+  markFound,
+  oifname,
+  report,
+  rewrite,
+  rule,
+} from './words.ts';
+
+/** RFC 792 */
+const ICMP_ECHO = Uint8Array.of(8);
+
+const isIcmpError = rule(isIcmp, isIn(['icmp type'], 'icmp_errors'));
+
+export type RouterOptions = {
+  /** the router's end of the cable to the root namespace */
+  readonly uplink: string;
+  /** NFLOG group that drops are reported to */
+  readonly reportGroup: number;
+};
+
+/**
+ * The router's table. What a sandbox sends passes three chains: `prerouting` finds out who it is from, gives it the
+ * address that the outside knows and its policy as a mark; `forward` asks the policy; what goes to a sandbox gets the
+ * address that it has inside in `postrouting`. The translation is one to one and needs no connection tracking:
+ *
+ *     sandbox ──▶ iif . ip saddr @outbound ──▶ mark, ip saddr ──▶ forward: mark vmap @policies ──▶ uplink
+ *     sandbox ◀── ip daddr ◀── oif . ip daddr @inbound ◀── forward: established, or from the uplink ◀── uplink
+ *
+ * What is in neither map passes in neither direction, so taking its elements out cuts a sandbox off at once.
+ */
+export function routerRuleset({ uplink, reportGroup }: RouterOptions): Ruleset {
+  return {
+    table: ROUTER_TABLE,
+    sets: [OUTBOUND, INBOUND, POLICIES, ICMP_ERRORS],
+    elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
+    chains: [
+      ...outboundChains(),
+      ...inboundChains(),
+      forwardChain(uplink),
+      inputChain(),
+      { name: 'other_families', rules: [rule(counter, drop)] },
+      reported('spoofed', reportGroup),
+      reported('denied', reportGroup),
+      reported('unreachable', reportGroup),
+    ],
+  };
+}
+
+/** A chain that drops: the report's prefix is its name. */
+export function reported(name: string, group: number): Chain {
+  return { name, rules: [report(name, group), drop] };
+}
+
+function outboundChains(): Chain[] {
+  return [
+    {
+      name: 'prerouting',
+      // before connection tracking, which is to see the addresses that the outside knows
+      base: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' },
+      rules: [
+        // On the bridge many addresses share a link, and its own table binds each to a port.
+        rule(iifname(SANDBOX_LINKS), equals('ether saddr', SANDBOX_MAC, '!='), goto('spoofed')),
+        rule(iifname(SANDBOX_LINKS), goto('from_sandbox')),
+        rule(iifname(BRIDGE.name), goto('from_sandbox')),
+      ],
+    },
+    {
+      name: 'from_sandbox',
+      rules: [
+        rule(isNotIpv4, goto('other_families')),
+        rule(isIcmpError, goto('error_from_sandbox')),
+        rule(isIpv4, find(['iif', 'ip saddr'], 'outbound'), markFound(0), rewrite('ip saddr', 1), accept),
+        goto('spoofed'),
+      ],
+    },
+    {
+      // The namespace of a sandbox forwards too, and reports errors from its own address on the link.
+      name: 'error_from_sandbox',
+      rules: [
+        rule(isIpv4, isIn(['iif', 'ip saddr'], 'outbound'), goto('translate_error')),
+        rule(iifname(SANDBOX_LINKS), isSourceBehindLink, goto('translate_error')),
+        goto('spoofed'),
+      ],
+    },
+    {
+      // It can only be about a packet that was sent to the sandbox, and comes from the address that was sent to.
+      name: 'translate_error',
+      rules: [
+        rule(
+          isIcmp,
+          find(['iif', 'quoted daddr'], 'outbound'),
+          markFound(0),
+          rewrite('quoted daddr', 1),
+          rewrite('ip saddr', 1),
+          accept,
+        ),
+        goto('spoofed'),
+      ],
+    },
+  ];
+}
+
+function inboundChains(): Chain[] {
+  return [
+    {
+      name: 'postrouting',
+      // after whatever else looks at the packet
+      base: { type: 'filter', hook: 'postrouting', priority: 300, policy: 'accept' },
+      rules: [rule(oifname(SANDBOX_LINKS), goto('to_sandbox')), rule(oifname(BRIDGE.name), goto('to_sandbox'))],
+    },
+    {
+      name: 'to_sandbox',
+      rules: [
+        rule(isNotIpv4, goto('other_families')),
+        rule(isIcmpError, find(['oif', 'quoted saddr'], 'inbound'), rewrite('quoted saddr', 0)),
+        rule(isIpv4, find(['oif', 'ip daddr'], 'inbound'), rewrite('ip daddr', 0), accept),
+        goto('unreachable'),
+      ],
+    },
+  ];
+}
+
+function forwardChain(uplink: string): Chain {
+  return {
+    name: 'forward',
+    base: { type: 'filter', hook: 'forward', priority: 0, policy: 'drop' },
+    rules: [
+      rule(isNotIpv4, goto('other_families')),
+      clampSegmentSize,
+      rule(isEstablished, accept),
+      // Every packet of a sandbox has a mark, and none has that comes from elsewhere: veth clears it.
+      decide(['mark'], 'policies'),
+      rule(iifname(uplink), accept),
+      goto('denied'),
+    ],
+  };
+}
+
+function inputChain(): Chain {
+  return {
+    name: 'input',
+    base: { type: 'filter', hook: 'input', priority: 0, policy: 'drop' },
+    rules: [
+      rule(isNotIpv4, goto('other_families')),
+      rule(isIcmp, equals('icmp type', ICMP_ECHO), accept),
+      goto('denied'),
+    ],
+  };
+}

@@ -1,0 +1,194 @@
+import type { Mac } from '../../addr/mac.ts';
+import { CT_STATE, type Expression, type MetaKey, type Register, type Rule, type Span } from '../../plan/ruleset.ts';
+
+/*
+ * The vocabulary that the rulesets are written in. A phrase fills registers from KEY on and reads them at once, so
+ * phrases follow one another freely; only what a map gave, from DATA on, is there for the phrases after it.
+ */
+
+const KEY: Register = 0;
+const DATA: Register = 8;
+
+/**
+ * The parts of a packet. An ICMP error quotes the packet that it is about after its own eight bytes, so that one's
+ * source is at 8 + 12 and its destination at 8 + 16.
+ */
+const PARTS = {
+  'ether saddr': { base: 'link', offset: 6, length: 6 },
+  'ip saddr': { base: 'network', offset: 12, length: 4 },
+  'ip daddr': { base: 'network', offset: 16, length: 4 },
+  'arp saddr ether': { base: 'network', offset: 8, length: 6 },
+  'arp saddr ip': { base: 'network', offset: 14, length: 4 },
+  'icmp type': { base: 'transport', offset: 0, length: 1 },
+  'tcp flags': { base: 'transport', offset: 13, length: 1 },
+  'quoted saddr': { base: 'transport', offset: 20, length: 4 },
+  'quoted daddr': { base: 'transport', offset: 24, length: 4 },
+} as const satisfies Record<string, Span>;
+
+type Part = keyof typeof PARTS;
+type Field = Part | 'iif' | 'oif' | 'mark';
+
+/** The Internet checksums over what may be rewritten, by their own offsets; the quoted one is at 8 + 10. */
+const CHECKSUMS = {
+  'ip saddr': { checksum: 10, pseudoHeader: true },
+  'ip daddr': { checksum: 10, pseudoHeader: true },
+  'quoted saddr': { checksum: 18, pseudoHeader: false },
+  'quoted daddr': { checksum: 18, pseudoHeader: false },
+} as const;
+
+/** One after the other. */
+export function rule(...phrases: readonly (readonly Expression[])[]): Rule {
+  return phrases.flat();
+}
+
+export const accept: Rule = [{ kind: 'verdict', verdict: 'accept' }];
+export const drop: Rule = [{ kind: 'verdict', verdict: 'drop' }];
+export const counter: Rule = [{ kind: 'counter' }];
+export const masquerade: Rule = [{ kind: 'masquerade' }];
+
+export function goto(chain: string): Rule {
+  return [{ kind: 'verdict', verdict: { goto: chain } }];
+}
+
+/** Is true of the packet. A name may end in `*`, for all that begin so. */
+export function iifname(name: string): Rule {
+  return meta('iifname', '==', nameBytes(name));
+}
+
+export function oifname(name: string, op: '==' | '!=' = '=='): Rule {
+  return meta('oifname', op, nameBytes(name));
+}
+
+/** linux/netfilter.h */
+const NFPROTO_IPV4 = 2;
+
+export const isIpv4: Rule = meta('nfproto', '==', Uint8Array.of(NFPROTO_IPV4));
+export const isNotIpv4: Rule = meta('nfproto', '!=', Uint8Array.of(NFPROTO_IPV4));
+
+/** linux/if_ether.h, in frames, where there is no nfproto */
+export const isIpv4Frame: Rule = meta('protocol', '==', Uint8Array.of(0x08, 0x00));
+export const isArpFrame: Rule = meta('protocol', '==', Uint8Array.of(0x08, 0x06));
+
+/** linux/in.h */
+const IPPROTO_ICMP = 1;
+const IPPROTO_TCP = 6;
+
+export const isIcmp: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_ICMP));
+const isTcp: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_TCP));
+
+export function equals(part: Part, value: Uint8Array | Mac, op: '==' | '!=' = '=='): Rule {
+  return [
+    { kind: 'payload', ...PARTS[part], into: KEY },
+    { kind: 'cmp', from: KEY, op, value },
+  ];
+}
+
+/** The packet belongs to a flow that conntrack knows, or reports an error in one. */
+export const isEstablished: Rule = [
+  { kind: 'ct', key: 'state', into: KEY },
+  { kind: 'bitwise', from: KEY, into: KEY, mask: hostInteger(CT_STATE.established | CT_STATE.related) },
+  { kind: 'cmp', from: KEY, op: '!=', value: hostInteger(0) },
+];
+
+/** The route back to the packet's source leaves by the link it came in on. */
+export const isSourceBehindLink: Rule = [
+  { kind: 'fib', key: 'saddr . iif', into: KEY },
+  { kind: 'cmp', from: KEY, op: '==', value: Uint8Array.of(1) },
+];
+
+/** RFC 9293, 3.1 */
+const TCP_SYN = 0x02;
+
+/**
+ * Lowers the segment size that a TCP connection opens with to what the routes to both its ends carry, whichever way
+ * the packet goes: a guest may believe in a larger MTU than its link has.
+ */
+export const clampSegmentSize: Rule = [
+  ...isTcp,
+  { kind: 'payload', ...PARTS['tcp flags'], into: KEY },
+  { kind: 'bitwise', from: KEY, into: KEY, mask: Uint8Array.of(TCP_SYN) },
+  { kind: 'cmp', from: KEY, op: '!=', value: Uint8Array.of(0) },
+  { kind: 'rt', key: 'tcp mss', into: KEY },
+  { kind: 'byteorder', from: KEY, into: KEY },
+  { kind: 'tcp option set', option: 'maxseg', from: KEY },
+];
+
+/** The set has the key. */
+export function isIn(key: readonly Field[], set: string): Rule {
+  return [...load(key), { kind: 'lookup', set, from: KEY }];
+}
+
+export function isNotIn(key: readonly Field[], set: string): Rule {
+  return [...load(key), { kind: 'lookup', set, from: KEY, invert: true }];
+}
+
+/** The verdict that the map has for the key, if it has one. */
+export function decide(key: readonly Field[], map: string): Rule {
+  return [...load(key), { kind: 'lookup', set: map, from: KEY, into: 'verdict' }];
+}
+
+/** The map has the key; what it gives is {@link found}. */
+export function find(key: readonly Field[], map: string): Rule {
+  return [...load(key), { kind: 'lookup', set: map, from: KEY, into: DATA }];
+}
+
+/** The `index`th field of what {@link find} found, where each before it is of four bytes. */
+function found(index: number): Register {
+  return DATA + index;
+}
+
+export function markFound(index: number): Rule {
+  return [{ kind: 'meta set', key: 'mark', from: found(index) }];
+}
+
+/** Writes what was found over a part of the packet and corrects the checksums. */
+export function rewrite(part: keyof typeof CHECKSUMS, index: number): Rule {
+  return [{ kind: 'payload set', from: found(index), ...PARTS[part], ...CHECKSUMS[part] }];
+}
+
+/** Counts every packet, and hands the beginnings of some to those who listen: a flood must not drown them. */
+export function report(prefix: string, group: number): Rule {
+  return [
+    ...counter,
+    { kind: 'limit', rate: REPORT_RATE, burst: REPORT_BURST },
+    { kind: 'log', group, prefix, snaplen: REPORT_SNAPLEN },
+  ];
+}
+
+/** packets per second, packets, and bytes: two headers of IP, the second one quoted, and those of TCP */
+const REPORT_RATE = 50;
+const REPORT_BURST = 100;
+const REPORT_SNAPLEN = 128;
+
+/** Fields side by side in registers, as they are in keys. */
+function load(key: readonly Field[]): Expression[] {
+  let into = KEY;
+  return key.map((field) => {
+    const at = into;
+    into += field in PARTS && PARTS[field as Part].length > 4 ? 2 : 1;
+    if (field === 'iif' || field === 'oif' || field === 'mark') return { kind: 'meta', key: field, into: at };
+    return { kind: 'payload', ...PARTS[field], into: at };
+  });
+}
+
+function meta(key: MetaKey, op: '==' | '!=', value: Uint8Array): Rule {
+  return [
+    { kind: 'meta', key, into: KEY },
+    { kind: 'cmp', from: KEY, op, value },
+  ];
+}
+
+/** IFNAMSIZ, linux/if.h: the whole of it for a name, its beginning alone for a pattern. */
+function nameBytes(name: string): Uint8Array {
+  const isPattern = name.endsWith('*');
+  const text = Buffer.from(isPattern ? name.slice(0, -1) : name);
+  const bytes = new Uint8Array(isPattern ? text.length : 16);
+  bytes.set(text);
+  return bytes;
+}
+
+function hostInteger(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}

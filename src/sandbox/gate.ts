@@ -1,0 +1,240 @@
+import { formatMac } from '../addr/mac.ts';
+import { CulvertError } from '../errors.ts';
+import type { NetlinkSocket, Request } from '../linux/netlink/socket.ts';
+import { applyTransaction } from '../linux/nftables/batch.ts';
+import { deleteElements, newElements } from '../linux/nftables/element.ts';
+import { type ObservedTable, observeTable } from '../linux/nftables/observe.ts';
+import { addRuleset, removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
+import { type Element, type NamedSet, type Ruleset, rulesetDigest, type Table } from '../plan/ruleset.ts';
+import { type InstalledPolicy, Policies } from './policies.ts';
+import type { EgressPolicy } from './policy/policy.ts';
+import { attachmentElements, portElements } from './ruleset/elements.ts';
+import { BRIDGE_TABLE, INBOUND, OUTBOUND, POLICIES, PORTS, ROUTER_TABLE } from './ruleset/names.ts';
+import type { Network } from './topology/desired.ts';
+import { BRIDGE, bridgeMac, cable, hostAddress, type Layout } from './topology/layout.ts';
+
+/** A sandbox that may pass: its network, what it may reach, and who it is, such as `a1 generation 3`. */
+export type Pass = { readonly network: Network; readonly policy: EgressPolicy; readonly owner: string };
+
+/** One element with where it stands. */
+type Placed = { readonly table: Table; readonly set: NamedSet; readonly element: Element };
+
+/** What of a slot stands in the tables now. */
+type Standing = { readonly placed: readonly Placed[]; readonly policy: InstalledPolicy };
+
+/** The sets that hold sandboxes, by table. */
+const SETS: readonly { readonly table: Table; readonly sets: readonly NamedSet[] }[] = [
+  { table: ROUTER_TABLE, sets: [OUTBOUND, INBOUND] },
+  { table: BRIDGE_TABLE, sets: [PORTS] },
+];
+
+/**
+ * Who passes the router, and where to: the elements of its tables. Each change is one transaction of nf_tables, takes
+ * no RTNL lock, and costs the same however many sandboxes there are.
+ */
+export class Gate {
+  readonly #socket: NetlinkSocket;
+  readonly #layout: Layout;
+  readonly #rulesets: readonly Ruleset[];
+  #standing = new Map<number, Standing>();
+  #policies: Policies;
+
+  /**
+   * @param socket of NETLINK_NETFILTER, in the router namespace
+   * @param rulesets the router's tables as they are before there is a sandbox
+   */
+  constructor(socket: NetlinkSocket, layout: Layout, rulesets: readonly Ruleset[]) {
+    this.#socket = socket;
+    this.#layout = layout;
+    this.#rulesets = rulesets;
+    this.#policies = this.#newPolicies();
+  }
+
+  /**
+   * Brings the tables to these sandboxes and no others, in one transaction. Where the rules are of this version, only
+   * the elements that differ are written, and none where none does.
+   *
+   * @returns the keys of the elements that were put right, as `add outbound 10012 . 169.254.0.21`; empty where the
+   *   tables were as they should be
+   */
+  restore(passes: readonly Pass[]): string[] {
+    const observed = this.#observe();
+    const requests: Request[] = [];
+    this.#standing = new Map();
+    this.#policies = this.#newPolicies();
+    if (observed === undefined) requests.push(...this.#rulesets.flatMap(replaceRuleset));
+    else this.#policies.adopt(observed.policies);
+    const present = new Map(observed?.placed.map((placed) => [placedKey(placed), placed]));
+    const changes: string[] = observed === undefined ? ['replace the tables'] : [];
+    const added: Placed[] = [];
+    for (const placed of passes.flatMap((pass) => this.#place(pass, requests, []))) {
+      const key = placedKey(placed);
+      const found = present.get(key);
+      present.delete(key);
+      if (found !== undefined && sameElement(found.element, placed.element)) continue;
+      if (found !== undefined) requests.push(...deletion(found));
+      added.push(placed);
+      changes.push(`add ${key}`);
+    }
+    for (const [key, placed] of present) {
+      requests.push(...deletion(placed));
+      changes.push(`delete ${key}`);
+    }
+    requests.push(...additions(added));
+    if (requests.length > 0) applyTransaction(this.#socket, requests);
+    return changes;
+  }
+
+  /** @throws SyscallError; then none of them passes */
+  attach(passes: readonly Pass[]): void {
+    if (passes.length === 0) return;
+    const requests: Request[] = [];
+    const added: InstalledPolicy[] = [];
+    const placed = passes.flatMap((pass) => this.#place(pass, requests, added));
+    try {
+      applyTransaction(this.#socket, [...requests, ...additions(placed)]);
+    } catch (error) {
+      for (const { network } of passes) this.#forget(network.slot);
+      this.#policies.forget(added);
+      throw error;
+    }
+  }
+
+  /** Cuts the slots off, both ways, at once. A slot that is cut off already is no error. */
+  detach(slots: readonly number[]): void {
+    const placed = slots.flatMap((slot) => this.#standing.get(slot)?.placed ?? []);
+    if (placed.length === 0) return;
+    applyTransaction(this.#socket, placed.flatMap(deletion));
+    for (const slot of slots) this.#forget(slot);
+    const idle = this.#policies.dropIdle();
+    if (idle.length > 0) applyTransaction(this.#socket, idle.flatMap(removeRuleset));
+  }
+
+  /**
+   * Gives a sandbox another policy in one step: no packet meets neither.
+   *
+   * @throws CulvertError `not_attached`; SyscallError, then the former policy holds on
+   */
+  change(pass: Pass): void {
+    const { slot } = pass.network;
+    const former = this.#standing.get(slot);
+    if (former === undefined) {
+      throw new CulvertError('not_attached', `Cannot change the policy of slot ${slot}: it is cut off`);
+    }
+    const requests = former.placed.flatMap(deletion);
+    const added: InstalledPolicy[] = [];
+    const placed = this.#place(pass, requests, added);
+    try {
+      applyTransaction(this.#socket, [...requests, ...additions(placed)]);
+    } catch (error) {
+      this.#forget(slot);
+      this.#standing.set(slot, former);
+      this.#policies.forget(added);
+      throw error;
+    }
+    this.#policies.give(former.policy);
+  }
+
+  /** What the tables hold of sandboxes; undefined where a table is missing or not made from these rulesets. */
+  #observe(): { readonly placed: Placed[]; readonly policies: readonly Element[] } | undefined {
+    const tables = new Map<string, ObservedTable>();
+    for (const ruleset of this.#rulesets) {
+      const names = ruleset.sets.map(({ name }) => name);
+      const found = observeTable(this.#socket, ruleset.table, names);
+      if (found?.digest !== rulesetDigest(ruleset)) return undefined;
+      tables.set(tableKey(ruleset.table), found);
+    }
+    const elementsOf = (table: Table, set: NamedSet): readonly Element[] =>
+      tables.get(tableKey(table))?.elements.get(set.name) ?? [];
+    return {
+      placed: SETS.flatMap(({ table, sets }) =>
+        sets.flatMap((set) => elementsOf(table, set).map((element) => ({ table, set, element }))),
+      ),
+      policies: elementsOf(ROUTER_TABLE, POLICIES),
+    };
+  }
+
+  /** Works out a sandbox's elements; a policy that is new goes into `requests` and `added`. */
+  #place(pass: Pass, requests: Request[], added: InstalledPolicy[]): Placed[] {
+    const taken = this.#policies.take(pass.policy);
+    if (taken.added !== undefined) {
+      requests.push(...addRuleset(taken.added));
+      added.push(taken.policy);
+    }
+    const placed = placedElements(pass, taken.policy.number, this.#layout);
+    this.#standing.set(pass.network.slot, { placed, policy: taken.policy });
+    return placed;
+  }
+
+  #forget(slot: number): void {
+    const standing = this.#standing.get(slot);
+    if (standing !== undefined) this.#policies.give(standing.policy);
+    this.#standing.delete(slot);
+  }
+
+  #newPolicies(): Policies {
+    const { hostRange, linkRange, bridgeRange } = this.#layout;
+    return new Policies([hostRange, linkRange, bridgeRange]);
+  }
+}
+
+function placedElements({ network, owner }: Pass, policy: number, layout: Layout): Placed[] {
+  const { slot } = network;
+  const groups =
+    network.topology === 'bridge'
+      ? attachmentElements({
+          index: BRIDGE.index,
+          wireAddress: network.address,
+          hostAddress: network.address,
+          policy,
+          comment: owner,
+        })
+      : attachmentElements({
+          index: cable(slot).index,
+          wireAddress: network.topology === 'microvm' ? layout.guest.address : hostAddress(layout, slot),
+          hostAddress: hostAddress(layout, slot),
+          policy,
+          comment: owner,
+        });
+  const placed = groups.flatMap(({ set, elements }) =>
+    elements.map((element) => ({ table: ROUTER_TABLE, set, element })),
+  );
+  if (network.topology !== 'bridge') return placed;
+  const { address } = network;
+  const { set, elements } = portElements(cable(slot).index, bridgeMac(address), address, owner);
+  return [...placed, ...elements.map((element) => ({ table: BRIDGE_TABLE, set, element }))];
+}
+
+/** One message per set, whatever the number of elements. */
+function additions(placed: readonly Placed[]): Request[] {
+  return SETS.flatMap(({ table, sets }) =>
+    sets.flatMap((set) => {
+      const elements = placed.filter((one) => one.set === set && one.table === table).map(({ element }) => element);
+      return elements.length === 0 ? [] : newElements(table, set, elements);
+    }),
+  );
+}
+
+function deletion({ table, set, element }: Placed): Request[] {
+  return deleteElements(table, set, [element]);
+}
+
+function tableKey({ family, name }: Table): string {
+  return `${family} ${name}`;
+}
+
+function placedKey({ set, element }: Placed): string {
+  return `${set.name} ${valuesText(element.key)}`;
+}
+
+function sameElement(a: Element, b: Element): boolean {
+  return a.comment === b.comment && dataText(a) === dataText(b);
+}
+
+function dataText({ data }: Element): string {
+  return Array.isArray(data) ? valuesText(data) : JSON.stringify(data);
+}
+
+function valuesText(values: readonly (number | Uint8Array)[]): string {
+  return values.map((value) => (typeof value === 'number' ? value : formatMac(value as never))).join(' . ');
+}

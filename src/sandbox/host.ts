@@ -1,0 +1,101 @@
+import { addIpv4, type Ipv4 } from '../addr/ipv4.ts';
+import { parseMac } from '../addr/mac.ts';
+import type { Prefix } from '../addr/prefix.ts';
+import { type KernelObject, type Link, LOOPBACK, ROOT, ROUTER } from '../plan/state.ts';
+import { bridgeItself } from './topology/bridge.ts';
+import { EVERYWHERE } from './topology/cable.ts';
+import type { Layout } from './topology/layout.ts';
+
+/** The router's end of the cable to the root namespace. */
+export const UPLINK: Link = { name: 'uplink', index: 9_998 };
+
+const CABLE_MAC = parseMac('02:cf:00:00:00:03');
+const UPLINK_MAC = parseMac('02:cf:00:00:00:04');
+
+/** The first index of the range that the root's end takes its own from, far above what a host numbers by itself. */
+const FIRST_ROOT_INDEX = 1_000_000;
+const ROOT_INDEXES = 1_000_000;
+
+export type Host = {
+  /** of the daemon, 1 to 10 of a-z, 0-9 and -: it names what stands in the root namespace */
+  readonly instance: string;
+  readonly layout: Layout;
+  /** a /31: the root's end, then the router's */
+  readonly cableRange: Prefix;
+  /** the link that the host reaches the outside by; absent on a host without any */
+  readonly uplink?: string;
+};
+
+/** The root's end of the cable: all that shows of Culvert in the root namespace. */
+export function rootCable(instance: string): Link {
+  let hash = 0;
+  for (const char of instance) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) % ROOT_INDEXES;
+  return { name: `cv-${instance}`, index: FIRST_ROOT_INDEX + hash };
+}
+
+export function hostCableAddress(host: Host): Ipv4 {
+  return host.cableRange.address;
+}
+
+/**
+ * What stands on a host before there is a sandbox, and stays the same with 10,000: the router namespace, the one cable
+ * to it and the routes over it.
+ */
+export function hostObjects(host: Host): KernelObject[] {
+  const { layout, instance, cableRange, uplink } = host;
+  const { mtu } = layout;
+  const cable = rootCable(instance);
+  const near = hostCableAddress(host);
+  const far = addIpv4(cableRange.address, 1);
+  const objects: KernelObject[] = [
+    { kind: 'namespace', namespace: ROUTER },
+    ...routerSettings(),
+    { kind: 'loopback', namespace: ROUTER },
+    {
+      kind: 'veth',
+      peer: { namespace: ROUTER, link: UPLINK, mac: UPLINK_MAC, mtu, up: true },
+      namespace: ROOT,
+      link: cable,
+      mac: CABLE_MAC,
+      mtu,
+      up: true,
+    },
+    { kind: 'forwarding', namespace: ROOT, link: cable },
+    { kind: 'address', namespace: ROOT, link: cable, address: near, length: 31 },
+    { kind: 'address', namespace: ROUTER, link: UPLINK, address: far, length: 31 },
+    { kind: 'neighbour', namespace: ROOT, link: cable, address: far, mac: UPLINK_MAC },
+    { kind: 'neighbour', namespace: ROUTER, link: UPLINK, address: near, mac: CABLE_MAC },
+    { kind: 'route', namespace: ROUTER, destination: EVERYWHERE, link: UPLINK, via: near },
+    { kind: 'route', namespace: ROOT, destination: layout.hostRange, link: cable, via: far },
+    { kind: 'route', namespace: ROOT, destination: layout.bridgeRange, link: cable, via: far },
+    // A whole range on the loopback makes all of it local: every gateway answers, with no address per cable.
+    {
+      kind: 'address',
+      namespace: ROUTER,
+      link: LOOPBACK,
+      address: layout.linkRange.address,
+      length: layout.linkRange.length,
+    },
+    ...bridgeItself(layout),
+  ];
+  if (uplink !== undefined) {
+    // The machine's own link is not ours to set over netlink; answers come in by it and must go on.
+    objects.push({ kind: 'sysctl', namespace: ROOT, name: `net/ipv4/conf/${uplink}/forwarding`, value: '1' });
+  }
+  return objects;
+}
+
+/** `default` holds for every link that is made later, so no sandbox needs a write of its own. */
+function routerSettings(): KernelObject[] {
+  const settings = {
+    'net/ipv6/conf/default/disable_ipv6': '1',
+    'net/ipv4/ip_forward': '1',
+    'net/ipv4/conf/default/rp_filter': '1',
+    'net/ipv4/conf/default/log_martians': '1',
+    'net/ipv4/conf/default/send_redirects': '0',
+    'net/ipv4/conf/all/send_redirects': '0',
+    'net/ipv4/conf/default/accept_redirects': '0',
+    'net/ipv4/conf/all/accept_redirects': '0',
+  };
+  return Object.entries(settings).map(([name, value]) => ({ kind: 'sysctl', namespace: ROUTER, name, value }));
+}

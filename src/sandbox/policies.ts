@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import type { Prefix } from '../addr/prefix.ts';
+import type { Element, Ruleset } from '../plan/ruleset.ts';
+import { compilePolicy } from './policy/compile.ts';
+import type { Interval } from './policy/intervals.ts';
+import type { EgressPolicy } from './policy/policy.ts';
+import { FIRST_POLICY, policyRuleset } from './ruleset/elements.ts';
+
+/** Policies that no sandbox has stay for the next that asks, up to this many. */
+const MAX_IDLE = 64;
+
+export type InstalledPolicy = { readonly number: number; readonly comment: string; users: number };
+
+/**
+ * The egress policies that stand in the router's table, numbered. Sandboxes with policies of one meaning share one: it
+ * is known by a digest of the intervals that it compiles to, which is also its comment in the table.
+ */
+export class Policies {
+  readonly #ranges: readonly Prefix[];
+  readonly #installed = new Map<string, InstalledPolicy>();
+  #last = FIRST_POLICY - 1;
+
+  /** @param ranges that sandboxes have their addresses from, which no base policy opens */
+  constructor(ranges: readonly Prefix[]) {
+    this.#ranges = ranges;
+  }
+
+  /** Takes over what a table holds already: the elements of the map from number to chain. */
+  adopt(elements: readonly Element[]): void {
+    for (const { key, comment } of elements) {
+      const [number] = key;
+      if (typeof number !== 'number' || comment === undefined) continue;
+      this.#installed.set(comment, { number, comment, users: 0 });
+      this.#last = Math.max(this.#last, number);
+    }
+  }
+
+  /** Counts one more user; `added` is what must go into the table in the same transaction as that user. */
+  take(policy: EgressPolicy): { readonly policy: InstalledPolicy; readonly added?: Ruleset } {
+    const intervals = compilePolicy(policy, this.#ranges);
+    const comment = digest(intervals);
+    const known = this.#installed.get(comment);
+    if (known !== undefined) {
+      known.users++;
+      return { policy: known };
+    }
+    const made = { number: ++this.#last, comment, users: 1 };
+    this.#installed.set(comment, made);
+    return { policy: made, added: policyRuleset(made.number, intervals, comment) };
+  }
+
+  give(policy: InstalledPolicy): void {
+    policy.users--;
+  }
+
+  /** A transaction that added these has failed: they are not in the table. */
+  forget(added: readonly InstalledPolicy[]): void {
+    for (const { comment } of added) this.#installed.delete(comment);
+  }
+
+  /** Takes out of the count, oldest first, what is idle beyond what is kept: to be removed from the table. */
+  dropIdle(): Ruleset[] {
+    const idle = [...this.#installed.values()].filter(({ users }) => users === 0);
+    const dropped = idle.slice(0, Math.max(0, idle.length - MAX_IDLE));
+    this.forget(dropped);
+    // what a set holds goes with it, so the intervals need not be known
+    return dropped.map(({ number, comment }) => policyRuleset(number, [], comment));
+  }
+}
+
+function digest(intervals: readonly Interval[]): string {
+  const text = intervals.map(({ first, last, verdict }) => `${first}-${last} ${verdict}`).join('\n');
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}

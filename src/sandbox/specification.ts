@@ -1,0 +1,69 @@
+import { formatPrefix } from '../addr/prefix.ts';
+import { CulvertError } from '../errors.ts';
+import { type EgressPolicy, parsePolicy } from './policy/policy.ts';
+import { type Specification, TOPOLOGIES } from './sandbox.ts';
+import type { Rate, Rates } from './topology/desired.ts';
+
+type Plain = {
+  readonly topology: string;
+  readonly rates: { readonly transmit?: Rate; readonly receive?: Rate };
+  readonly policy: { readonly egress: string; readonly allow: string[]; readonly deny: string[] };
+};
+
+/** A specification as it stands in its lease. */
+export function specificationText(specification: Specification): string {
+  return JSON.stringify(plain(specification));
+}
+
+/** @throws CulvertError `specification_unreadable`: the text is another version's, or was changed by hand */
+export function parseSpecification(text: string): Specification {
+  try {
+    const { topology, rates, policy } = JSON.parse(text) as Plain;
+    const known = TOPOLOGIES.find((name) => name === topology);
+    if (known === undefined) throw new TypeError(`unknown topology ${JSON.stringify(topology)}`);
+    return { topology: known, rates: ratesOf(rates), policy: parsePolicy(policy) };
+  } catch (cause) {
+    throw new CulvertError('specification_unreadable', `Cannot read the specification of a lease: ${text}`, { cause });
+  }
+}
+
+/** The fields in which two specifications differ, as `rates.transmit 100/100 instead of none`; empty where in none. */
+export function differences(asked: Specification, found: Specification): string[] {
+  const left = flat(asked);
+  const right = flat(found);
+  return Object.keys(left)
+    .filter((name) => left[name] !== right[name])
+    .map((name) => `${name} ${left[name]} instead of ${right[name]}`);
+}
+
+function flat({ topology, rates, policy }: Specification): Record<string, string> {
+  const { egress, allow, deny } = plainPolicy(policy);
+  return {
+    topology,
+    'rates.transmit': rateText(rates.transmit),
+    'rates.receive': rateText(rates.receive),
+    'policy.egress': egress,
+    'policy.allow': `[${allow.join(' ')}]`,
+    'policy.deny': `[${deny.join(' ')}]`,
+  };
+}
+
+function rateText(rate: Rate | undefined): string {
+  return rate === undefined ? 'none' : `${rate.rate} B/s burst ${rate.burst} B`;
+}
+
+function plain({ topology, rates, policy }: Specification): Plain {
+  return { topology, rates: ratesOf(rates), policy: plainPolicy(policy) };
+}
+
+function plainPolicy({ egress, allow, deny }: EgressPolicy): Plain['policy'] {
+  return { egress, allow: allow.map(formatPrefix), deny: deny.map(formatPrefix) };
+}
+
+/** Only the fields that are known, in one order. */
+function ratesOf({ transmit, receive }: Plain['rates']): Rates {
+  return {
+    ...(transmit === undefined ? {} : { transmit: { rate: transmit.rate, burst: transmit.burst } }),
+    ...(receive === undefined ? {} : { receive: { rate: receive.rate, burst: receive.burst } }),
+  };
+}

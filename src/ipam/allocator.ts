@@ -1,14 +1,20 @@
 import { CulvertError, InputError } from '../errors.ts';
-import type { Generation, Lease, SandboxId, Slot } from './lease.ts';
+import { assertSpecification, type Generation, type Lease, type Slot, type Topology } from './lease.ts';
 import { nextDueMs } from './quarantine.ts';
 import type { Store } from './store.ts';
-import { assertNoLease } from './transition.ts';
+import { assertNoLease, type Owner } from './transition.ts';
 
 /** Slots from `first` to `last`, both included. */
 export interface SlotRange {
   readonly first: Slot;
   readonly last: Slot;
 }
+
+/** A network of `topology` for an owner, or for the warm pool. */
+export type LeaseRequest = { readonly topology: Topology } & (
+  | Owner
+  | { readonly sandboxId?: undefined; readonly specification?: undefined }
+);
 
 /** Fewer slots are free than were asked for; the counts are of the range asked. */
 export class SlotsExhausted extends CulvertError {
@@ -38,49 +44,60 @@ export class SlotsExhausted extends CulvertError {
 }
 
 /**
- * Leases a slot of `range` to each owner (undefined: to the warm pool), all or none, those free the longest first.
- * When this returns outside of a transaction the leases are on disk, `creating`, each a generation on.
+ * Leases a slot of `range` for each request, all or none, those free the longest first. When this returns outside of
+ * a transaction the leases are on disk, `creating`, each a generation on.
  *
- * @throws SlotsExhausted; InputError `invalid_count` for no owner or more than the range holds; CulvertError
- *   `sandbox_exists` where an owner holds a lease or stands twice
+ * @throws SlotsExhausted; InputError `invalid_count` for no request or more than the range holds,
+ *   `invalid_specification`; CulvertError `sandbox_exists` where an owner holds a lease or stands twice
  */
-export function claim(store: Store, owners: readonly (SandboxId | undefined)[], range: SlotRange): Lease[] {
+export function claim(store: Store, requests: readonly LeaseRequest[], range: SlotRange): Lease[] {
   const size = range.last - range.first + 1;
-  if (owners.length < 1 || owners.length > size) {
-    const message = `Cannot claim ${owners.length} slots of ${range.first} to ${range.last}: want 1 to ${size}`;
+  if (requests.length < 1 || requests.length > size) {
+    const message = `Cannot claim ${requests.length} slots of ${range.first} to ${range.last}: want 1 to ${size}`;
     throw new InputError('invalid_count', message);
   }
+  for (const { specification } of requests) if (specification !== undefined) assertSpecification(specification);
   return store.transaction('full', () => {
     const free = store.all(
       `SELECT slot, generation FROM lease WHERE state = 'free' AND slot BETWEEN ? AND ?
        ORDER BY free_order, slot LIMIT ?`,
       range.first,
       range.last,
-      owners.length,
-    ) as unknown as { slot: Slot; generation: number }[];
-    if (free.length < owners.length) throw exhausted(store, owners.length, free.length, range);
-    return free.map((row, index) => take(store, row.slot, row.generation, owners[index]));
+      requests.length,
+    ) as unknown as FreeSlot[];
+    if (free.length < requests.length) throw exhausted(store, requests.length, free.length, range);
+    return requests.map((request, index) => take(store, free[index] as FreeSlot, request));
   });
 }
 
-function take(store: Store, slot: Slot, last: number, sandboxId: SandboxId | undefined): Lease {
+interface FreeSlot {
+  readonly slot: Slot;
+  /** Of its last life; 0 where it had none. */
+  readonly generation: number;
+}
+
+function take(store: Store, free: FreeSlot, { topology, sandboxId, specification }: LeaseRequest): Lease {
   if (sandboxId !== undefined) assertNoLease(store, sandboxId);
+  const { slot } = free;
   const { bootId } = store.clock;
   const sinceWallMs = Math.trunc(store.clock.wallMs());
-  const generation = (last + 1) as Generation;
+  const generation = (free.generation + 1) as Generation;
   const changed = store.run(
-    `UPDATE lease SET state = 'creating', generation = ?, sandbox_id = ?, boot_id = ?, since_wall_ms = ?,
-       free_order = NULL
+    `UPDATE lease SET state = 'creating', generation = ?, topology = ?, sandbox_id = ?, specification = ?,
+       boot_id = ?, since_wall_ms = ?, free_order = NULL
      WHERE state = 'free' AND slot = ? AND generation = ?`,
     generation,
+    topology,
     sandboxId ?? null,
+    specification ?? null,
     bootId,
     sinceWallMs,
     slot,
-    last,
+    free.generation,
   );
   if (changed !== 1) throw new CulvertError('lease_state', `Cannot claim slot ${slot}: it is no longer free`);
-  return { slot, generation, state: 'creating', sandboxId, bootId, sinceWallMs, quarantine: undefined };
+  const quarantine = undefined;
+  return { slot, generation, state: 'creating', topology, sandboxId, specification, bootId, sinceWallMs, quarantine };
 }
 
 function exhausted(store: Store, wanted: number, free: number, range: SlotRange): SlotsExhausted {

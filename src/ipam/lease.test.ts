@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../errors.ts';
-import { parseGeneration, parseSandboxId, parseSlot } from './lease.ts';
+import { assertSpecification, parseGeneration, parseSandboxId, parseSlot } from './lease.ts';
 
 /** The code and field of the InputError that `body` throws. */
 function refusal(body: () => unknown): unknown[] {
@@ -47,5 +47,17 @@ describe('parsing', () => {
     expect(parseSandboxId('a'.repeat(63))).toHaveLength(63);
     expect(refusal(() => parseSandboxId('a'.repeat(64)))).toEqual(['invalid_sandbox_id', undefined]);
     expect(refusal(() => parseSandboxId('a\n'))).toEqual(['invalid_sandbox_id', undefined]);
+  });
+
+  it('takes any JSON of 16 KiB as a specification, and nothing else', () => {
+    const longest = JSON.stringify('x'.repeat(16_382));
+    for (const text of ['{}', 'null', '"\\ud800"', longest]) {
+      expect(refusal(() => assertSpecification(text))).toEqual(['accepted']);
+    }
+    // The limit is of bytes: é is two.
+    const tooLong = [`${longest} `, JSON.stringify('é'.repeat(8192))];
+    for (const text of ['', '{', '{a:1}', 'undefined', '"\ud800"', '"\0"', ...tooLong]) {
+      expect(refusal(() => assertSpecification(text))).toEqual(['invalid_specification', 'specification']);
+    }
   });
 });

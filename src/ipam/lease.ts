@@ -13,6 +13,13 @@ export type SandboxId = string & { readonly [brand]: 'SandboxId' };
 
 export const SLOT_MAX = 32767;
 const GENERATION_MAX = 0xffffffff;
+/** bytes of UTF-8 */
+export const SPECIFICATION_MAX = 16_384;
+
+/** The kinds of network there are: behind a TAP, in a namespace on a cable of its own, on the shared bridge. */
+export const TOPOLOGIES = ['microvm', 'netns', 'bridge'] as const;
+
+export type Topology = (typeof TOPOLOGIES)[number];
 
 /**
  *                    ┌────────── assign ─────────┐
@@ -37,8 +44,12 @@ export interface LeaseKey {
 /** The durable record of who holds a slot. */
 export interface Lease extends LeaseKey {
   readonly state: Exclude<LeaseState, 'free'>;
+  /** What kind of network stands, or stood, in the slot. */
+  readonly topology: Topology;
   /** The owner; in quarantine the last one; absent where the lease was for the warm pool. */
   readonly sandboxId: SandboxId | undefined;
+  /** What the owner asked for, as JSON that the store does not look into; present exactly where `sandboxId` is. */
+  readonly specification: string | undefined;
   /** The boot whose kernel holds, or held, the objects of this lease. */
   readonly bootId: string;
   /** When the state was entered, in ms since the epoch. For people only: the wall clock jumps. */
@@ -79,6 +90,29 @@ export function parseSandboxId(text: string, field?: string): SandboxId {
     throw invalid('invalid_sandbox_id', `Cannot use ${JSON.stringify(shown)} as a sandbox id: ${want}`, field);
   }
   return text as SandboxId;
+}
+
+/** @throws InputError `invalid_specification` */
+export function assertSpecification(text: string, field = 'specification'): void {
+  const size = Buffer.byteLength(text);
+  if (size > SPECIFICATION_MAX) {
+    const message = `Cannot keep a specification of ${size} bytes: want at most ${SPECIFICATION_MAX}`;
+    throw invalid('invalid_specification', message, field);
+  }
+  // SQLite would keep another text in place of one that UTF-8 cannot write.
+  if (!text.isWellFormed() || !isJson(text)) {
+    const shown = text.length > 80 ? `${text.slice(0, 80)}…` : text;
+    throw invalid('invalid_specification', `Cannot keep ${JSON.stringify(shown)} as a specification: want JSON`, field);
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function invalid(code: string, message: string, field: string | undefined): InputError {

@@ -6,11 +6,12 @@ import { InputError } from '../errors.ts';
 import { claim } from './allocator.ts';
 import { systemClock } from './clock.ts';
 import { type Lease, parseSandboxId, parseSlot } from './lease.ts';
-import { HandClock } from './model.ts';
+import { HandClock } from './model/clock.ts';
 import { awaitingFlush, enterQuarantine, markFlushed, onBoot, releaseDue } from './quarantine.ts';
 import { openStore, type Store } from './store.ts';
 import { advance, assign, listLeases } from './transition.ts';
 
+const POOL = { topology: 'netns' } as const;
 const all = { first: parseSlot(1), last: parseSlot(32767) };
 const few = { first: parseSlot(7), last: parseSlot(9) };
 // Each claim waits for the disk, which others may keep busy.
@@ -32,7 +33,7 @@ afterEach(() => {
 
 /** A lease that was claimed and is being removed. */
 function removing(range = all): Lease {
-  const [lease] = claim(store, [undefined], range);
+  const [lease] = claim(store, [POOL], range);
   if (lease === undefined) throw new Error('no lease');
   advance(store, lease, 'removing');
   return lease;
@@ -80,7 +81,7 @@ describe('the quarantine', () => {
     expect(releaseDue(store, 10)).toEqual([]);
     clock.monotonic += 1000;
     expect(releaseDue(store, 10)).toHaveLength(1);
-    expect(claim(store, [undefined], { first: lease.slot, last: lease.slot })[0]?.generation).toBe(2);
+    expect(claim(store, [POOL], { first: lease.slot, last: lease.slot })[0]?.generation).toBe(2);
   });
 
   it('says why, and refuses terms out of bounds without a change', () => {
@@ -117,8 +118,8 @@ describe('claiming', () => {
       clock.monotonic += 1;
       expect(releaseDue(store, 1)).toHaveLength(1);
     }
-    expect(claim(store, [undefined, undefined, undefined], few).map(({ slot }) => slot)).toEqual([8, 9, 7]);
-    expect(claim(store, [undefined], all)[0]?.slot).toBe(1);
+    expect(claim(store, [POOL, POOL, POOL], few).map(({ slot }) => slot)).toEqual([8, 9, 7]);
+    expect(claim(store, [POOL], all)[0]?.slot).toBe(1);
   });
 
   it('says what holds an exhausted range, and takes nothing', () => {
@@ -126,29 +127,39 @@ describe('claiming', () => {
     enterQuarantine(store, waiting, { floor_ms: 900 });
     enterQuarantine(store, unflushed, { floor_ms: 0 });
     const text = 'Cannot claim a slot of 7 to 9: 0 free, 1 live, 2 quarantined; ';
-    expect(() => claim(store, [undefined], few)).toThrow(`${text}none is free before a removal or flush`);
+    expect(() => claim(store, [POOL], few)).toThrow(`${text}none is free before a removal or flush`);
     markFlushed(store, [waiting]);
     clock.monotonic += 100;
-    expect(() => claim(store, [undefined], few)).toThrow(`${text}the next is free in 800 ms`);
+    expect(() => claim(store, [POOL], few)).toThrow(`${text}the next is free in 800 ms`);
     expect(listLeases(store).map(({ slot }) => slot)).toEqual([live.slot, waiting.slot, unflushed.slot]);
   });
 
   it('gives an owner one lease, and names it where another is asked for', () => {
     const owner = parseSandboxId('a1');
-    const warm = claim(store, [undefined, owner], all)[0];
+    const warm = claim(store, [POOL, { ...POOL, sandboxId: owner, specification: '{}' }], all)[0];
     if (warm === undefined) throw new Error('no lease');
     advance(store, warm, 'warm');
     const refusal = 'Cannot lease a slot to sandbox "a1": it holds slot 2 (generation 1, creating)';
-    expect(() => assign(store, warm, owner)).toThrow(refusal);
-    expect(() => claim(store, [owner], all)).toThrow(refusal);
-    assign(store, warm, parseSandboxId('a2'));
-    expect(listLeases(store)[0]).toMatchObject({ slot: 1, generation: 1, state: 'creating', sandboxId: 'a2' });
+    expect(() => assign(store, warm, owner, '{}')).toThrow(refusal);
+    expect(() => claim(store, [{ ...POOL, sandboxId: owner, specification: '{}' }], all)).toThrow(refusal);
+    assign(store, warm, parseSandboxId('a2'), '[2]');
+    expect(listLeases(store)[0]).toMatchObject({
+      slot: 1,
+      generation: 1,
+      state: 'creating',
+      sandboxId: 'a2',
+      specification: '[2]',
+    });
   });
 
   it('leaves every slot its one lease when all 32767 are claimed', () => {
-    const leases = claim(store, Array.from({ length: 32767 }), all);
+    const leases = claim(
+      store,
+      Array.from({ length: 32767 }, () => POOL),
+      all,
+    );
     expect(new Set(leases.map(({ slot }) => slot)).size).toBe(32767);
-    expect(() => claim(store, [undefined], all)).toThrow('0 free, 32767 live, 0 quarantined');
+    expect(() => claim(store, [POOL], all)).toThrow('0 free, 32767 live, 0 quarantined');
   });
 });
 

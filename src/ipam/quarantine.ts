@@ -60,8 +60,8 @@ export function releaseDue(store: Store, limit: number): Lease[] {
     );
     const [last] = store.all(`SELECT max(free_order) AS free_order FROM lease WHERE state = 'free'`);
     let order = Number(last?.['free_order'] ?? 0);
-    const set = `UPDATE lease SET state = 'free', sandbox_id = NULL, boot_id = NULL, due_mono_ms = NULL,
-      flush_verified = NULL, reason = NULL, since_wall_ms = ?, free_order = ? WHERE state = 'quarantined'`;
+    const set = `UPDATE lease SET state = 'free', topology = NULL, sandbox_id = NULL, specification = NULL,
+      boot_id = NULL, due_mono_ms = NULL, flush_verified = NULL, reason = NULL, since_wall_ms = ?, free_order = ? WHERE state = 'quarantined'`;
     for (const lease of leases) guarded(store, lease, 'free it', set, wallNow(store), ++order);
     return leases;
   });
@@ -81,7 +81,7 @@ export function onBoot(store: Store, terms: QuarantineTerms = {}): Lease[] {
     const lost = selectLeases(store, `state <> 'free' AND boot_id <> ? ORDER BY slot`, bootId);
     store.run(
       `UPDATE lease SET state = 'quarantined', boot_id = ?, due_mono_ms = ?, flush_verified = 1, reason = ?,
-         since_wall_ms = ? WHERE state <> 'free' AND boot_id <> ?`,
+         since_wall_ms = ?, warm_order = NULL WHERE state <> 'free' AND boot_id <> ?`,
       bootId,
       due(store, floor_ms),
       reason,

@@ -1,4 +1,4 @@
-import { SLOT_MAX } from './lease.ts';
+import { SLOT_MAX, SPECIFICATION_MAX } from './lease.ts';
 
 /** In `PRAGMA application_id`, so that another program's database is not taken for ours: "Culv". */
 export const APPLICATION_ID = 0x43756c76;
@@ -7,7 +7,8 @@ export const SCHEMA_VERSION = 1;
 
 /**
  * Every slot has its one row from the beginning and keeps it, which makes a slot unique by the primary key and its
- * generation impossible to lose. `free_order` is 0 for a slot never used, so that these go first.
+ * generation impossible to lose. `free_order` is 0 for a slot never used, so that these go first; `warm_order` is the
+ * same for the leases of one topology in the warm pool.
  *
  * The indexes are partial because most rows are free most of the time; SQLite uses one only for a query that repeats
  * its WHERE term word for word.
@@ -17,16 +18,22 @@ export const SCHEMA = `
     slot           INTEGER PRIMARY KEY CHECK (slot BETWEEN 1 AND ${SLOT_MAX}),
     generation     INTEGER NOT NULL CHECK (generation BETWEEN 0 AND 4294967295),
     state          TEXT NOT NULL CHECK (state IN ('creating', 'warm', 'ready', 'removing', 'quarantined', 'free')),
+    topology       TEXT CHECK (topology IN ('microvm', 'netns', 'bridge')),
     sandbox_id     TEXT CHECK (length(sandbox_id) BETWEEN 1 AND 63
                                AND sandbox_id NOT GLOB '*[^a-z0-9-]*' AND sandbox_id NOT GLOB '-*'),
+    specification  TEXT CHECK (octet_length(specification) <= ${SPECIFICATION_MAX}),
     boot_id        TEXT,
     since_wall_ms  INTEGER NOT NULL,
     due_mono_ms    INTEGER,
     flush_verified INTEGER CHECK (flush_verified IN (0, 1)),
     reason         TEXT CHECK (length(reason) BETWEEN 1 AND 200),
     free_order     INTEGER,
+    warm_order     INTEGER,
+    CHECK ((state = 'free') = (topology IS NULL)),
     CHECK ((state = 'free') = (boot_id IS NULL)),
     CHECK ((state = 'free') = (free_order IS NOT NULL)),
+    CHECK ((state = 'warm') = (warm_order IS NOT NULL)),
+    CHECK ((sandbox_id IS NULL) = (specification IS NULL)),
     CHECK (state NOT IN ('free', 'warm') OR sandbox_id IS NULL),
     CHECK (state <> 'ready' OR sandbox_id IS NOT NULL),
     CHECK (state = 'free' OR generation >= 1),
@@ -37,6 +44,7 @@ export const SCHEMA = `
 
   CREATE UNIQUE INDEX lease_owner ON lease (sandbox_id) WHERE state IN ('creating', 'ready', 'removing');
   CREATE INDEX lease_free ON lease (free_order, slot) WHERE state = 'free';
+  CREATE INDEX lease_warm ON lease (topology, warm_order) WHERE state = 'warm';
   CREATE INDEX lease_held ON lease (slot) WHERE state <> 'free';
   CREATE INDEX lease_due ON lease (due_mono_ms, slot) WHERE state = 'quarantined';
 

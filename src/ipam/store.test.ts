@@ -22,6 +22,7 @@ import { parseSlot } from './lease.ts';
 import { openStore, type Store } from './store.ts';
 import { advance, listLeases } from './transition.ts';
 
+const POOL = { topology: 'netns' } as const;
 const range = { first: parseSlot(1), last: parseSlot(32767) };
 // Each claim waits for the disk, which others may keep busy.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -56,7 +57,7 @@ describe('a new store', () => {
     const before = process.umask(0);
     try {
       using store = open();
-      claim(store, [undefined], range);
+      claim(store, [POOL], range);
       expect(readdirSync(folder).toSorted()).toEqual(['leases.db', 'leases.db-shm', 'leases.db-wal']);
       for (const name of readdirSync(folder)) expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
       expect(store.all('PRAGMA journal_mode')).toEqual([{ journal_mode: 'wal' }]);
@@ -95,7 +96,7 @@ describe('a transaction', () => {
   it('leaves nothing of what threw', () => {
     using store = open();
     const fail = (): void => {
-      claim(store, [undefined, undefined], range);
+      claim(store, [POOL, POOL], range);
       throw new Error('on purpose');
     };
     expect(() => store.transaction('full', fail)).toThrow('on purpose');
@@ -105,7 +106,7 @@ describe('a transaction', () => {
   it('undoes a part alone where the part throws', () => {
     using store = open();
     store.transaction('full', () => {
-      const [kept] = claim(store, [undefined], range);
+      const [kept] = claim(store, [POOL], range);
       if (kept === undefined) throw new Error('no lease');
       const part = (): void =>
         store.transaction('normal', () => {
@@ -121,7 +122,7 @@ describe('a transaction', () => {
     using store = open();
     store.transaction('full', () => expect(store.all('PRAGMA synchronous')).toEqual([{ synchronous: 2 }]));
     store.transaction('normal', () => expect(store.all('PRAGMA synchronous')).toEqual([{ synchronous: 1 }]));
-    const claimed = (): unknown => store.transaction('normal', () => claim(store, [undefined], range));
+    const claimed = (): unknown => store.transaction('normal', () => claim(store, [POOL], range));
     expect(failure(claimed)).toBe('store_durability');
   });
 
@@ -135,7 +136,8 @@ describe('a transaction', () => {
 describe('the table', () => {
   it('refuses two live leases of one owner, whoever writes them', () => {
     using store = open();
-    const sql = `UPDATE lease SET state = 'ready', generation = 1, boot_id = 'x', free_order = NULL, sandbox_id = 'a'
+    const sql = `UPDATE lease SET state = 'ready', generation = 1, boot_id = 'x', free_order = NULL, topology = 'netns', sandbox_id = 'a',
+      specification = '{}'
       WHERE slot <= ?`;
     expect(store.transaction('full', () => store.run(sql, 1))).toBe(1);
     expect(failure(() => store.transaction('full', () => store.run(sql, 2)))).toBe('store_failed');
@@ -170,7 +172,7 @@ describe('a damaged store is refused and left as it is', () => {
     // A change by another makes the store read its pages again.
     execute('UPDATE lease SET since_wall_ms = 1 WHERE slot = 32767; PRAGMA wal_checkpoint(TRUNCATE)');
     overwrite(4096, statSync(path).size - 4096);
-    expect(failure(() => claim(store, [undefined], range))).toBe('store_corrupt');
+    expect(failure(() => claim(store, [POOL], range))).toBe('store_corrupt');
   });
 });
 
@@ -203,12 +205,12 @@ describe('a locked store', () => {
     try {
       other.exec('BEGIN IMMEDIATE');
       expect(failure(open)).toBe('store_locked');
-      expect(failure(() => claim(store, [undefined], range))).toBe('store_locked');
+      expect(failure(() => claim(store, [POOL], range))).toBe('store_locked');
       expect(listLeases(store)).toEqual([]);
     } finally {
       other.close();
     }
-    expect(claim(store, [undefined], range)).toHaveLength(1);
+    expect(claim(store, [POOL], range)).toHaveLength(1);
   });
 });
 
@@ -231,6 +233,7 @@ function onMount(size: string, prepare: string, attempt: string): unknown {
     import { statfsSync, writeFileSync } from 'node:fs';
     const path = '${mount}/leases.db';
     const range = { first: 1, last: 32767 };
+    const POOL = { topology: 'netns' };
     const open = () => openStore(path, systemClock());
     const attempt = (body) => {
       try { return body(); } catch (error) { return { code: error.code, named: error.message.includes(path) }; }
@@ -265,16 +268,16 @@ describe('a full disk', () => {
       '4m',
       'cp "$2" "$1"/',
       `const store = open();
-       claim(store, [undefined], range);
+       claim(store, [POOL], range);
        writeFileSync('${folder}/mount/filler', Buffer.alloc(statfsSync('${folder}/mount').bfree * 4096));
-       const many = Array.from({ length: 20000 });
+       const many = Array.from({ length: 20000 }, () => POOL);
        const failed = attempt(() => claim(store, many, range));
        const kept = listLeases(store).length;
        store.close();
        const reopened = attempt(() => { const again = open(); return { leases: listLeases(again).length, close: again.close() }; });
        execFileSync('rm', ['${folder}/mount/filler']);
        const after = open();
-       const more = claim(after, [undefined], range).map((lease) => lease.slot);
+       const more = claim(after, [POOL], range).map((lease) => lease.slot);
        console.log(JSON.stringify({ failed, kept, reopened, more, total: listLeases(after).length }));`,
     );
     expect(outcome).toEqual({
@@ -297,9 +300,9 @@ describe('a crash', () => {
     const image = join(folder, 'image.db');
     {
       using store = open();
-      claim(store, [undefined], range);
+      claim(store, [POOL], range);
       store.transaction('full', () => {
-        claim(store, [undefined, undefined], range);
+        claim(store, [POOL, POOL], range);
         // What SIGKILL leaves: the files as the kernel has them, without a farewell of SQLite.
         for (const suffix of ['', '-wal']) copyFileSync(`${path}${suffix}`, `${image}${suffix}`);
       });

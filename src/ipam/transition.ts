@@ -1,15 +1,24 @@
 import type { SQLOutputValue } from 'node:sqlite';
-import { CulvertError } from '../errors.ts';
-import type { Lease, LeaseKey, SandboxId } from './lease.ts';
+import { CulvertError, InputError } from '../errors.ts';
+import { assertSpecification, type Lease, type LeaseKey, type SandboxId, SLOT_MAX, type Topology } from './lease.ts';
 import type { Store } from './store.ts';
 
-const COLUMNS = 'slot, generation, state, sandbox_id, boot_id, since_wall_ms, due_mono_ms, flush_verified, reason';
+const COLUMNS = `slot, generation, state, topology, sandbox_id, specification, boot_id, since_wall_ms, due_mono_ms,
+  flush_verified, reason`;
+
+/** Who holds a lease, and the JSON of what it asked for, at most SPECIFICATION_MAX bytes. */
+export interface Owner {
+  readonly sandboxId: SandboxId;
+  readonly specification: string;
+}
 
 interface LeaseRow {
   readonly slot: Lease['slot'];
   readonly generation: Lease['generation'];
   readonly state: Lease['state'];
+  readonly topology: Topology;
   readonly sandbox_id: SandboxId | null;
+  readonly specification: string | null;
   readonly boot_id: string;
   readonly since_wall_ms: number;
   readonly due_mono_ms: number | null;
@@ -24,7 +33,9 @@ export function selectLeases(store: Store, where: string, ...values: (string | n
     slot: row.slot,
     generation: row.generation,
     state: row.state,
+    topology: row.topology,
     sandboxId: row.sandbox_id ?? undefined,
+    specification: row.specification ?? undefined,
     bootId: row.boot_id,
     sinceWallMs: row.since_wall_ms,
     quarantine:
@@ -44,11 +55,21 @@ export function findLease(store: Store, sandboxId: SandboxId): Lease | undefined
   return selectLeases(store, `sandbox_id = ? AND state IN ('creating', 'ready', 'removing')`, sandboxId)[0];
 }
 
-/** Steps that need nothing but the lease; `assign`, `claim` and quarantine have files or functions of their own. */
+/** The leases of the warm pool, at most `limit`, those in it the longest first. */
+export function listWarm(store: Store, topology: Topology, limit: number): Lease[] {
+  return selectLeases(store, `state = 'warm' AND topology = ? ORDER BY warm_order LIMIT ?`, topology, limit);
+}
+
+/** Steps that need nothing but the lease; the others have functions of their own. */
 const STEPS = {
-  warm: { from: `('creating')`, and: 'AND sandbox_id IS NULL' },
-  ready: { from: `('creating')`, and: 'AND sandbox_id IS NOT NULL' },
-  removing: { from: `('creating', 'warm', 'ready')`, and: '' },
+  warm: {
+    from: `('creating') AND sandbox_id IS NULL`,
+    // Last of its topology's queue. The wall clock would not do: it jumps.
+    set: `, warm_order = 1 + coalesce((SELECT max(other.warm_order) FROM lease AS other
+            WHERE other.state = 'warm' AND other.topology = lease.topology), 0)`,
+  },
+  ready: { from: `('creating') AND sandbox_id IS NOT NULL`, set: '' },
+  removing: { from: `('creating', 'warm', 'ready')`, set: ', warm_order = NULL' },
 } as const;
 
 /**
@@ -58,23 +79,59 @@ const STEPS = {
  * @throws CulvertError `lease_state` where the slot is not in that generation and a state before `to`: nothing changed
  */
 export function advance(store: Store, key: LeaseKey, to: keyof typeof STEPS): void {
-  const { from, and } = STEPS[to];
-  const set = `UPDATE lease SET state = '${to}', since_wall_ms = ? WHERE state IN ${from} ${and}`;
-  store.transaction('normal', () => guarded(store, key, `make it ${to}`, set, Math.trunc(store.clock.wallMs())));
+  const { from, set } = STEPS[to];
+  const update = `UPDATE lease SET state = '${to}', since_wall_ms = ?${set} WHERE state IN ${from}`;
+  store.transaction('normal', () => guarded(store, key, `make it ${to}`, update, Math.trunc(store.clock.wallMs())));
+}
+
+/** An owner for a warm lease. */
+export interface Assignment extends Owner {
+  readonly key: LeaseKey;
 }
 
 /**
  * Gives a warm lease an owner; it is `creating` again until the owner's part of it stands in the kernel. The
  * generation stays: nobody has acted from this address in it.
  *
- * @throws CulvertError `lease_state` where the lease is not warm; `sandbox_exists` where the owner holds another lease
+ * @throws CulvertError `lease_state` where the lease is not warm; `sandbox_exists` where the owner holds another lease;
+ *   InputError `invalid_specification`
  */
-export function assign(store: Store, key: LeaseKey, sandboxId: SandboxId): void {
+export function assign(store: Store, key: LeaseKey, sandboxId: SandboxId, specification: string): void {
+  assignAll(store, [{ key, sandboxId, specification }]);
+}
+
+/**
+ * Does what `assign` does for each, in one commit: all or none.
+ *
+ * @throws as `assign`; InputError `invalid_count` for none or more than there are slots
+ */
+export function assignAll(store: Store, assignments: readonly Assignment[]): void {
+  if (assignments.length < 1 || assignments.length > SLOT_MAX) {
+    const message = `Cannot assign ${assignments.length} warm leases: want 1 to ${SLOT_MAX}`;
+    throw new InputError('invalid_count', message);
+  }
+  for (const { specification } of assignments) assertSpecification(specification);
+  const set = `UPDATE lease SET state = 'creating', sandbox_id = ?, specification = ?, since_wall_ms = ?,
+    warm_order = NULL WHERE state = 'warm'`;
   store.transaction('full', () => {
-    assertNoLease(store, sandboxId);
-    const set = `UPDATE lease SET state = 'creating', sandbox_id = ?, since_wall_ms = ? WHERE state = 'warm'`;
-    guarded(store, key, `assign it to ${JSON.stringify(sandboxId)}`, set, sandboxId, Math.trunc(store.clock.wallMs()));
+    const wallMs = Math.trunc(store.clock.wallMs());
+    for (const { key, sandboxId, specification } of assignments) {
+      assertNoLease(store, sandboxId);
+      guarded(store, key, `assign it to ${JSON.stringify(sandboxId)}`, set, sandboxId, specification, wallMs);
+    }
   });
+}
+
+/**
+ * Records what the owner of a `ready` lease wants from now on; to be committed before the kernel is changed, as a
+ * claim is.
+ *
+ * @throws CulvertError `lease_state` where the lease is not ready; InputError `invalid_specification`
+ */
+export function updateSpecification(store: Store, key: LeaseKey, specification: string): void {
+  assertSpecification(specification);
+  const set = `UPDATE lease SET specification = ? WHERE state = 'ready'`;
+  store.transaction('normal', () => guarded(store, key, 'change its specification', set, specification));
 }
 
 /** @throws CulvertError `sandbox_exists` */

@@ -1,21 +1,15 @@
-import type { LeaseKey, SandboxId } from './lease.ts';
-
-type Owner = SandboxId | undefined;
-
-/** A clock set by hand, in whole milliseconds. */
-export class HandClock {
-  bootId = 'boot-0';
-  monotonic = 10_000;
-  wall = 1_700_000_000_000;
-  monotonicMs = (): number => this.monotonic;
-  wallMs = (): number => this.wall;
-}
+import type { LeaseRequest } from '../allocator.ts';
+import type { LeaseKey, SandboxId, Topology } from '../lease.ts';
+import type { Assignment } from '../transition.ts';
+import type { HandClock } from './clock.ts';
 
 interface Held {
   slot: number;
   generation: number;
   state: string;
-  owner: Owner;
+  topology: Topology;
+  owner: SandboxId | undefined;
+  specification: string | undefined;
   boot: string;
   since: number;
   waits: { entered: number; floor: number; flushed: boolean } | undefined;
@@ -25,6 +19,10 @@ function end({ waits }: Held): number {
   return (waits?.entered ?? 0) + (waits?.floor ?? 0);
 }
 
+function pairs(leases: readonly Held[]): number[][] {
+  return leases.map(({ slot, generation }) => [slot, generation]);
+}
+
 /** What the store should do, by plain lists: every answer is the result or the code of the refusal. */
 export class Model {
   readonly clock: HandClock;
@@ -32,6 +30,8 @@ export class Model {
   held: Held[] = [];
   /** The longest free first, with the generation each had last. */
   free = [] as { slot: number; generation: number }[];
+  /** The longest in the pool first. */
+  pool: Held[] = [];
 
   constructor(clock: HandClock, slots: number) {
     this.clock = clock;
@@ -39,7 +39,7 @@ export class Model {
     for (let slot = 1; slot <= slots; slot += 1) this.free.push({ slot, generation: 0 });
   }
 
-  owned(owner: Owner): Held | undefined {
+  owned(owner: SandboxId): Held | undefined {
     return this.held.find((one) => one.owner === owner && ['creating', 'ready', 'removing'].includes(one.state));
   }
 
@@ -50,29 +50,31 @@ export class Model {
     );
   }
 
-  claim(wanted: Owner[]): unknown {
-    if (wanted.length < 1 || wanted.length > this.slots) return 'invalid_count';
-    if (this.free.length < wanted.length) {
+  claim(requests: readonly LeaseRequest[]): unknown {
+    if (requests.length < 1 || requests.length > this.slots) return 'invalid_count';
+    if (this.free.length < requests.length) {
       const waiting = this.held.filter(({ state }) => state === 'quarantined');
-      const left = waiting
-        .filter(({ boot, waits }) => boot === this.clock.bootId && waits?.flushed)
-        .map((one) => Math.max(0, end(one) - this.clock.monotonic));
-      const next = left.length === 0 ? undefined : Math.min(...left);
-      return ['slots_exhausted', this.free.length, this.held.length - waiting.length, waiting.length, next];
+      const live = this.held.length - waiting.length;
+      return ['slots_exhausted', this.free.length, live, waiting.length, this.nextFree(waiting)];
     }
-    const named = wanted.filter((owner) => owner !== undefined);
+    const named = requests.flatMap(({ sandboxId }) => sandboxId ?? []);
     if (new Set(named).size < named.length || named.some((owner) => this.owned(owner))) return 'sandbox_exists';
-    const taken = this.free.splice(0, wanted.length).map(({ slot, generation }, index) => ({
-      slot,
-      generation: generation + 1,
-      state: 'creating',
-      owner: wanted[index],
-      boot: this.clock.bootId,
-      since: this.clock.wall,
-      waits: undefined,
-    }));
+    const taken = this.free.splice(0, requests.length).map(({ slot, generation }, index): Held => {
+      const { topology, sandboxId: owner, specification } = requests[index] as LeaseRequest;
+      const { bootId: boot, wall: since } = this.clock;
+      generation += 1;
+      return { slot, generation, state: 'creating', topology, owner, specification, boot, since, waits: undefined };
+    });
     this.held.push(...taken);
-    return taken.map(({ slot, generation }) => [slot, generation]);
+    return pairs(taken);
+  }
+
+  /** How long until time alone frees one of these. */
+  nextFree(waiting: Held[]): number | undefined {
+    const left = waiting
+      .filter(({ boot, waits }) => boot === this.clock.bootId && waits?.flushed)
+      .map((one) => Math.max(0, end(one) - this.clock.monotonic));
+    return left.length === 0 ? undefined : Math.min(...left);
   }
 
   advance(key: LeaseKey, to: string): unknown {
@@ -83,12 +85,31 @@ export class Model {
     return this.enter(lease, to);
   }
 
-  assign(key: LeaseKey, owner: SandboxId): unknown {
-    if (this.owned(owner)) return 'sandbox_exists';
-    const lease = this.find(key, 'warm');
+  assign(assignments: readonly Assignment[]): unknown {
+    if (assignments.length === 0) return 'invalid_count';
+    const taken = new Map<Held, Assignment>();
+    const owners = new Set<SandboxId>();
+    for (const assignment of assignments) {
+      const { key, sandboxId } = assignment;
+      if (this.owned(sandboxId) || owners.has(sandboxId)) return 'sandbox_exists';
+      const lease = this.find(key, 'warm');
+      if (lease === undefined || taken.has(lease)) return 'lease_state';
+      taken.set(lease, assignment);
+      owners.add(sandboxId);
+    }
+    for (const [lease, { sandboxId, specification }] of taken) {
+      lease.owner = sandboxId;
+      lease.specification = specification;
+      this.enter(lease, 'creating');
+    }
+    return undefined;
+  }
+
+  specify(key: LeaseKey, specification: string): unknown {
+    const lease = this.find(key, 'ready');
     if (lease === undefined) return 'lease_state';
-    lease.owner = owner;
-    return this.enter(lease, 'creating');
+    lease.specification = specification;
+    return undefined;
   }
 
   quarantine(key: LeaseKey, floor: number): unknown {
@@ -113,7 +134,7 @@ export class Model {
       .slice(0, limit);
     this.held = this.held.filter((one) => !due.includes(one));
     this.free.push(...due.map(({ slot, generation }) => ({ slot, generation })));
-    return due.map(({ slot, generation }) => [slot, generation]);
+    return pairs(due);
   }
 
   start(): unknown {
@@ -123,21 +144,28 @@ export class Model {
       lease.waits = { entered: this.clock.monotonic, floor: 1000, flushed: true };
       this.enter(lease, 'quarantined');
     }
-    return lost.map(({ slot, generation }) => [slot, generation]).toSorted(([one = 0], [other = 0]) => one - other);
+    return pairs(lost.toSorted((one, other) => one.slot - other.slot));
   }
 
   enter(lease: Held, state: string): undefined {
+    this.pool = this.pool.filter((one) => one !== lease);
+    if (state === 'warm') this.pool.push(lease);
     lease.state = state;
     lease.since = this.clock.wall;
+  }
+
+  /** The slots of the warm pool. */
+  warm(topology: Topology): number[] {
+    return this.pool.filter((one) => one.topology === topology).map(({ slot }) => slot);
   }
 
   /** What is held, by slot, as the fields of a Lease. */
   list(): unknown[] {
     return this.held
       .toSorted((one, other) => one.slot - other.slot)
-      .map(({ slot, generation, state, owner, boot, since, waits }) => {
-        const quarantine = waits && { due: waits.entered + waits.floor, flushed: waits.flushed };
-        return { slot, generation, state, owner, boot, since, quarantine };
-      });
+      .map(({ waits, ...fields }) => ({
+        ...fields,
+        quarantine: waits && { due: waits.entered + waits.floor, flushed: waits.flushed },
+      }));
   }
 }

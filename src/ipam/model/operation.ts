@@ -1,0 +1,65 @@
+import fc from 'fast-check';
+import type { LeaseRequest } from '../allocator.ts';
+import { parseSandboxId, type SandboxId, TOPOLOGIES } from '../lease.ts';
+
+/** Fewer than there are slots, so that owners come back while they hold a lease. */
+export const IDS = ['a', 'b', 'c-1', 'd', '0'].map((id) => parseSandboxId(id));
+export const SLOTS = 8;
+
+interface Handed {
+  readonly which: number;
+  readonly sandboxId: SandboxId;
+  readonly specification: string;
+}
+
+/** `which` is a lease ever given out, counted back from the last. */
+export type Operation =
+  | {
+      readonly do: 'claim' | 'claim, crash before the commit' | 'claim while locked' | 'claim elsewhere';
+      readonly requests: readonly LeaseRequest[];
+    }
+  | { readonly do: 'advance'; readonly which: number; readonly to: 'warm' | 'ready' | 'removing' }
+  | { readonly do: 'assign'; readonly to: readonly Handed[] }
+  | { readonly do: 'hand out'; readonly topology: LeaseRequest['topology']; readonly to: readonly Handed[] }
+  | { readonly do: 'specify'; readonly which: number; readonly specification: string }
+  | { readonly do: 'quarantine'; readonly which: number; readonly floor_ms: number }
+  | { readonly do: 'flush'; readonly which: readonly number[] }
+  | { readonly do: 'release'; readonly limit: number }
+  | { readonly do: 'time passes' | 'wall clock jumps' | 'boot'; readonly ms: number }
+  | { readonly do: 'start' | 'reopen' | 'crash' };
+
+// Small numbers are the latest leases, so that most steps find the state they want and some find a lease long gone.
+const which = fc.integer({ min: 0, max: 11 });
+const sandboxId = fc.constantFrom(...IDS);
+const topology = fc.constantFrom(...TOPOLOGIES);
+const specification = fc.constantFrom('{}', '{"policy":"none"}', '["é"]');
+const request = fc.oneof(fc.record({ topology }), fc.record({ topology, sandboxId, specification }));
+const requests = fc.array(request, { minLength: 1, maxLength: 4 });
+const tooMany = Array.from({ length: SLOTS + 1 }, () => ({ topology: 'netns' }));
+const handed = (minLength: number): fc.Arbitrary<Handed[]> =>
+  fc.array(fc.record({ which, sandboxId, specification }), { minLength, maxLength: 3 });
+
+function weigh(weight: number, name: Operation['do'], fields: Record<string, fc.Arbitrary<unknown>> = {}) {
+  return { weight, arbitrary: fc.record({ do: fc.constant(name), ...fields }) };
+}
+
+export const operation = fc.oneof(
+  weigh(50, 'claim', { requests }),
+  weigh(1, 'claim', { requests: fc.constantFrom([], tooMany) }),
+  weigh(1, 'claim, crash before the commit', { requests }),
+  weigh(4, 'claim while locked', { requests }),
+  weigh(4, 'claim elsewhere', { requests }),
+  weigh(110, 'advance', { which, to: fc.constantFrom('warm', 'ready', 'removing') }),
+  weigh(10, 'assign', { to: handed(0) }),
+  weigh(15, 'hand out', { topology, to: handed(1) }),
+  weigh(15, 'specify', { which, specification }),
+  weigh(60, 'quarantine', { which, floor_ms: fc.integer({ min: 0, max: 2000 }) }),
+  weigh(50, 'flush', { which: fc.array(which, { maxLength: 2 }) }),
+  weigh(40, 'release', { limit: fc.integer({ min: 1, max: SLOTS }) }),
+  weigh(40, 'time passes', { ms: fc.integer({ min: -300, max: 1500 }) }),
+  weigh(10, 'wall clock jumps', { ms: fc.integer({ min: -1e11, max: 1e11 }) }),
+  weigh(4, 'boot', { ms: fc.integer({ min: 0, max: 5000 }) }),
+  weigh(10, 'start'),
+  weigh(1, 'reopen'),
+  weigh(1, 'crash'),
+) as fc.Arbitrary<Operation>;

@@ -1,0 +1,138 @@
+import { z } from 'zod';
+import { parseIpv4 } from '../addr/ipv4.ts';
+import { parseMac } from '../addr/mac.ts';
+import { parsePrefix } from '../addr/prefix.ts';
+import { parseSandboxId, parseSlot, SLOT_MAX } from '../ipam/lease.ts';
+import { type Egress, MAX_PREFIXES, parsePolicy } from '../sandbox/policy/policy.ts';
+import { TOPOLOGIES } from '../sandbox/sandbox.ts';
+import type { Rate } from '../sandbox/topology/desired.ts';
+import { closedObject, readWith } from './issue.ts';
+
+/**
+ * The domain's values as they stand in JSON and YAML: a schema's input is the text, its output the value. What a text
+ * looks like is said by hand, because the formats of zod's own `ipv4()` and `cidrv4()` come out of the OpenAPI
+ * generator as ones that JSON Schema does not know.
+ */
+const ipv4Text = z
+  .string()
+  .max(15)
+  .meta({ title: 'an IPv4 address', format: 'ipv4', examples: ['10.11.0.1'] });
+
+const prefixText = z
+  .string()
+  .max(18)
+  .meta({
+    title: 'an IPv4 prefix',
+    pattern: String.raw`^\d{1,3}(\.\d{1,3}){3}(/\d{1,2})?$`,
+    examples: ['10.0.0.0/8'],
+  });
+
+export const ipv4 = ipv4Text.transform(readWith((text: string) => parseIpv4(text)));
+
+export const prefix = prefixText.transform(readWith((text: string) => parsePrefix(text)));
+
+/** An address with the length of the network it stands in. */
+export const interfaceAddress = z
+  .string()
+  .max(18)
+  .meta({ title: 'an IPv4 address with a length', examples: ['169.254.0.22/30'] })
+  .transform(
+    readWith((text: string) => {
+      const slash = text.indexOf('/');
+      const address = parseIpv4(slash < 0 ? text : text.slice(0, slash));
+      return { address, length: slash < 0 ? 32 : parsePrefix(`0.0.0.0${text.slice(slash)}`).length };
+    }),
+  );
+
+export const mac = z
+  .string()
+  .max(17)
+  .meta({
+    title: 'a MAC address',
+    pattern: '^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$',
+    examples: ['02:fc:00:00:00:06'],
+  })
+  .transform(readWith((text: string) => parseMac(text)));
+
+export const sandboxId = z
+  .string()
+  .meta({
+    pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+    examples: ['build-42'],
+    description: 'What the platform calls the sandbox: 1 to 63 of a-z, 0-9 and -, the first a letter or digit',
+  })
+  .transform(readWith((text: string) => parseSandboxId(text)));
+
+export const slot = z
+  .number()
+  .meta({ type: 'integer', minimum: 1, maximum: SLOT_MAX, description: 'The index of the network on its host' })
+  .transform(readWith((value: number) => parseSlot(value)));
+
+export const topology = z.enum(TOPOLOGIES).meta({
+  id: 'Topology',
+  description:
+    '`microvm`: a namespace with a TAP for a virtual machine; `netns`: a namespace for processes; `bridge`: a namespace on the shared bridge',
+});
+
+/** bytes per second; tbf counts in ticks of 64 ns and cannot be slower than a packet in some seconds */
+const RATE_MIN = 1_000;
+/** bytes per second: 800 Gbit/s */
+const RATE_MAX = 100_000_000_000;
+/** bytes: room for one packet of the largest MTU, or the shaper would let none pass */
+const BURST_MIN = 65_536;
+/** bytes: tbf holds the bucket in 32 bits */
+const BURST_MAX = 0xffffffff;
+/** s: tbf holds the time that a full burst takes in 32 bits, in ticks of 64 ns */
+const BURST_SECONDS_MAX = 250;
+/** s: the burst of a rate that names none; 200 MB/s and 100 MB have this ratio */
+const BURST_SECONDS = 0.5;
+
+export const rate = closedObject({
+  rate: z.int().min(RATE_MIN).max(RATE_MAX).meta({ description: 'bytes per second' }),
+  burst: z
+    .int()
+    .min(BURST_MIN)
+    .max(BURST_MAX)
+    .optional()
+    .meta({ description: 'bytes that may pass at once; half a second of the rate where absent' }),
+})
+  .transform((value, ctx): Rate => {
+    const burst = value.burst ?? Math.min(Math.max(Math.floor(value.rate * BURST_SECONDS), BURST_MIN), BURST_MAX);
+    if (burst > value.rate * BURST_SECONDS_MAX) {
+      ctx.issues.push({
+        code: 'custom',
+        message: `Cannot use a burst of ${burst} bytes at ${value.rate} bytes per second: want at most ${BURST_SECONDS_MAX} s of the rate`,
+        input: value,
+        path: ['burst'],
+        params: { code: 'invalid_rate' },
+      });
+    }
+    return { rate: value.rate, burst };
+  })
+  .meta({ id: 'Rate' });
+
+export const rates = closedObject({
+  transmit: rate.optional().meta({ description: 'What the sandbox sends' }),
+  receive: rate.optional().meta({ description: 'What it gets' }),
+})
+  .transform(({ transmit, receive }) => ({
+    ...(transmit === undefined ? {} : { transmit }),
+    ...(receive === undefined ? {} : { receive }),
+  }))
+  .meta({ id: 'Rates', description: 'Limits; a direction that is absent has none' });
+
+const EGRESS = ['open', 'internet', 'none'] as const satisfies readonly Egress[];
+
+export const policy = closedObject({
+  egress: z
+    .enum(EGRESS)
+    .meta({ description: '`open`: everything; `internet`: public addresses only; `none`: nothing' }),
+  allow: z.array(prefixText).max(MAX_PREFIXES).optional().meta({ description: 'Prefixes to reach all the same' }),
+  deny: z
+    .array(prefixText)
+    .max(MAX_PREFIXES)
+    .optional()
+    .meta({ description: 'Prefixes not to reach; the longest prefix wins, and of two of one length this one' }),
+})
+  .transform(readWith((value: unknown) => parsePolicy(value, '')))
+  .meta({ id: 'EgressPolicy', description: 'What the sandbox may reach' });

@@ -15,6 +15,7 @@ const c = {
   send: libc.func('int64_t send(int fd, const uint8_t *buf, uint64_t len, int flags)'),
   recv: libc.func('int64_t recv(int fd, _Out_ uint8_t *buf, uint64_t len, int flags)'),
   setsockopt: libc.func('int setsockopt(int fd, int level, int name, const int *value, uint32_t len)'),
+  getsockopt: libc.func('int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *len)'),
   open: libc.func('int open(const char *path, int flags, uint32_t mode)'),
   close: libc.func('int close(int fd)'),
   unshare: libc.func('int unshare(int flags)'),
@@ -64,6 +65,13 @@ export function recv(fd: number, buffer: Uint8Array, flags: number): number {
 
 export function setsockopt(fd: number, level: number, name: number, value: number): void {
   checked(`set socket option ${level}/${name} to ${value}`, Number(c.setsockopt(fd, level, name, [value], 4)));
+}
+
+/** Fills `value` and returns how many of its bytes the option has. */
+export function getsockopt(fd: number, level: number, name: number, value: Uint8Array): number {
+  const length = [value.length];
+  checked(`read socket option ${level}/${name}`, Number(c.getsockopt(fd, level, name, value, length)));
+  return length[0] ?? 0;
 }
 
 export function open(path: string, flags: number, mode = 0): number {

@@ -40,3 +40,8 @@ export function readString(bytes: Uint8Array): string {
 export function readU32be(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(0, false);
 }
+
+/** A short integer in network order, such as a port. */
+export function readU16be(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint16(0, false);
+}

@@ -1,6 +1,8 @@
+import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError, InputError } from '../errors.ts';
+import { takeAddresses } from './bridge/address.ts';
+import { nextDueMs, whenFree } from './due.ts';
 import { assertSpecification, type Generation, type Lease, type Slot, type Topology } from './lease.ts';
-import { nextDueMs } from './quarantine.ts';
 import type { Store } from './store.ts';
 import { assertNoLease, type Owner } from './transition.ts';
 
@@ -31,9 +33,7 @@ export class SlotsExhausted extends CulvertError {
     counts: { free: number; live: number; quarantined: number; nextFree_ms: number | undefined },
   ) {
     const { free, live, quarantined, nextFree_ms } = counts;
-    const next =
-      nextFree_ms === undefined ? 'none is free before a removal or flush' : `the next is free in ${nextFree_ms} ms`;
-    const found = `${free} free, ${live} live, ${quarantined} quarantined; ${next}`;
+    const found = `${free} free, ${live} live, ${quarantined} quarantined; ${whenFree(nextFree_ms)}`;
     const slots = wanted === 1 ? 'a slot' : `${wanted} slots`;
     super('slots_exhausted', `Cannot claim ${slots} of ${range.first} to ${range.last}: ${found}`);
     this.free = free;
@@ -44,11 +44,13 @@ export class SlotsExhausted extends CulvertError {
 }
 
 /**
- * Leases a slot of `range` for each request, all or none, those free the longest first. When this returns outside of
+ * Leases a slot of `range` for each request, and an address of the bridge where its topology is that, all or none,
+ * those free the longest first. When this returns outside of
  * a transaction the leases are on disk, `creating`, each a generation on.
  *
- * @throws SlotsExhausted; InputError `invalid_count` for no request or more than the range holds,
- *   `invalid_specification`; CulvertError `sandbox_exists` where an owner holds a lease or stands twice
+ * @throws SlotsExhausted; BridgeExhausted; InputError `invalid_count` for no request or more than the range holds,
+ *   `invalid_specification`; CulvertError `sandbox_exists` where an owner holds a lease or stands twice,
+ *   `bridge_range_unset`
  */
 export function claim(store: Store, requests: readonly LeaseRequest[], range: SlotRange): Lease[] {
   const size = range.last - range.first + 1;
@@ -66,7 +68,10 @@ export function claim(store: Store, requests: readonly LeaseRequest[], range: Sl
       requests.length,
     ) as unknown as FreeSlot[];
     if (free.length < requests.length) throw exhausted(store, requests.length, free.length, range);
-    return requests.map((request, index) => take(store, free[index] as FreeSlot, request));
+    const addresses = takeAddresses(store, requests.filter(({ topology }) => topology === 'bridge').length);
+    return requests.map((request, index) =>
+      take(store, free[index] as FreeSlot, request, request.topology === 'bridge' ? addresses.shift() : undefined),
+    );
   });
 }
 
@@ -76,7 +81,8 @@ interface FreeSlot {
   readonly generation: number;
 }
 
-function take(store: Store, free: FreeSlot, { topology, sandboxId, specification }: LeaseRequest): Lease {
+function take(store: Store, free: FreeSlot, request: LeaseRequest, bridgeAddress: Ipv4 | undefined): Lease {
+  const { topology, sandboxId, specification } = request;
   if (sandboxId !== undefined) assertNoLease(store, sandboxId);
   const { slot } = free;
   const { bootId } = store.clock;
@@ -84,20 +90,31 @@ function take(store: Store, free: FreeSlot, { topology, sandboxId, specification
   const generation = (free.generation + 1) as Generation;
   const changed = store.run(
     `UPDATE lease SET state = 'creating', generation = ?, topology = ?, sandbox_id = ?, specification = ?,
-       boot_id = ?, since_wall_ms = ?, free_order = NULL
+       bridge_address = ?, boot_id = ?, since_wall_ms = ?, free_order = NULL
      WHERE state = 'free' AND slot = ? AND generation = ?`,
     generation,
     topology,
     sandboxId ?? null,
     specification ?? null,
+    bridgeAddress ?? null,
     bootId,
     sinceWallMs,
     slot,
     free.generation,
   );
   if (changed !== 1) throw new CulvertError('lease_state', `Cannot claim slot ${slot}: it is no longer free`);
-  const quarantine = undefined;
-  return { slot, generation, state: 'creating', topology, sandboxId, specification, bootId, sinceWallMs, quarantine };
+  return {
+    slot,
+    generation,
+    state: 'creating',
+    topology,
+    sandboxId,
+    specification,
+    bridgeAddress,
+    bootId,
+    sinceWallMs,
+    quarantine: undefined,
+  };
 }
 
 function exhausted(store: Store, wanted: number, free: number, range: SlotRange): SlotsExhausted {
@@ -109,5 +126,6 @@ function exhausted(store: Store, wanted: number, free: number, range: SlotRange)
   );
   const quarantined = Number(counts?.['quarantined']);
   const live = Number(counts?.['held']) - quarantined;
-  return new SlotsExhausted(wanted, range, { free, live, quarantined, nextFree_ms: nextDueMs(store, range) });
+  const nextFree_ms = nextDueMs(store, 'slot BETWEEN ? AND ?', range.first, range.last);
+  return new SlotsExhausted(wanted, range, { free, live, quarantined, nextFree_ms });
 }

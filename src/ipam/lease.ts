@@ -1,3 +1,4 @@
+import type { Ipv4 } from '../addr/ipv4.ts';
 import { InputError } from '../errors.ts';
 
 declare const brand: unique symbol;
@@ -15,6 +16,8 @@ export const SLOT_MAX = 32767;
 const GENERATION_MAX = 0xffffffff;
 /** bytes of UTF-8 */
 export const SPECIFICATION_MAX = 16_384;
+/** characters */
+export const REASON_MAX = 200;
 
 /** The kinds of network there are: behind a TAP, in a namespace on a cable of its own, on the shared bridge. */
 export const TOPOLOGIES = ['microvm', 'netns', 'bridge'] as const;
@@ -50,6 +53,8 @@ export interface Lease extends LeaseKey {
   readonly sandboxId: SandboxId | undefined;
   /** What the owner asked for, as JSON that the store does not look into; present exactly where `sandboxId` is. */
   readonly specification: string | undefined;
+  /** Its own address on the bridge; present exactly where `topology` is `bridge`, through quarantine too. */
+  readonly bridgeAddress: Ipv4 | undefined;
   /** The boot whose kernel holds, or held, the objects of this lease. */
   readonly bootId: string;
   /** When the state was entered, in ms since the epoch. For people only: the wall clock jumps. */
@@ -104,6 +109,13 @@ export function assertSpecification(text: string, field = 'specification'): void
     const shown = text.length > 80 ? `${text.slice(0, 80)}…` : text;
     throw invalid('invalid_specification', `Cannot keep ${JSON.stringify(shown)} as a specification: want JSON`, field);
   }
+}
+
+/** @throws InputError `invalid_reason` for anything but 1 to REASON_MAX characters */
+export function assertReason(text: string): void {
+  if (text.length >= 1 && text.length <= REASON_MAX) return;
+  const message = `Cannot quarantine for a reason of ${text.length} characters: want 1 to ${REASON_MAX}`;
+  throw invalid('invalid_reason', message, 'reason');
 }
 
 function isJson(text: string): boolean {

@@ -1,5 +1,7 @@
 import { InputError } from '../errors.ts';
-import type { Lease, LeaseKey } from './lease.ts';
+import { returnAddresses } from './bridge/address.ts';
+import { due, reached } from './due.ts';
+import { assertReason, type Lease, type LeaseKey } from './lease.ts';
 import type { Store } from './store.ts';
 import { guarded, selectLeases } from './transition.ts';
 
@@ -9,7 +11,7 @@ const FLOOR_MAX_MS = 86_400_000;
 interface QuarantineTerms {
   /** The least time in quarantine, 0 to 86,400,000; the row keeps it, so a later, smaller one shortens nothing. */
   readonly floor_ms?: number;
-  /** For people, 1 to 200 characters. */
+  /** For people, 1 to REASON_MAX characters. */
   readonly reason?: string;
 }
 
@@ -46,7 +48,7 @@ export function awaitingFlush(store: Store, limit: number): Lease[] {
 
 /**
  * Frees the quarantined slots of this boot that are flushed and past their time, at most `limit`, the longest due
- * first, and returns what their leases were.
+ * first, each with its bridge address, and returns what their leases were. An address in conflict stays so.
  */
 export function releaseDue(store: Store, limit: number): Lease[] {
   return store.transaction('normal', () => {
@@ -55,14 +57,18 @@ export function releaseDue(store: Store, limit: number): Lease[] {
       `state = 'quarantined' AND flush_verified = 1 AND boot_id = ? AND due_mono_ms <= ?
        ORDER BY due_mono_ms, slot LIMIT ?`,
       store.clock.bootId,
-      Math.floor(store.clock.monotonicMs()),
+      reached(store),
       limit,
     );
     const [last] = store.all(`SELECT max(free_order) AS free_order FROM lease WHERE state = 'free'`);
     let order = Number(last?.['free_order'] ?? 0);
     const set = `UPDATE lease SET state = 'free', topology = NULL, sandbox_id = NULL, specification = NULL,
-      boot_id = NULL, due_mono_ms = NULL, flush_verified = NULL, reason = NULL, since_wall_ms = ?, free_order = ? WHERE state = 'quarantined'`;
+      bridge_address = NULL, boot_id = NULL, due_mono_ms = NULL, flush_verified = NULL, reason = NULL, since_wall_ms = ?, free_order = ? WHERE state = 'quarantined'`;
     for (const lease of leases) guarded(store, lease, 'free it', set, wallNow(store), ++order);
+    returnAddresses(
+      store,
+      leases.flatMap(({ bridgeAddress }) => bridgeAddress ?? []),
+    );
     return leases;
   });
 }
@@ -92,24 +98,6 @@ export function onBoot(store: Store, terms: QuarantineTerms = {}): Lease[] {
   });
 }
 
-/** How long until time alone frees a slot of the range, 0 where `releaseDue` would; undefined where none is flushed. */
-export function nextDueMs(store: Store, range: { readonly first: number; readonly last: number }): number | undefined {
-  const [row] = store.all(
-    `SELECT min(due_mono_ms) AS due FROM lease
-     WHERE state = 'quarantined' AND flush_verified = 1 AND boot_id = ? AND slot BETWEEN ? AND ?`,
-    store.clock.bootId,
-    range.first,
-    range.last,
-  );
-  const dueMs = row?.['due'];
-  return typeof dueMs === 'number' ? Math.max(0, dueMs - Math.floor(store.clock.monotonicMs())) : undefined;
-}
-
-/** Rounded up here and down where it is compared: never early. */
-function due(store: Store, floor_ms: number): number {
-  return Math.ceil(store.clock.monotonicMs() + floor_ms);
-}
-
 function wallNow(store: Store): number {
   return Math.trunc(store.clock.wallMs());
 }
@@ -120,9 +108,6 @@ function parseTerms(terms: QuarantineTerms, otherwise: string): Required<Quarant
     const want = `want an integer from 0 to ${FLOOR_MAX_MS} ms`;
     throw new InputError('invalid_floor', `Cannot quarantine for ${floor_ms} ms: ${want}`, { field: 'floor_ms' });
   }
-  if (reason.length < 1 || reason.length > 200) {
-    const message = `Cannot quarantine for a reason of ${reason.length} characters: want 1 to 200`;
-    throw new InputError('invalid_reason', message, { field: 'reason' });
-  }
+  assertReason(reason);
   return { floor_ms, reason };
 }

@@ -181,6 +181,9 @@ function verify(path: string, database: DatabaseSync): void {
   }
   const integrity = pragma('integrity_check(1)');
   if (integrity !== 'ok') throw storeCorrupt(path, String(integrity));
+  // The check above does not follow the references between the tables.
+  const dangling = database.prepare('PRAGMA foreign_key_check').get();
+  if (dangling !== undefined) throw storeCorrupt(path, `a row of ${String(dangling['table'])} refers to nothing`);
   const journal = pragma('journal_mode = wal');
   if (journal !== 'wal') throw storeCorrupt(path, `the journal mode is ${String(journal)} and cannot be wal`);
   database.exec('PRAGMA journal_size_limit = 4194304');

@@ -1,10 +1,11 @@
 import type { SQLOutputValue } from 'node:sqlite';
+import { formatIpv4, type Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError, InputError } from '../errors.ts';
 import { assertSpecification, type Lease, type LeaseKey, type SandboxId, SLOT_MAX, type Topology } from './lease.ts';
 import type { Store } from './store.ts';
 
-const COLUMNS = `slot, generation, state, topology, sandbox_id, specification, boot_id, since_wall_ms, due_mono_ms,
-  flush_verified, reason`;
+const COLUMNS = `slot, generation, state, topology, sandbox_id, specification, bridge_address, boot_id,
+  since_wall_ms, due_mono_ms, flush_verified, reason`;
 
 /** Who holds a lease, and the JSON of what it asked for, at most SPECIFICATION_MAX bytes. */
 export interface Owner {
@@ -19,6 +20,7 @@ interface LeaseRow {
   readonly topology: Topology;
   readonly sandbox_id: SandboxId | null;
   readonly specification: string | null;
+  readonly bridge_address: Ipv4 | null;
   readonly boot_id: string;
   readonly since_wall_ms: number;
   readonly due_mono_ms: number | null;
@@ -36,6 +38,7 @@ export function selectLeases(store: Store, where: string, ...values: (string | n
     topology: row.topology,
     sandboxId: row.sandbox_id ?? undefined,
     specification: row.specification ?? undefined,
+    bridgeAddress: row.bridge_address ?? undefined,
     bootId: row.boot_id,
     sinceWallMs: row.since_wall_ms,
     quarantine:
@@ -55,9 +58,14 @@ export function findLease(store: Store, sandboxId: SandboxId): Lease | undefined
   return selectLeases(store, `sandbox_id = ? AND state IN ('creating', 'ready', 'removing')`, sandboxId)[0];
 }
 
-/** The leases of the warm pool, at most `limit`, those in it the longest first. */
+/** No other answers at the lease's bridge address, if it has one. */
+const NO_CONFLICT = `NOT EXISTS (SELECT 1 FROM bridge_address AS taken
+  WHERE taken.address = lease.bridge_address AND taken.conflict_mac IS NOT NULL)`;
+
+/** The leases of the warm pool that may be handed out, at most `limit`, those in it the longest first. */
 export function listWarm(store: Store, topology: Topology, limit: number): Lease[] {
-  return selectLeases(store, `state = 'warm' AND topology = ? ORDER BY warm_order LIMIT ?`, topology, limit);
+  const where = `state = 'warm' AND topology = ? AND ${NO_CONFLICT} ORDER BY warm_order LIMIT ?`;
+  return selectLeases(store, where, topology, limit);
 }
 
 /** Steps that need nothing but the lease; the others have functions of their own. */
@@ -93,7 +101,8 @@ export interface Assignment extends Owner {
  * Gives a warm lease an owner; it is `creating` again until the owner's part of it stands in the kernel. The
  * generation stays: nobody has acted from this address in it.
  *
- * @throws CulvertError `lease_state` where the lease is not warm; `sandbox_exists` where the owner holds another lease;
+ * @throws CulvertError `lease_state` where the lease is not warm, or another answers at its bridge address;
+ *   `sandbox_exists` where the owner holds another lease;
  *   InputError `invalid_specification`
  */
 export function assign(store: Store, key: LeaseKey, sandboxId: SandboxId, specification: string): void {
@@ -112,7 +121,7 @@ export function assignAll(store: Store, assignments: readonly Assignment[]): voi
   }
   for (const { specification } of assignments) assertSpecification(specification);
   const set = `UPDATE lease SET state = 'creating', sandbox_id = ?, specification = ?, since_wall_ms = ?,
-    warm_order = NULL WHERE state = 'warm'`;
+    warm_order = NULL WHERE state = 'warm' AND ${NO_CONFLICT}`;
   store.transaction('full', () => {
     const wallMs = Math.trunc(store.clock.wallMs());
     for (const { key, sandboxId, specification } of assignments) {
@@ -157,15 +166,20 @@ export function guarded(
 ): void {
   const where = `${update} AND slot = ? AND generation = ? AND boot_id = ?`;
   if (store.run(where, ...values, key.slot, key.generation, store.clock.bootId) === 1) return;
-  const row = store.all('SELECT generation, state, sandbox_id, boot_id FROM lease WHERE slot = ?', key.slot)[0];
+  const row = store.all(
+    `SELECT generation, state, sandbox_id, boot_id, CASE WHEN NOT ${NO_CONFLICT} THEN bridge_address END AS conflict
+     FROM lease WHERE slot = ?`,
+    key.slot,
+  )[0];
   const found = row === undefined ? 'no such slot' : describe(row, store.clock.bootId);
   const message = `Cannot ${attempt}: slot ${key.slot} (generation ${key.generation}) is ${found}`;
   throw new CulvertError('lease_state', message);
 }
 
 function describe(row: Record<string, SQLOutputValue>, bootId: string): string {
-  const { state, generation, sandbox_id: owner, boot_id: boot } = row;
+  const { state, generation, sandbox_id: owner, boot_id: boot, conflict } = row;
   const whose = owner === null ? 'of nobody' : `of sandbox ${JSON.stringify(owner)}`;
   const when = boot === null || boot === bootId ? '' : ', left from an earlier boot';
-  return `${String(state)} ${whose}, generation ${String(generation)}${when}`;
+  const where = conflict === null ? '' : `, and another answers at its address ${formatIpv4(conflict as Ipv4)}`;
+  return `${String(state)} ${whose}, generation ${String(generation)}${when}${where}`;
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TOPOLOGIES } from '../lease.ts';
 import { type Operation, operation, SLOTS } from './operation.ts';
 import { compare, perform } from './perform.ts';
 import { makeTemplate, World } from './world.ts';
@@ -34,7 +35,10 @@ function play(world: World, steps: readonly Operation[], reached: (what: string)
       const found = cause instanceof Error ? cause.message : String(cause);
       throw new Error(`Operation ${index} differs: ${found}\nthe last of\n${last.join('\n')}`, { cause });
     }
-    for (const { state } of world.model.held) reached(state);
+    for (const { state, topology } of world.model.held) reached(`${topology} ${state}`);
+    const { free, conflicts, held } = world.model.bridge;
+    if (free.length === 0 && held.size > 0) reached('bridge full');
+    for (const address of conflicts.keys()) reached(held.has(address) ? 'conflict of a lease' : 'conflict alone');
   }
 }
 
@@ -56,7 +60,10 @@ describe('the store', () => {
       { numRuns: RUNS, endOnFailure: true },
     );
     // A run that seldom gets past the first claims would prove little.
-    expect([...reached.keys()].toSorted()).toEqual(['creating', 'quarantined', 'ready', 'removing', 'warm']);
+    const states = ['creating', 'warm', 'ready', 'removing', 'quarantined'];
+    const expected = TOPOLOGIES.flatMap((topology) => states.map((state) => `${topology} ${state}`));
+    expected.push('bridge full', 'conflict of a lease', 'conflict alone');
+    expect([...reached.keys()].toSorted()).toEqual(expected.toSorted());
     expect(lives).toBeGreaterThan(RUNS * SLOTS * 2);
   });
 });

@@ -1,6 +1,7 @@
 import type { LeaseRequest } from '../allocator.ts';
 import type { LeaseKey, SandboxId, Topology } from '../lease.ts';
 import type { Assignment } from '../transition.ts';
+import { BridgeModel } from './bridge.ts';
 import type { HandClock } from './clock.ts';
 
 interface Held {
@@ -10,6 +11,7 @@ interface Held {
   topology: Topology;
   owner: SandboxId | undefined;
   specification: string | undefined;
+  bridgeAddress: number | undefined;
   boot: string;
   since: number;
   waits: { entered: number; floor: number; flushed: boolean } | undefined;
@@ -32,6 +34,7 @@ export class Model {
   free = [] as { slot: number; generation: number }[];
   /** The longest in the pool first. */
   pool: Held[] = [];
+  readonly bridge = new BridgeModel();
 
   constructor(clock: HandClock, slots: number) {
     this.clock = clock;
@@ -57,13 +60,19 @@ export class Model {
       const live = this.held.length - waiting.length;
       return ['slots_exhausted', this.free.length, live, waiting.length, this.nextFree(waiting)];
     }
+    const onBridge = requests.filter(({ topology }) => topology === 'bridge').length;
+    if (onBridge > 0 && this.bridge.range === undefined) return 'bridge_range_unset';
+    if (this.bridge.free.length < onBridge) return ['bridge_exhausted', ...this.usage()];
     const named = requests.flatMap(({ sandboxId }) => sandboxId ?? []);
     if (new Set(named).size < named.length || named.some((owner) => this.owned(owner))) return 'sandbox_exists';
+    const addresses = this.bridge.take(onBridge);
     const taken = this.free.splice(0, requests.length).map(({ slot, generation }, index): Held => {
       const { topology, sandboxId: owner, specification } = requests[index] as LeaseRequest;
       const { bootId: boot, wall: since } = this.clock;
-      generation += 1;
-      return { slot, generation, state: 'creating', topology, owner, specification, boot, since, waits: undefined };
+      const request = { topology, owner, specification };
+      const bridgeAddress = topology === 'bridge' ? addresses.shift() : undefined;
+      const state = 'creating';
+      return { slot, generation: generation + 1, state, ...request, bridgeAddress, boot, since, waits: undefined };
     });
     this.held.push(...taken);
     return pairs(taken);
@@ -75,6 +84,19 @@ export class Model {
       .filter(({ boot, waits }) => boot === this.clock.bootId && waits?.flushed)
       .map((one) => Math.max(0, end(one) - this.clock.monotonic));
     return left.length === 0 ? undefined : Math.min(...left);
+  }
+
+  /** Free, live, quarantined, in conflict, and how long until an address leaves quarantine. */
+  usage(): unknown[] {
+    const { free, held, conflicts } = this.bridge;
+    const waiting = this.held.filter(({ state, bridgeAddress }) => state === 'quarantined' && bridgeAddress);
+    const next = this.nextFree(waiting.filter((one) => !this.conflicting(one)));
+    const alone = [...conflicts.keys()].filter((address) => !held.has(address));
+    return [free.length, held.size - waiting.length, waiting.length, alone.length, next];
+  }
+
+  conflicting({ bridgeAddress }: Held): boolean {
+    return bridgeAddress !== undefined && this.bridge.conflicts.has(bridgeAddress);
   }
 
   advance(key: LeaseKey, to: string): unknown {
@@ -93,7 +115,7 @@ export class Model {
       const { key, sandboxId } = assignment;
       if (this.owned(sandboxId) || owners.has(sandboxId)) return 'sandbox_exists';
       const lease = this.find(key, 'warm');
-      if (lease === undefined || taken.has(lease)) return 'lease_state';
+      if (lease === undefined || taken.has(lease) || this.conflicting(lease)) return 'lease_state';
       taken.set(lease, assignment);
       owners.add(sandboxId);
     }
@@ -134,6 +156,7 @@ export class Model {
       .slice(0, limit);
     this.held = this.held.filter((one) => !due.includes(one));
     this.free.push(...due.map(({ slot, generation }) => ({ slot, generation })));
+    for (const { bridgeAddress } of due) if (bridgeAddress !== undefined) this.bridge.giveBack(bridgeAddress);
     return pairs(due);
   }
 
@@ -154,9 +177,9 @@ export class Model {
     lease.since = this.clock.wall;
   }
 
-  /** The slots of the warm pool. */
+  /** The slots of the warm pool that may be handed out. */
   warm(topology: Topology): number[] {
-    return this.pool.filter((one) => one.topology === topology).map(({ slot }) => slot);
+    return this.pool.filter((one) => one.topology === topology && !this.conflicting(one)).map(({ slot }) => slot);
   }
 
   /** What is held, by slot, as the fields of a Lease. */

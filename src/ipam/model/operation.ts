@@ -1,4 +1,7 @@
 import fc from 'fast-check';
+import { addIpv4, type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
+import { type Mac, parseMac } from '../../addr/mac.ts';
+import { type Prefix, parsePrefix } from '../../addr/prefix.ts';
 import type { LeaseRequest } from '../allocator.ts';
 import { parseSandboxId, type SandboxId, TOPOLOGIES } from '../lease.ts';
 
@@ -25,6 +28,9 @@ export type Operation =
   | { readonly do: 'quarantine'; readonly which: number; readonly floor_ms: number }
   | { readonly do: 'flush'; readonly which: readonly number[] }
   | { readonly do: 'release'; readonly limit: number }
+  | { readonly do: 'bridge range'; readonly range: Prefix }
+  | { readonly do: 'conflict'; readonly address: Ipv4; readonly seen: { readonly mac: Mac; readonly reason: string } }
+  | { readonly do: 'probed clean'; readonly addresses: readonly Ipv4[] }
   | { readonly do: 'time passes' | 'wall clock jumps' | 'boot'; readonly ms: number }
   | { readonly do: 'start' | 'reopen' | 'crash' };
 
@@ -38,6 +44,14 @@ const requests = fc.array(request, { minLength: 1, maxLength: 4 });
 const tooMany = Array.from({ length: SLOTS + 1 }, () => ({ topology: 'netns' }));
 const handed = (minLength: number): fc.Arbitrary<Handed[]> =>
   fc.array(fc.record({ which, sandboxId, specification }), { minLength, maxLength: 3 });
+
+// Of one, five and thirteen addresses for eight slots; the third shares none with the second.
+const ranges = ['10.8.64.0/29', '10.8.64.0/29', '10.8.64.0/30', '10.8.64.8/29', '10.8.64.0/28', '10.8.64.0/31'];
+const address = fc.integer({ min: 0, max: 9 }).map((host) => addIpv4(parseIpv4('10.8.64.0'), host));
+const seen = fc.record({
+  mac: fc.constantFrom(parseMac('02:cb:0a:08:40:02'), parseMac('52:54:00:00:00:01')),
+  reason: fc.constantFrom('answers a probe', 'claimed by a sandbox'),
+});
 
 function weigh(weight: number, name: Operation['do'], fields: Record<string, fc.Arbitrary<unknown>> = {}) {
   return { weight, arbitrary: fc.record({ do: fc.constant(name), ...fields }) };
@@ -56,6 +70,9 @@ export const operation = fc.oneof(
   weigh(60, 'quarantine', { which, floor_ms: fc.integer({ min: 0, max: 2000 }) }),
   weigh(50, 'flush', { which: fc.array(which, { maxLength: 2 }) }),
   weigh(40, 'release', { limit: fc.integer({ min: 1, max: SLOTS }) }),
+  weigh(12, 'bridge range', { range: fc.constantFrom(...ranges.map((text) => parsePrefix(text))) }),
+  weigh(12, 'conflict', { address, seen }),
+  weigh(20, 'probed clean', { addresses: fc.array(address, { maxLength: 2 }) }),
   weigh(40, 'time passes', { ms: fc.integer({ min: -300, max: 1500 }) }),
   weigh(10, 'wall clock jumps', { ms: fc.integer({ min: -1e11, max: 1e11 }) }),
   weigh(4, 'boot', { ms: fc.integer({ min: 0, max: 5000 }) }),

@@ -2,12 +2,20 @@ import { deepStrictEqual, ok, throws } from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { CulvertError } from '../../errors.ts';
 import { claim, type LeaseRequest, SlotsExhausted } from '../allocator.ts';
+import { clearConflicts, listConflicts, recordConflict } from '../bridge/conflict.ts';
+import { bridgeRange, setBridgeRange } from '../bridge/range.ts';
+import { BridgeExhausted, type BridgeUsage, bridgeUsage } from '../bridge/usage.ts';
 import { type Lease, type LeaseKey, TOPOLOGIES } from '../lease.ts';
 import { awaitingFlush, enterQuarantine, markFlushed, onBoot, releaseDue } from '../quarantine.ts';
 import type { Store } from '../store.ts';
 import { advance, assign, assignAll, findLease, listLeases, listWarm, updateSpecification } from '../transition.ts';
+import type { Model } from './model.ts';
 import { IDS, type Operation, SLOTS } from './operation.ts';
 import { range, type World } from './world.ts';
+
+function counts({ free, live, quarantined, conflicts, nextFree_ms }: BridgeUsage): unknown[] {
+  return [free, live, quarantined, conflicts, nextFree_ms];
+}
 
 /** The result of `body`, or what tells its refusal. */
 function outcome(body: () => unknown): unknown {
@@ -17,6 +25,7 @@ function outcome(body: () => unknown): unknown {
     if (error instanceof SlotsExhausted) {
       return [error.code, error.free, error.live, error.quarantined, error.nextFree_ms];
     }
+    if (error instanceof BridgeExhausted) return [error.code, ...counts(error.usage)];
     if (error instanceof CulvertError) return error.code;
     throw error;
   }
@@ -101,6 +110,21 @@ export function perform(world: World, step: Operation): void {
         () => pairs(onBoot(store)),
         () => model.start(),
       );
+    case 'bridge range':
+      return both(
+        () => setBridgeRange(store, step.range),
+        () => model.bridge.setRange(step.range),
+      );
+    case 'conflict':
+      return both(
+        () => recordConflict(store, step.address, step.seen),
+        () => model.bridge.conflict(step.address, { ...step.seen, since: clock.wall }),
+      );
+    case 'probed clean':
+      return both(
+        () => clearConflicts(store, step.addresses),
+        () => model.bridge.clear([...step.addresses]),
+      );
     case 'time passes':
       clock.monotonic += step.ms;
       return undefined;
@@ -178,11 +202,28 @@ export function compare({ store, model }: World): void {
       model.warm(topology),
     );
   }
+  compareBridge(store, model, leases);
   const unflushed = model.held.filter(({ waits }) => waits?.flushed === false).map(({ slot }) => slot);
   const awaiting = awaitingFlush(store, SLOTS).map(({ slot }) => slot);
   deepStrictEqual(
     awaiting.toSorted((one, other) => one - other),
     unflushed.toSorted((one, other) => one - other),
+  );
+}
+
+function compareBridge(store: Store, model: Model, leases: readonly Lease[]): void {
+  const addresses = leases.flatMap(({ bridgeAddress }) => bridgeAddress ?? []);
+  ok(new Set(addresses).size === addresses.length, `one address is held twice of ${addresses.join(' ')}`);
+  const { bridge } = model;
+  deepStrictEqual(bridgeRange(store), bridge.range);
+  if (bridge.range !== undefined) deepStrictEqual(counts(bridgeUsage(store)), model.usage());
+  const known = [...bridge.conflicts].map(([address, { mac, reason, since }]) => {
+    const slot = leases.find(({ bridgeAddress }) => bridgeAddress === address)?.slot;
+    return { address, mac, reason, sinceWallMs: since, slot };
+  });
+  deepStrictEqual(
+    listConflicts(store),
+    known.toSorted((one, other) => one.address - other.address),
   );
 }
 

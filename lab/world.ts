@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kernel } from '../src/linux/apply.ts';
 import { removeNamespace } from '../src/linux/namespace.ts';
+import { joinVeths } from '../src/linux/observe.ts';
 import { diff } from '../src/plan/diff.ts';
-import { type NamespaceName, ROUTER } from '../src/plan/state.ts';
+import { type KernelObject, type NamespaceName, ROUTER } from '../src/plan/state.ts';
 import { bridgeItself } from '../src/sandbox/topology/bridge.ts';
 import { DEFAULT_LAYOUT, type Layout } from '../src/sandbox/topology/layout.ts';
 
@@ -20,6 +21,16 @@ export class World implements Disposable {
     mkdirSync(pins);
     this.kernel = new Kernel(pins, [ROUTER]);
     this.kernel.apply(diff([], [{ kind: 'namespace', namespace: ROUTER }, ...bridgeItself(this.layout)]));
+  }
+
+  /** What these namespaces hold, pairs between them and the router put together. */
+  observe(...namespaces: NamespaceName[]): KernelObject[] {
+    const states = namespaces.map((namespace) => this.kernel.look(namespace));
+    const pairs = joinVeths(
+      states.flatMap(({ halves }) => halves),
+      ROUTER,
+    );
+    return [...states.flatMap(({ objects }) => objects), ...pairs];
   }
 
   /** The namespaces that are pinned now. */

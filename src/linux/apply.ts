@@ -1,14 +1,17 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../errors.ts';
 import type { Operation, Plan } from '../plan/diff.ts';
-import { type KernelObject, type NamespaceName, ROOT } from '../plan/state.ts';
+import { type KernelObject, type Link, type NamespaceName, ROOT } from '../plan/state.ts';
 import { operationText } from '../plan/text.ts';
 import { createNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
 import { NETLINK_ROUTE } from './netlink/constants.ts';
 import { NetlinkSocket } from './netlink/socket.ts';
-import { joinVeths, observeNamespace } from './observe.ts';
+import { type NamespaceState, observeNamespace } from './observe.ts';
 import { type Step, steps } from './requests.ts';
+import { deleteLink, getLink } from './route/link.ts';
 import { newVeth } from './route/veth.ts';
+import { SyscallError } from './syscall.ts';
 import { writeSysctl } from './sysctl.ts';
 import { createTap } from './tap.ts';
 
@@ -62,25 +65,81 @@ export class Kernel implements Disposable {
     run.apply(plan);
   }
 
-  /** What these namespaces hold; pairs between them and `nearest` are put together. Each must exist. */
-  observe(namespaces: readonly NamespaceName[], nearest: NamespaceName): KernelObject[] {
-    const states = namespaces.map((namespace) => {
-      const kept = this.#kept.get(namespace);
-      if (kept !== undefined) return observeNamespace(kept, namespace);
-      using socket = this.inside(namespace, () => new NetlinkSocket(NETLINK_ROUTE));
-      return observeNamespace(socket, namespace);
-    });
-    const pairs = joinVeths(
-      states.flatMap((state) => state.halves),
-      nearest,
-    );
-    return [...states.flatMap((state) => state.objects), ...pairs];
+  exists(namespace: NamespaceName): boolean {
+    return namespace === ROOT || existsSync(this.pin(namespace));
+  }
+
+  /** Every namespace that has a pin. */
+  namespaces(): NamespaceName[] {
+    return readdirSync(this.#pins);
+  }
+
+  /**
+   * Carries out deletions in order, all of them, whatever fails; what is gone already is as good as deleted.
+   *
+   * @throws AggregateError of everything that went wrong
+   */
+  remove(plan: Plan): void {
+    const failures: unknown[] = [];
+    for (const operation of plan) {
+      try {
+        this.apply([operation]);
+      } catch (error) {
+        if (!isGone(error)) failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, `Cannot remove ${failures.length} objects`);
+  }
+
+  /** The indexes of those of the links that exist. */
+  presentLinks(namespace: NamespaceName, links: readonly Link[]): Set<number> {
+    const errors = this.#withSocket(namespace, (socket) => socket.batch(links.map(getLink)));
+    const present = new Set<number>();
+    for (const [at, link] of links.entries()) {
+      const error = errors[at];
+      if (error === undefined) present.add(link.index);
+      else if (error.errnoName !== 'ENODEV') throw error;
+    }
+    return present;
+  }
+
+  /** Deletes links that may be gone by now. */
+  deleteLinks(namespace: NamespaceName, links: readonly Link[]): void {
+    const errors = this.#withSocket(namespace, (socket) => socket.batch(links.map(deleteLink)));
+    const failure = errors.find((error) => error !== undefined && error.errnoName !== 'ENODEV');
+    if (failure !== undefined) throw failure;
+  }
+
+  #withSocket<T>(namespace: NamespaceName, body: (socket: NetlinkSocket) => T): T {
+    const kept = this.#kept.get(namespace);
+    if (kept !== undefined) return body(kept);
+    const socket = this.inside(namespace, () => new NetlinkSocket(NETLINK_ROUTE));
+    if (this.#keep.has(namespace)) {
+      this.#kept.set(namespace, socket);
+      return body(socket);
+    }
+    try {
+      return body(socket);
+    } finally {
+      socket[Symbol.dispose]();
+    }
+  }
+
+  /** What a namespace holds; it must exist. See {@link joinVeths} for what spans two. */
+  look(namespace: NamespaceName): NamespaceState {
+    return this.#withSocket(namespace, (socket) => observeNamespace(socket, namespace));
   }
 
   [Symbol.dispose](): void {
     for (const socket of this.#kept.values()) socket[Symbol.dispose]();
     this.#kept.clear();
   }
+}
+
+/** Whether a deletion failed because there is nothing to delete. */
+function isGone(error: unknown): boolean {
+  const cause = error instanceof ApplyError ? error.cause : error;
+  return cause instanceof SyscallError && ['ENODEV', 'ENOENT', 'ESRCH'].includes(cause.errnoName);
 }
 
 /** One plan under way: the sockets it opened, the messages not yet sent, and what it has created so far. */

@@ -31,6 +31,12 @@ const DUMP_ATTEMPTS = 16;
 /** What a transaction may take in one piece: some 300,000 elements. */
 const MAX_TRANSACTION_BYTES = 32 * 1024 * 1024;
 
+/**
+ * The kernel queues all answers to one send before the first can be read. Each takes about 1 kB of a receive buffer
+ * that has 208 kB where nobody may raise it, a description of a link up to 5 kB.
+ */
+const MESSAGES_PER_SEND = 32;
+
 /** One message to come: what it does, in words for an error, and how it is written. */
 export type Request = {
   readonly attempt: string;
@@ -61,12 +67,20 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
-   * Sends all requests in one call and takes an acknowledgement for each. The kernel works through them in order and
+   * Sends the requests, many in one call, and takes an acknowledgement for each. The kernel works through them in order and
    * does not stop at a failure: rtnetlink has no transactions.
    *
    * @returns for each request its error, or undefined where it was done
    */
   batch(requests: readonly Request[]): (SyscallError | undefined)[] {
+    const results: (SyscallError | undefined)[] = [];
+    for (let at = 0; at < requests.length; at += MESSAGES_PER_SEND) {
+      results.push(...this.#sendTogether(requests.slice(at, at + MESSAGES_PER_SEND)));
+    }
+    return results;
+  }
+
+  #sendTogether(requests: readonly Request[]): (SyscallError | undefined)[] {
     const first = this.#sequence + 1;
     const writer = this.#writer;
     writer.clear();
@@ -76,7 +90,6 @@ export class NetlinkSocket implements Disposable {
       writer.end();
     }
     const results = Array.from<SyscallError | undefined>({ length: requests.length });
-    if (requests.length === 0) return results;
     send(this.#fd, writer.bytes);
     for (let pending = requests.length; pending > 0; ) {
       for (const message of readMessages(this.#receive())) {

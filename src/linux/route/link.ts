@@ -18,6 +18,7 @@ import {
   IN6_ADDR_GEN_MODE_NONE,
   IPV4_DEVCONF_FORWARDING,
   RTM_DELLINK,
+  RTM_GETLINK,
   RTM_NEWLINK,
 } from './constants.ts';
 
@@ -114,3 +115,13 @@ export function deleteLink(link: Link): Request {
 
 /** An exclusive creation: a link that has the name or the index already is EEXIST, never taken over. */
 export const CREATE_LINK = { type: RTM_NEWLINK, flags: NLM_F_CREATE | NLM_F_EXCL } as const;
+
+/** Answered with the link, or ENODEV. */
+export function getLink(link: Link): Request {
+  return {
+    attempt: `get link ${link.name}`,
+    type: RTM_GETLINK,
+    flags: 0,
+    write: (writer) => writeLinkHeader(writer, link.index, 0, 0),
+  };
+}

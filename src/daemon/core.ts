@@ -1,0 +1,283 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Ipv4 } from '../addr/ipv4.ts';
+import type { SlotRange } from '../ipam/allocator.ts';
+import { setBridgeRange } from '../ipam/bridge/range.ts';
+import { systemClock } from '../ipam/clock.ts';
+import type { Lease, SandboxId, Slot } from '../ipam/lease.ts';
+import { onBoot } from '../ipam/quarantine.ts';
+import { openStore, type Store } from '../ipam/store.ts';
+import { advance, listLeases } from '../ipam/transition.ts';
+import { Kernel } from '../linux/apply.ts';
+import { flushAddresses } from '../linux/conntrack/flush.ts';
+import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
+import { NetlinkSocket } from '../linux/netlink/socket.ts';
+import { applyTransaction } from '../linux/nftables/batch.ts';
+import { observeTable } from '../linux/nftables/observe.ts';
+import { replaceRuleset } from '../linux/nftables/ruleset.ts';
+import { deleteTable } from '../linux/nftables/table.ts';
+import { rulesetDigest } from '../plan/ruleset.ts';
+import { ROOT, ROUTER } from '../plan/state.ts';
+import { planText } from '../plan/text.ts';
+import { Gate } from '../sandbox/gate.ts';
+import { type Holding, holdingOf, isOwned, passOf } from '../sandbox/holding.ts';
+import { type Host, rootCable, UPLINK } from '../sandbox/host.ts';
+import { Manager } from '../sandbox/manager.ts';
+import { Reaper } from '../sandbox/reaper.ts';
+import { bridgeRuleset } from '../sandbox/ruleset/bridge.ts';
+import { rootTable } from '../sandbox/ruleset/names.ts';
+import { rootRuleset } from '../sandbox/ruleset/root.ts';
+import { routerRuleset } from '../sandbox/ruleset/router.ts';
+import type { Sandbox, Topology } from '../sandbox/sandbox.ts';
+import { Survey } from '../sandbox/survey.ts';
+import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
+
+/** NFLOG groups that drops in the router and in the root namespace are reported to. */
+const ROUTER_REPORTS = 5;
+const ROOT_REPORTS = 6;
+/** Sandboxes that one step verifies after a start. */
+const VERIFY_PER_STEP = 32;
+
+export type CoreOptions = {
+  readonly host: Host;
+  readonly version: string;
+  readonly stateDir: string;
+  readonly runDir: string;
+  readonly slots: SlotRange;
+  readonly poolSizes: Readonly<Record<Topology, number>>;
+  readonly quarantineFloor_ms: number;
+  readonly emit: (event: Omit<CulvertEvent, 'sequence' | 'wallMs'>) => void;
+};
+
+/**
+ * The engine as one thread runs it, synchronously: it owns the leases and the kernel, and nobody else writes either.
+ * Made on the thread that is to use it, since its sockets belong to the namespaces that thread enters.
+ */
+export class Core implements Disposable {
+  readonly #options: CoreOptions;
+  readonly #store: Store;
+  readonly #kernel: Kernel;
+  readonly #netfilter: NetlinkSocket;
+  readonly #rootNetfilter: NetlinkSocket;
+  readonly #manager: Manager;
+  readonly #reaper: Reaper;
+  readonly #survey: Survey;
+  readonly #gate: Gate;
+  readonly #startedWallMs = Date.now();
+  readonly #problems = new Map<string, string>();
+  #unverified: Iterator<{ readonly holding: Holding; readonly plan: ReturnType<Survey['hostPlan']> }> | undefined;
+
+  /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
+  constructor(options: CoreOptions) {
+    this.#options = options;
+    const { host, stateDir, runDir, slots, poolSizes, emit } = options;
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    this.#store = openStore(join(stateDir, 'leases.sqlite'), systemClock());
+    const pins = join(runDir, 'netns');
+    mkdirSync(pins, { recursive: true, mode: 0o755 });
+    this.#kernel = new Kernel(pins, [ROOT, ROUTER]);
+    this.#survey = new Survey(this.#kernel, host);
+    this.#kernel.apply(this.#survey.hostPlan());
+    this.#netfilter = this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER));
+    this.#rootNetfilter = new NetlinkSocket(NETLINK_NETFILTER);
+    this.#protectRoot();
+    this.#gate = new Gate(this.#netfilter, host.layout, [
+      routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORTS }),
+      bridgeRuleset({ reportGroup: ROUTER_REPORTS }),
+    ]);
+    this.#reaper = new Reaper({
+      store: this.#store,
+      kernel: this.#kernel,
+      layout: host.layout,
+      floor_ms: options.quarantineFloor_ms,
+      flush: (addresses) => this.#flush(addresses),
+    });
+    this.#manager = new Manager({
+      store: this.#store,
+      kernel: this.#kernel,
+      gate: this.#gate,
+      reaper: this.#reaper,
+      layout: host.layout,
+      slots,
+      poolSizes,
+      emit: (type, holding, message) => emit({ type, message, ...subjectOf(holding) }),
+    });
+    this.#adopt();
+  }
+
+  create(requests: readonly CreateRequest[]): Sandbox[] {
+    return this.#manager.create(requests);
+  }
+
+  update(id: SandboxId, change: SandboxChange): Sandbox {
+    return this.#manager.update(id, change);
+  }
+
+  remove(ids: readonly SandboxId[]): Removal[] {
+    return this.#manager.remove(ids);
+  }
+
+  list(): Sandbox[] {
+    return this.#manager.list();
+  }
+
+  inspect(id: SandboxId): Sandbox {
+    return this.#manager.inspect(id);
+  }
+
+  leases(): LeaseView[] {
+    return this.#manager.leases();
+  }
+
+  reconcile({ dryRun }: { readonly dryRun: boolean }): { plan: string[]; applied: boolean } {
+    const holdings = this.#holdings();
+    const plans = [
+      this.#survey.hostPlan(),
+      this.#survey.orphanPlan([...holdings, ...this.#leaving()]),
+      ...[...this.#survey.sandboxPlans(holdings)].map(({ plan }) => plan),
+    ].filter((plan) => plan.length > 0);
+    if (!dryRun) for (const plan of plans) this.#kernel.apply(plan);
+    const changes = dryRun ? [] : this.#gate.restore(holdings.filter(isOwned).map(passOf));
+    return { plan: [...plans.flatMap((plan) => planText(plan).split('\n')), ...changes], applied: !dryRun };
+  }
+
+  /**
+   * @throws CulvertError `lease_state` where the slot is not in quarantine, or its flush is not verified and `force`
+   *   was not given
+   */
+  release(slot: Slot, options: { readonly force: boolean }): LeaseView {
+    return this.#manager.release(slot, options);
+  }
+
+  /** Everything that is Culvert's on this host, and nothing else. The leases stay: their generations must. */
+  purge(): void {
+    this.remove(this.list().map(({ id }) => id));
+    this.#manager.drain();
+    const { host } = this.#options;
+    for (const namespace of this.#kernel.namespaces()) {
+      if (namespace !== ROUTER) this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace } }]);
+    }
+    applyTransaction(this.#rootNetfilter, [deleteTable(rootTable(host.instance))]);
+    this.#kernel.deleteLinks(ROOT, [rootCable(host.instance)]);
+    this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace: ROUTER } }]);
+  }
+
+  status(): Status {
+    const { host, version, slots } = this.#options;
+    const leases = listLeases(this.#store);
+    const count = (state: Lease['state']): number => leases.filter((lease) => lease.state === state).length;
+    const stuck = this.#reaper.stuck.map(({ key, reason }) => ({
+      code: 'removal_stuck',
+      message: `Cannot clear up slot ${key.slot}: ${reason}`,
+    }));
+    return {
+      name: host.instance,
+      version,
+      pid: process.pid,
+      startedWallMs: this.#startedWallMs,
+      ...this.#manager.counts(),
+      quarantined: count('quarantined'),
+      removing: count('removing'),
+      freeSlots: slots.last - slots.first + 1 - leases.length,
+      adopting: this.#unverified !== undefined,
+      mtu: host.layout.mtu,
+      problems: [...stuck, ...[...this.#problems].map(([code, message]) => ({ code, message }))],
+    };
+  }
+
+  /** A little of the work that nobody waits for. Says whether there is more that can be done now. */
+  step(): boolean {
+    this.#reaper.step();
+    if (this.#verifySome()) return true;
+    const more = this.#manager.fillPool();
+    return more || this.#reaper.pending > 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.#netfilter[Symbol.dispose]();
+    this.#rootNetfilter[Symbol.dispose]();
+    this.#kernel[Symbol.dispose]();
+    this.#store[Symbol.dispose]();
+  }
+
+  /**
+   * Adopt first, sweep second: what matches a lease goes on undisturbed, what belongs to nobody is removed. Ready when
+   * this returns; the insides of the sandboxes are verified after.
+   */
+  #adopt(): void {
+    onBoot(this.#store, { floor_ms: this.#options.quarantineFloor_ms });
+    setBridgeRange(this.#store, this.#options.host.layout.bridgeRange);
+    // A removal that was under way goes on; so does a creation, with the lease it has.
+    for (const lease of listLeases(this.#store)) if (lease.state === 'removing') this.#reaper.add(holdingOf(lease));
+    const holdings = this.#holdings();
+    this.#kernel.remove(this.#survey.orphanPlan([...holdings, ...this.#leaving()]));
+    const unfinished = holdings.filter(({ state }) => state === 'creating');
+    for (const { plan } of this.#survey.sandboxPlans(unfinished)) this.#kernel.apply(plan);
+    this.#gate.restore(holdings.filter(isOwned).map(passOf));
+    this.#store.transaction('normal', () => {
+      for (const { key, owner } of unfinished) advance(this.#store, key, owner === undefined ? 'warm' : 'ready');
+    });
+    for (const holding of holdings) {
+      this.#manager.adopt({ ...holding, state: holding.owner === undefined ? 'warm' : 'ready' });
+    }
+    const settled = holdings.filter(({ state }) => state !== 'creating');
+    if (settled.length > 0) this.#unverified = this.#survey.sandboxPlans(settled);
+  }
+
+  #verifySome(): boolean {
+    for (let count = 0; this.#unverified !== undefined && count < VERIFY_PER_STEP; count++) {
+      try {
+        const next = this.#unverified.next();
+        if (next.done === true) this.#unverified = undefined;
+        else if (next.value.plan.length > 0) this.#repair(next.value.holding, next.value.plan);
+      } catch (error) {
+        this.#problems.set('adoption_failed', error instanceof Error ? error.message : String(error));
+        this.#unverified = undefined;
+      }
+    }
+    return this.#unverified !== undefined;
+  }
+
+  #repair(holding: Holding, plan: ReturnType<Survey['hostPlan']>): void {
+    this.#kernel.apply(plan);
+    const message = `Repaired the network of slot ${holding.key.slot}: ${planText(plan)}`;
+    this.#options.emit({ type: 'sandbox.repaired', message, ...subjectOf(holding) });
+  }
+
+  #holdings(): Holding[] {
+    return listLeases(this.#store)
+      .filter(({ state }) => state === 'creating' || state === 'warm' || state === 'ready')
+      .map(holdingOf);
+  }
+
+  #leaving(): Holding[] {
+    return listLeases(this.#store)
+      .filter(({ state }) => state === 'removing')
+      .map(holdingOf);
+  }
+
+  #protectRoot(): void {
+    const { instance, layout } = this.#options.host;
+    const ruleset = rootRuleset({
+      instance,
+      cable: rootCable(instance).name,
+      ranges: [layout.hostRange, layout.bridgeRange],
+      reportGroup: ROOT_REPORTS,
+    });
+    const socket = this.#rootNetfilter;
+    if (observeTable(socket, ruleset.table)?.digest === rulesetDigest(ruleset)) return;
+    applyTransaction(socket, replaceRuleset(ruleset));
+  }
+
+  #flush(addresses: ReadonlySet<Ipv4>): boolean {
+    return [this.#netfilter, this.#rootNetfilter].every((socket) => flushAddresses(socket, addresses).left === 0);
+  }
+}
+
+function subjectOf({ key, owner }: Holding): {
+  slot: Slot;
+  generation: Holding['key']['generation'];
+  sandboxId?: SandboxId;
+} {
+  return { slot: key.slot, generation: key.generation, ...(owner === undefined ? {} : { sandboxId: owner.id }) };
+}

@@ -1,0 +1,289 @@
+import { randomInt } from 'node:crypto';
+import type { CreateRequest, LeaseView, Removal, SandboxChange } from '../daemon/engine.ts';
+import { CulvertError, InputError } from '../errors.ts';
+import { claim, type LeaseRequest, type SlotRange } from '../ipam/allocator.ts';
+import { releaseEarly } from '../ipam/early-release.ts';
+import { type Lease, parseSandboxId, type SandboxId, type Slot } from '../ipam/lease.ts';
+import type { Store } from '../ipam/store.ts';
+import { advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
+import type { Kernel } from '../linux/apply.ts';
+import { diff } from '../plan/diff.ts';
+import type { Gate } from './gate.ts';
+import { type Holding, holdingOf, isOwned, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
+import { Pool } from './pool.ts';
+import type { Reaper } from './reaper.ts';
+import { type Sandbox, type Specification, TOPOLOGIES, type Topology } from './sandbox.ts';
+import { differences, specificationText } from './specification.ts';
+import { desired } from './topology/desired.ts';
+import type { Layout } from './topology/layout.ts';
+
+/** Networks that one step adds to the pool, so that a step stays short. */
+const POOL_PER_STEP = 4;
+
+export type Emit = (type: string, holding: Holding, message: string) => void;
+
+export type ManagerParts = {
+  readonly store: Store;
+  readonly kernel: Kernel;
+  readonly gate: Gate;
+  readonly reaper: Reaper;
+  readonly layout: Layout;
+  readonly slots: SlotRange;
+  readonly poolSizes: Readonly<Record<Topology, number>>;
+  readonly emit: Emit;
+};
+
+type Order = { readonly id: SandboxId; readonly specification: Specification };
+
+/**
+ * Creates, changes and removes sandboxes: the lease first, then the kernel, then the lease again. Everything it knows
+ * stands in leases and kernel too; what it holds in memory is a copy that saves reading.
+ */
+export class Manager {
+  readonly #parts: ManagerParts;
+  readonly #live = new Map<SandboxId, Owned>();
+  readonly #pool: Pool;
+
+  constructor(parts: ManagerParts) {
+    this.#parts = parts;
+    this.#pool = new Pool(parts.poolSizes);
+  }
+
+  /** Takes over a lease that an earlier run left, in state `ready` or `warm`. */
+  adopt(holding: Holding): void {
+    if (isOwned(holding)) this.#live.set(holding.owner.id, holding);
+    else this.#pool.add(holding);
+  }
+
+  /** All or none. An id that exists with the same specification is returned as it is. */
+  create(requests: readonly CreateRequest[]): Sandbox[] {
+    const orders = requests.map(({ id, specification }) => ({ id: id ?? this.#newId(), specification }));
+    for (const order of orders) this.#assertSame(order);
+    const missing = orders.filter(({ id }) => !this.#live.has(id));
+    if (missing.length > 0) this.#provide(missing);
+    return orders.map(({ id }) => this.inspect(id));
+  }
+
+  update(id: SandboxId, { policy, rates }: SandboxChange): Sandbox {
+    const { store, gate, kernel, layout, emit } = this.#parts;
+    const former = this.#find(id);
+    const specification = {
+      ...former.owner.specification,
+      ...(policy === undefined ? {} : { policy }),
+      ...(rates === undefined ? {} : { rates }),
+    };
+    const changed: Owned = { ...former, owner: { id, specification } };
+    // The lease first: after a crash in between, adoption brings the kernel to what the lease says.
+    updateSpecification(store, former.key, specificationText(specification));
+    this.#live.set(id, changed);
+    kernel.apply(diff(desired(networkOf(former), layout), desired(networkOf(changed), layout)));
+    gate.change(passOf(changed));
+    emit('sandbox.changed', changed, `Sandbox ${id} has another policy or other rates`);
+    return this.inspect(id);
+  }
+
+  /** Cuts off at once; the reaper clears up after. */
+  remove(ids: readonly SandboxId[]): Removal[] {
+    const { store, gate, emit } = this.#parts;
+    const going = [...new Set(ids)].map((id) => this.#find(id));
+    store.transaction('normal', () => {
+      for (const { key } of going) advance(store, key, 'removing');
+    });
+    for (const { owner } of going) this.#live.delete(owner.id);
+    this.#release(going);
+    gate.detach(going.map(({ key }) => key.slot));
+    for (const holding of going) emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
+    return going.map(({ key, owner }) => ({ id: owner.id, ...key }));
+  }
+
+  list(): Sandbox[] {
+    return [...this.#live.values()].map((owned) => this.#view(owned));
+  }
+
+  /** @throws CulvertError `sandbox_unknown` */
+  inspect(id: SandboxId): Sandbox {
+    return this.#view(this.#find(id));
+  }
+
+  /** Every sandbox and warm network, for those who compare them with the kernel. */
+  get live(): ReadonlyMap<SandboxId, Owned> {
+    return this.#live;
+  }
+
+  counts(): { readonly live: Record<Topology, number>; readonly warm: Record<Topology, number> } {
+    const live: Record<Topology, number> = { microvm: 0, netns: 0, bridge: 0 };
+    for (const { topology } of this.#live.values()) live[topology]++;
+    const warm = { microvm: 0, netns: 0, bridge: 0 };
+    for (const topology of TOPOLOGIES) warm[topology] = this.#pool.size(topology);
+    return { live, warm };
+  }
+
+  leases(): LeaseView[] {
+    const { store } = this.#parts;
+    const nowMs = store.clock.monotonicMs();
+    return listLeases(store).map((lease) => leaseView(lease, nowMs));
+  }
+
+  /** @throws CulvertError `lease_state` */
+  release(slot: Slot, { force }: { readonly force: boolean }): LeaseView {
+    const { store } = this.#parts;
+    const lease = releaseEarly(store, slot, { force });
+    return leaseView(lease, store.clock.monotonicMs());
+  }
+
+  /** Gives up the warm pool and keeps none from now on. */
+  drain(): void {
+    const holdings = this.#pool.drain();
+    if (holdings.length > 0) this.#abandon(holdings);
+  }
+
+  /** Adds a few networks to the pool and says whether more are missing. */
+  fillPool(): boolean {
+    for (const topology of TOPOLOGIES) {
+      const count = Math.min(this.#pool.shortage(topology), POOL_PER_STEP);
+      if (count === 0) continue;
+      this.#warm(topology, count);
+      return true;
+    }
+    return false;
+  }
+
+  /** Leases, builds and lets pass what does not exist yet. */
+  #provide(orders: readonly Order[]): void {
+    const { store, gate, emit } = this.#parts;
+    const holdings = this.#lease(orders);
+    try {
+      for (const holding of holdings) this.#build(holding);
+      gate.attach(holdings.map(passOf));
+    } catch (error) {
+      this.#abandon(holdings);
+      throw error;
+    }
+    store.transaction('normal', () => {
+      for (const { key } of holdings) advance(store, key, 'ready');
+    });
+    for (const holding of holdings) {
+      const ready: Owned = { ...holding, state: 'ready' };
+      this.#live.set(holding.owner.id, ready);
+      emit('sandbox.created', ready, `Sandbox ${holding.owner.id} has slot ${holding.key.slot}`);
+    }
+  }
+
+  /** One commit for all: from the pool where it has them, else a slot that is free. */
+  #lease(orders: readonly Order[]): (Owned & { readonly warm: boolean })[] {
+    const { store, slots } = this.#parts;
+    const matched = orders.map((order) => ({ order, warm: this.#pool.take(order.specification.topology) }));
+    try {
+      return store.transaction('full', () => {
+        const assignments = matched.flatMap(({ order, warm }) =>
+          warm === undefined
+            ? []
+            : [{ key: warm.key, sandboxId: order.id, specification: specificationText(order.specification) }],
+        );
+        if (assignments.length > 0) assignAll(store, assignments);
+        const cold = matched.filter(({ warm }) => warm === undefined).map(({ order }) => requestOf(order));
+        const claimed = cold.length === 0 ? [] : claim(store, cold, slots);
+        let next = 0;
+        return matched.map(({ order, warm }) => {
+          const base = warm ?? holdingOf(claimed[next++] as Lease);
+          return { ...base, state: 'creating', owner: order, warm: warm !== undefined };
+        });
+      });
+    } catch (error) {
+      for (const { warm } of matched.toReversed()) if (warm !== undefined) this.#pool.giveBack(warm);
+      throw error;
+    }
+  }
+
+  /** A warm network needs no more than the limits its owner asks for. */
+  #build(holding: Owned & { readonly warm: boolean }): void {
+    const { kernel, layout } = this.#parts;
+    const network = networkOf(holding);
+    const present = holding.warm ? desired({ ...network, rates: {} }, layout) : [];
+    const plan = diff(present, desired(network, layout));
+    if (plan.length > 0) kernel.apply(plan);
+  }
+
+  #warm(topology: Topology, count: number): void {
+    const { store, kernel, layout, slots } = this.#parts;
+    const requests = Array.from<LeaseRequest>({ length: count }).fill({ topology });
+    const holdings = claim(store, requests, slots).map(holdingOf);
+    try {
+      for (const holding of holdings) kernel.apply(diff([], desired(networkOf(holding), layout)));
+    } catch (error) {
+      this.#abandon(holdings);
+      throw error;
+    }
+    store.transaction('normal', () => {
+      for (const { key } of holdings) advance(store, key, 'warm');
+    });
+    for (const holding of holdings) this.#pool.add({ ...holding, state: 'warm' });
+  }
+
+  /** What was begun and will not be finished: its leases go the way of every other. */
+  #abandon(holdings: readonly Holding[]): void {
+    const { store } = this.#parts;
+    store.transaction('normal', () => {
+      for (const { key } of holdings) advance(store, key, 'removing');
+    });
+    this.#release(holdings);
+  }
+
+  #release(holdings: readonly Holding[]): void {
+    for (const holding of holdings) this.#parts.reaper.add({ ...holding, state: 'removing' });
+  }
+
+  #assertSame({ id, specification }: Order): void {
+    const found = this.#live.get(id);
+    if (found === undefined) return;
+    const different = differences(specification, found.owner.specification);
+    if (different.length === 0) return;
+    throw new InputError(
+      'sandbox_exists',
+      `Cannot create sandbox ${id}: it exists with another specification (${different.join(', ')})`,
+      { field: 'id' },
+    );
+  }
+
+  #find(id: SandboxId): Owned {
+    const owned = this.#live.get(id);
+    if (owned === undefined) throw new CulvertError('sandbox_unknown', `Cannot find sandbox ${id}`);
+    return owned;
+  }
+
+  #view(owned: Owned): Sandbox {
+    const { layout, kernel } = this.#parts;
+    return sandboxOf(owned, layout, (namespace) => kernel.pin(namespace));
+  }
+
+  #newId(): SandboxId {
+    const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789';
+    const letters = Array.from({ length: 12 }, () => alphabet[randomInt(alphabet.length)]);
+    return parseSandboxId(`sb-${letters.join('')}`);
+  }
+}
+
+function requestOf({ id, specification }: Order): LeaseRequest {
+  return { topology: specification.topology, sandboxId: id, specification: specificationText(specification) };
+}
+
+function leaseView(lease: Lease, nowMs: number): LeaseView {
+  const { slot, generation, state, sandboxId, topology, sinceWallMs, quarantine } = lease;
+  return {
+    slot,
+    generation,
+    state,
+    ...(sandboxId === undefined ? {} : { sandboxId }),
+    topology,
+    sinceWallMs,
+    ...(quarantine === undefined
+      ? {}
+      : {
+          quarantine: {
+            reason: quarantine.reason,
+            dueInMs: Math.max(0, Math.ceil(quarantine.dueMonotonicMs - nowMs)),
+            flushVerified: quarantine.flushVerified,
+          },
+        }),
+  };
+}

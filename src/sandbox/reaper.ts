@@ -1,0 +1,127 @@
+import type { Ipv4 } from '../addr/ipv4.ts';
+import type { LeaseKey } from '../ipam/lease.ts';
+import { awaitingFlush, enterQuarantine, markFlushed, releaseDue } from '../ipam/quarantine.ts';
+import type { Store } from '../ipam/store.ts';
+import type { Kernel } from '../linux/apply.ts';
+import { diff } from '../plan/diff.ts';
+import { ROUTER } from '../plan/state.ts';
+import { type Holding, holdingOf, networkOf, outsideAddress } from './holding.ts';
+import { desired } from './topology/desired.ts';
+import { cable, type Layout, sandboxNamespace } from './topology/layout.ts';
+
+/** Networks that one step unpins, so that a step stays short. */
+const UNPIN_PER_STEP = 64;
+/** Leases that one step flushes and frees. */
+const FLUSH_PER_STEP = 1024;
+/** A process that stays in a namespace keeps its cable: after this long the cable is cut on the router's side. */
+const HELD_AFTER_MS = 250;
+/** How often a removal that the kernel refuses is tried before a person has to look. */
+const MAX_ATTEMPTS = 8;
+
+export type ReaperParts = {
+  readonly store: Store;
+  readonly kernel: Kernel;
+  readonly layout: Layout;
+  /** the least time in quarantine */
+  readonly floor_ms: number;
+  /** Deletes what connection tracking knows of the addresses and says whether nothing of it is left. */
+  readonly flush: (addresses: ReadonlySet<Ipv4>) => boolean;
+};
+
+type Going = { readonly holding: Holding; unpinnedMs: number; attempts: number };
+
+/** What a removal could not do, for a person. */
+export type Stuck = { readonly key: LeaseKey; readonly reason: string };
+
+/**
+ * Clears up after removals, a short step at a time: unpin the namespace, see that its cable is gone, put the lease
+ * into quarantine, flush its flows, let it go when its time is over. What it works from are leases in `removing` and
+ * `quarantined`, so a new daemon goes on where the last one stopped.
+ */
+export class Reaper {
+  readonly #parts: ReaperParts;
+  readonly #queue: Going[] = [];
+  #unpinned: Going[] = [];
+  readonly #stuck: Stuck[] = [];
+
+  constructor(parts: ReaperParts) {
+    this.#parts = parts;
+  }
+
+  /** @param holding in state `removing`, cut off already */
+  add(holding: Holding): void {
+    this.#queue.push({ holding, unpinnedMs: 0, attempts: 0 });
+  }
+
+  get pending(): number {
+    return this.#queue.length + this.#unpinned.length;
+  }
+
+  get stuck(): readonly Stuck[] {
+    return this.#stuck;
+  }
+
+  /** One step. Returns the leases that are free now. */
+  step(): LeaseKey[] {
+    const { store } = this.#parts;
+    const nowMs = store.clock.monotonicMs();
+    for (const going of this.#queue.splice(0, UNPIN_PER_STEP)) this.#unpin(going, nowMs);
+    const gone = this.#takeGone(nowMs);
+    if (gone.length > 0) {
+      store.transaction('normal', () => {
+        for (const { holding } of gone) enterQuarantine(store, holding.key, { floor_ms: this.#parts.floor_ms });
+      });
+    }
+    this.#flush();
+    return releaseDue(store, FLUSH_PER_STEP);
+  }
+
+  #unpin(going: Going, nowMs: number): void {
+    const { kernel, layout } = this.#parts;
+    const { holding } = going;
+    try {
+      const { namespace } = { namespace: sandboxNamespace(holding.key.slot) };
+      // Repeating a removal after a crash must not fail on what is gone: only what exists is taken away.
+      const objects = desired(networkOf(holding), layout).filter(
+        (object) => object.kind !== 'namespace' || kernel.exists(namespace),
+      );
+      kernel.remove(diff(objects, []));
+      going.unpinnedMs = nowMs;
+      this.#unpinned.push(going);
+    } catch (error) {
+      this.#retry(going, error);
+    }
+  }
+
+  /** The router's end of a cable goes with the namespace at its other end, when nobody is in it any more. */
+  #takeGone(nowMs: number): Going[] {
+    if (this.#unpinned.length === 0) return [];
+    const { kernel } = this.#parts;
+    const links = this.#unpinned.map(({ holding }) => cable(holding.key.slot));
+    const present = kernel.presentLinks(ROUTER, links);
+    const gone = this.#unpinned.filter(({ holding }) => !present.has(cable(holding.key.slot).index));
+    this.#unpinned = this.#unpinned.filter(({ holding }) => present.has(cable(holding.key.slot).index));
+    const held = this.#unpinned.filter(({ unpinnedMs }) => nowMs - unpinnedMs > HELD_AFTER_MS);
+    if (held.length > 0)
+      kernel.deleteLinks(
+        ROUTER,
+        held.map(({ holding }) => cable(holding.key.slot)),
+      );
+    return gone;
+  }
+
+  #flush(): void {
+    const { store, layout, flush } = this.#parts;
+    const waiting = awaitingFlush(store, FLUSH_PER_STEP);
+    if (waiting.length === 0) return;
+    const addresses = new Set(waiting.map((lease) => outsideAddress(holdingOf(lease), layout)));
+    // What cannot be verified stays: the next step tries again.
+    if (flush(addresses)) markFlushed(store, waiting);
+  }
+
+  #retry(going: Going, error: unknown): void {
+    going.attempts++;
+    if (going.attempts < MAX_ATTEMPTS) this.#queue.push(going);
+    else this.#stuck.push({ key: going.holding.key, reason: error instanceof Error ? error.message : String(error) });
+  }
+}

@@ -60,8 +60,9 @@ export function claim(store: Store, requests: readonly LeaseRequest[], range: Sl
   }
   for (const { specification } of requests) if (specification !== undefined) assertSpecification(specification);
   return store.transaction('full', () => {
+    // The plus keeps SQLite from walking all slots of the range to sort them: in the order of the index it can stop.
     const free = store.all(
-      `SELECT slot, generation FROM lease WHERE state = 'free' AND slot BETWEEN ? AND ?
+      `SELECT slot, generation FROM lease WHERE state = 'free' AND +slot BETWEEN ? AND ?
        ORDER BY free_order, slot LIMIT ?`,
       range.first,
       range.last,

@@ -135,7 +135,7 @@ async function upload(from: LabNamespace, to: LabNamespace, address: string): Pr
   }
 }
 
-describe('a guest', () => {
+describe('a guest', { timeout: 60_000 }, () => {
   it('reaches the outside by ping and TCP, with the address of the host', async () => {
     guest.run('ping', '-c', '1', '-W', '5', OUTSIDE);
     expect(await upload(guest, outside, OUTSIDE)).toBe('1048576 from 192.0.2.1');

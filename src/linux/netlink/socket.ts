@@ -164,6 +164,20 @@ export class NetlinkSocket implements Disposable {
     );
   }
 
+  /**
+   * The next datagram that waits, for what the kernel sends unasked; viewed in the receive buffer until the next call.
+   *
+   * @throws SyscallError ENOBUFS, once, where the queue was full and datagrams were lost
+   */
+  receive(): Uint8Array | undefined {
+    try {
+      return this.#receive(MSG_DONTWAIT);
+    } catch (error) {
+      if (error instanceof SyscallError && error.errnoName === 'EAGAIN') return undefined;
+      throw error;
+    }
+  }
+
   [Symbol.dispose](): void {
     close(this.#fd);
   }
@@ -231,11 +245,9 @@ export class NetlinkSocket implements Disposable {
   #receiveNow(): Uint8Array | undefined {
     for (;;) {
       try {
-        return this.#receive(MSG_DONTWAIT);
+        return this.receive();
       } catch (error) {
-        if (!(error instanceof SyscallError)) throw error;
-        if (error.errnoName === 'EAGAIN') return undefined;
-        if (error.errnoName !== 'ENOBUFS') throw error;
+        if (!(error instanceof SyscallError && error.errnoName === 'ENOBUFS')) throw error;
       }
     }
   }

@@ -52,6 +52,11 @@ export function prefixesOverlap(a: Prefix, b: Prefix): boolean {
   return a.length <= b.length ? prefixHas(a, b.address) : prefixHas(b, a.address);
 }
 
+/** The prefix of this length that holds the address. */
+export function prefixAround(address: Ipv4, length: number): Prefix {
+  return { address: networkOf(address, length), length };
+}
+
 /** Shifts in JavaScript take their count modulo 32, so a length of 0 needs its own case. */
 function networkOf(address: Ipv4, length: number): Ipv4 {
   return (length === 0 ? 0 : (address & (0xffffffff << (32 - length))) >>> 0) as Ipv4;

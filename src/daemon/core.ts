@@ -10,6 +10,7 @@ import { openStore, type Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
 import { Kernel } from '../linux/apply.ts';
 import { flushAddresses } from '../linux/conntrack/flush.ts';
+import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { applyTransaction } from '../linux/nftables/batch.ts';
@@ -55,6 +56,7 @@ export type CoreOptions = {
  */
 export class Core implements Disposable {
   readonly #options: CoreOptions;
+  readonly #lock: FolderLock;
   readonly #store: Store;
   readonly #kernel: Kernel;
   readonly #netfilter: NetlinkSocket;
@@ -72,9 +74,10 @@ export class Core implements Disposable {
     this.#options = options;
     const { host, stateDir, runDir, slots, poolSizes, emit } = options;
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    this.#lock = new FolderLock(stateDir);
     this.#store = openStore(join(stateDir, 'leases.sqlite'), systemClock());
     const pins = join(runDir, 'netns');
-    mkdirSync(pins, { recursive: true, mode: 0o755 });
+    preparePins(pins);
     this.#kernel = new Kernel(pins, [ROOT, ROUTER]);
     this.#survey = new Survey(this.#kernel, host);
     this.#kernel.apply(this.#survey.hostPlan());
@@ -160,6 +163,7 @@ export class Core implements Disposable {
     applyTransaction(this.#rootNetfilter, [deleteTable(rootTable(host.instance))]);
     this.#kernel.deleteLinks(ROOT, [rootCable(host.instance)]);
     this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace: ROUTER } }]);
+    releasePins(join(this.#options.runDir, 'netns'));
   }
 
   status(): Status {
@@ -198,6 +202,7 @@ export class Core implements Disposable {
     this.#rootNetfilter[Symbol.dispose]();
     this.#kernel[Symbol.dispose]();
     this.#store[Symbol.dispose]();
+    this.#lock[Symbol.dispose]();
   }
 
   /**

@@ -50,6 +50,8 @@ export type NamespaceState = {
   /** All but pairs, whose other ends are elsewhere. */
   readonly objects: readonly KernelObject[];
   readonly halves: readonly HalfVeth[];
+  /** Every link, of whatever kind, and its MTU in bytes. */
+  readonly links: readonly { readonly link: Link; readonly mtu: number }[];
 };
 
 /** The links of a namespace by index: what every other table refers to. */
@@ -79,7 +81,11 @@ export function observeNamespace(socket: NetlinkSocket, namespace: NamespaceName
   readRoutes(socket, namespace, links, objects);
   readNeighbours(socket, namespace, links, objects);
   readQdiscs(socket, namespace, links, objects);
-  return { objects, halves };
+  const sizes = raw.map(({ header, attributes }) => ({
+    link: linkOf(header, attributes),
+    mtu: number(attributes, IFLA_MTU),
+  }));
+  return { objects, halves, links: sizes };
 }
 
 /** Puts the halves of all namespaces together. A half whose other end is in none of them is no object of ours. */

@@ -24,6 +24,7 @@ const c = {
     'int mount(const char *source, const char *target, const char *type, uint64_t flags, const char *data)',
   ),
   umount2: libc.func('int umount2(const char *target, int flags)'),
+  flock: libc.func('int flock(int fd, int operation)'),
   ioctl: libc.func('int ioctl(int fd, uint64_t request, uint8_t *arg)'),
 };
 
@@ -100,4 +101,11 @@ export function umount(target: string, flags: number): void {
 
 export function ioctl(attempt: string, fd: number, request: number, argument: Uint8Array): void {
   checked(attempt, Number(c.ioctl(fd, request, argument)));
+}
+
+/** Takes a lock that goes with the process. @throws SyscallError EWOULDBLOCK where another holds it */
+export function lockFile(fd: number, path: string): void {
+  const LOCK_EX = 2;
+  const LOCK_NB = 4;
+  checked(`lock ${path}`, Number(c.flock(fd, LOCK_EX | LOCK_NB)));
 }

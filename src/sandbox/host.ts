@@ -1,10 +1,8 @@
-import { addIpv4, type Ipv4 } from '../addr/ipv4.ts';
 import { parseMac } from '../addr/mac.ts';
-import type { Prefix } from '../addr/prefix.ts';
 import { type KernelObject, type Link, LOOPBACK, ROOT, ROUTER } from '../plan/state.ts';
 import { bridgeItself } from './topology/bridge.ts';
 import { EVERYWHERE } from './topology/cable.ts';
-import type { Layout } from './topology/layout.ts';
+import { hostAddress, type Layout, routerAddress } from './topology/layout.ts';
 
 /** The router's end of the cable to the root namespace. */
 export const UPLINK: Link = { name: 'uplink', index: 9_998 };
@@ -17,11 +15,9 @@ const FIRST_ROOT_INDEX = 1_000_000;
 const ROOT_INDEXES = 1_000_000;
 
 export type Host = {
-  /** of the daemon, 1 to 10 of a-z, 0-9 and -: it names what stands in the root namespace */
+  /** of the daemon, 1 to 12 of a-z, 0-9 and -: it names what stands in the root namespace */
   readonly instance: string;
   readonly layout: Layout;
-  /** a /31: the root's end, then the router's */
-  readonly cableRange: Prefix;
   /** the link that the host reaches the outside by; absent on a host without any */
   readonly uplink?: string;
 };
@@ -33,20 +29,17 @@ export function rootCable(instance: string): Link {
   return { name: `cv-${instance}`, index: FIRST_ROOT_INDEX + hash };
 }
 
-export function hostCableAddress(host: Host): Ipv4 {
-  return host.cableRange.address;
-}
-
 /**
  * What stands on a host before there is a sandbox, and stays the same with 10,000: the router namespace, the one cable
  * to it and the routes over it.
  */
 export function hostObjects(host: Host): KernelObject[] {
-  const { layout, instance, cableRange, uplink } = host;
+  const { layout, instance, uplink } = host;
   const { mtu } = layout;
   const cable = rootCable(instance);
-  const near = hostCableAddress(host);
-  const far = addIpv4(cableRange.address, 1);
+  // Slot 0 is nobody's, so its addresses serve the cable that all others hang on.
+  const near = hostAddress(layout, 0);
+  const far = routerAddress(layout, 0);
   const objects: KernelObject[] = [
     { kind: 'namespace', namespace: ROUTER },
     ...routerSettings(),
@@ -61,13 +54,14 @@ export function hostObjects(host: Host): KernelObject[] {
       up: true,
     },
     { kind: 'forwarding', namespace: ROOT, link: cable },
-    { kind: 'address', namespace: ROOT, link: cable, address: near, length: 31 },
-    { kind: 'address', namespace: ROUTER, link: UPLINK, address: far, length: 31 },
+    { kind: 'address', namespace: ROOT, link: cable, address: near, length: 32 },
     { kind: 'neighbour', namespace: ROOT, link: cable, address: far, mac: UPLINK_MAC },
     { kind: 'neighbour', namespace: ROUTER, link: UPLINK, address: near, mac: CABLE_MAC },
+    { kind: 'route', namespace: ROUTER, destination: { address: near, length: 32 }, link: UPLINK },
     { kind: 'route', namespace: ROUTER, destination: EVERYWHERE, link: UPLINK, via: near },
-    { kind: 'route', namespace: ROOT, destination: layout.hostRange, link: cable, via: far },
-    { kind: 'route', namespace: ROOT, destination: layout.bridgeRange, link: cable, via: far },
+    { kind: 'route', namespace: ROOT, destination: { address: far, length: 32 }, link: cable },
+    { kind: 'route', namespace: ROOT, destination: layout.hostRange, link: cable, via: far, source: near },
+    { kind: 'route', namespace: ROOT, destination: layout.bridgeRange, link: cable, via: far, source: near },
     // A whole range on the loopback makes all of it local: every gateway answers, with no address per cable.
     {
       kind: 'address',

@@ -1,5 +1,5 @@
 import type { Kernel } from '../linux/apply.ts';
-import { type HalfVeth, joinVeths, type NamespaceState } from '../linux/observe.ts';
+import { type HalfVeth, joinVeths } from '../linux/observe.ts';
 import { readSysctl } from '../linux/sysctl.ts';
 import { diff, type Plan } from '../plan/diff.ts';
 import { type KernelObject, type NamespaceName, objectKey, ROOT, ROUTER } from '../plan/state.ts';
@@ -12,7 +12,7 @@ const SLOT_MAX = 32_767;
 const FIRST_CABLE = cable(0).index;
 
 /** What of one slot stands in the router namespace. */
-type Outside = { readonly objects: KernelObject[]; readonly halves: HalfVeth[] };
+type Outside = { readonly objects: readonly KernelObject[]; readonly halves: readonly HalfVeth[] };
 
 const NOTHING: Outside = { objects: [], halves: [] };
 
@@ -65,7 +65,7 @@ export class Survey {
     for (const holding of holdings) {
       const { slot } = holding.key;
       const namespace = sandboxNamespace(slot);
-      const states: NamespaceState[] = [outside.get(slot) ?? NOTHING];
+      const states: Outside[] = [outside.get(slot) ?? NOTHING];
       if (this.#kernel.exists(namespace)) states.push(this.#kernel.look(namespace));
       yield { holding, plan: diff(whole(states, ROUTER), desired(networkOf(holding), this.#host.layout)) };
     }
@@ -76,10 +76,10 @@ export class Survey {
    * no owner.
    */
   #outside(holdings: readonly Holding[]): Map<number, Outside> {
-    const bySlot = new Map<number, Outside>();
+    const bySlot = new Map<number, { readonly objects: KernelObject[]; readonly halves: HalfVeth[] }>();
     if (!this.#kernel.exists(ROUTER)) return bySlot;
     const byAddress = new Map(holdings.map(({ bridgeAddress, key }) => [bridgeAddress, key.slot]));
-    const at = (slot: number): Outside => {
+    const at = (slot: number): { readonly objects: KernelObject[]; readonly halves: HalfVeth[] } => {
       let outside = bySlot.get(slot);
       if (outside === undefined) bySlot.set(slot, (outside = { objects: [], halves: [] }));
       return outside;
@@ -107,7 +107,7 @@ function slotOf(index: number): number | undefined {
   return slot >= 1 && slot <= SLOT_MAX ? slot : undefined;
 }
 
-function whole(states: readonly NamespaceState[], nearest: NamespaceName): KernelObject[] {
+function whole(states: readonly Outside[], nearest: NamespaceName): KernelObject[] {
   const pairs = joinVeths(
     states.flatMap(({ halves }) => halves),
     nearest,

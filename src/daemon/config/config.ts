@@ -6,6 +6,7 @@ import {
   lastAddress,
   type Prefix,
   parsePrefix,
+  prefixAround,
   prefixesOverlap,
   prefixHas,
   prefixSize,
@@ -88,7 +89,7 @@ function checkRanges(ranges: Parsed['ranges']): void {
 function checkTap({ guest, tap }: Parsed['topology']['microvm'], ranges: Parsed['ranges']): void {
   const { address, length } = tap.address;
   const text = `${formatIpv4(address)}/${length}`;
-  const network = networkAround(address, length);
+  const network = prefixAround(address, length);
   const isHost = (it: Ipv4): boolean =>
     prefixHas(network, it) && it !== firstAddress(network) && it !== lastAddress(network);
   const tapField = 'topology.microvm.tap.address';
@@ -103,26 +104,6 @@ function checkTap({ guest, tap }: Parsed['topology']['microvm'], ranges: Parsed[
     const want = `want another host of the TAP’s network, ${text}`;
     throw invalid(field, `Cannot use ${formatIpv4(guest.address)} as ${field}: ${want}`);
   }
-}
-
-/** Slot 0 is never used; slot i takes the i-th address of one range and the pair 2i, 2i + 1 of another. */
-function checkSandboxes(wanted: number | undefined, { host, link }: Parsed['ranges']): number {
-  const room = Math.min(prefixSize(host) - 1, prefixSize(link) / 2 - 1, SLOT_MAX);
-  if (room < 1) {
-    const field = prefixSize(host) < 2 ? 'ranges.host' : 'ranges.link';
-    const range = formatPrefix(prefixSize(host) < 2 ? host : link);
-    throw invalid(field, `Cannot use ${range} as ${field}: there is no room for a sandbox in it`);
-  }
-  if (wanted !== undefined && wanted > room) {
-    const found = `ranges.host ${formatPrefix(host)} and ranges.link ${formatPrefix(link)} hold ${room}`;
-    throw invalid('limits.sandboxes', `Cannot have ${wanted} sandboxes: ${found}`);
-  }
-  return wanted ?? room;
-}
-
-function networkAround(address: Ipv4, length: number): Prefix {
-  const size = prefixSize({ address, length });
-  return { address: (Math.floor(address / size) * size) as Ipv4, length };
 }
 
 function invalid(field: string, message: string): InputError {

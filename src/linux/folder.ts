@@ -1,0 +1,55 @@
+import { mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CulvertError } from '../errors.ts';
+import { close, lockFile, mount, open, SyscallError, umount } from './syscall.ts';
+
+/** linux/magic.h */
+const TMPFS_MAGIC = 0x01021994;
+/** fcntl.h */
+const O_RDWR_CREAT_CLOEXEC = 0o2000102;
+/** linux/fs.h */
+const MNT_DETACH = 2;
+
+/**
+ * Makes the folder that namespaces are pinned in. On a disk each pin would cost a journal entry, so where the folder is
+ * not in memory already, memory is mounted there.
+ */
+export function preparePins(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o755 });
+  if (statfsSync(folder).type === TMPFS_MAGIC) return;
+  mount('culvert', folder, 'tmpfs', 0);
+}
+
+/** Takes away what {@link preparePins} mounted; the folder stays. */
+export function releasePins(folder: string): void {
+  try {
+    umount(folder, MNT_DETACH);
+  } catch (error) {
+    // EINVAL: it was in memory already, and nothing was mounted
+    if (!(error instanceof SyscallError && error.errnoName === 'EINVAL')) throw error;
+  }
+}
+
+/** Holds a folder for this process alone, until it ends or lets go. */
+export class FolderLock implements Disposable {
+  readonly #fd: number;
+
+  /** @throws CulvertError `folder_in_use` that names the holder */
+  constructor(folder: string) {
+    const path = join(folder, 'lock');
+    this.#fd = open(path, O_RDWR_CREAT_CLOEXEC, 0o600);
+    try {
+      lockFile(this.#fd, path);
+    } catch (cause) {
+      close(this.#fd);
+      const holder = readFileSync(path, 'utf8').trim();
+      const message = `Cannot use ${folder}: another daemon does (pid ${holder}); stop it or choose another folder`;
+      throw new CulvertError('folder_in_use', message, { cause });
+    }
+    writeFileSync(path, `${process.pid}\n`);
+  }
+
+  [Symbol.dispose](): void {
+    close(this.#fd);
+  }
+}

@@ -18,10 +18,11 @@ interface Handed {
 /** `which` is a lease ever given out, counted back from the last. */
 export type Operation =
   | {
-      readonly do: 'claim' | 'claim, crash before the commit' | 'claim while locked' | 'claim elsewhere';
+      readonly do: 'claim' | 'crash before the commit' | 'claim while locked' | 'claim elsewhere';
       readonly requests: readonly LeaseRequest[];
     }
   | { readonly do: 'advance'; readonly which: number; readonly to: 'warm' | 'ready' | 'removing' }
+  | { readonly do: 'claim on a full disk'; readonly requests: readonly LeaseRequest[] }
   | { readonly do: 'assign'; readonly to: readonly Handed[] }
   | { readonly do: 'hand out'; readonly topology: LeaseRequest['topology']; readonly to: readonly Handed[] }
   | { readonly do: 'specify'; readonly which: number; readonly specification: string }
@@ -41,6 +42,12 @@ const topology = fc.constantFrom(...TOPOLOGIES);
 const specification = fc.constantFrom('{}', '{"policy":"none"}', '["é"]');
 const request = fc.oneof(fc.record({ topology }), fc.record({ topology, sandboxId, specification }));
 const requests = fc.array(request, { minLength: 1, maxLength: 4 });
+/** Such that the database must grow. */
+const large = fc.constantFrom(JSON.stringify('x'.repeat(16_000)));
+const largeRequests = fc.array(fc.record({ topology, sandboxId, specification: large }), {
+  minLength: 1,
+  maxLength: 2,
+});
 const tooMany = Array.from({ length: SLOTS + 1 }, () => ({ topology: 'netns' }));
 const handed = (minLength: number): fc.Arbitrary<Handed[]> =>
   fc.array(fc.record({ which, sandboxId, specification }), { minLength, maxLength: 3 });
@@ -60,9 +67,10 @@ function weigh(weight: number, name: Operation['do'], fields: Record<string, fc.
 export const operation = fc.oneof(
   weigh(50, 'claim', { requests }),
   weigh(1, 'claim', { requests: fc.constantFrom([], tooMany) }),
-  weigh(1, 'claim, crash before the commit', { requests }),
+  weigh(1, 'crash before the commit', { requests }),
   weigh(4, 'claim while locked', { requests }),
   weigh(4, 'claim elsewhere', { requests }),
+  weigh(4, 'claim on a full disk', { requests: largeRequests }),
   weigh(110, 'advance', { which, to: fc.constantFrom('warm', 'ready', 'removing') }),
   weigh(10, 'assign', { to: handed(0) }),
   weigh(15, 'hand out', { topology, to: handed(1) }),

@@ -5,7 +5,7 @@ import { claim, type LeaseRequest, SlotsExhausted } from '../allocator.ts';
 import { clearConflicts, listConflicts, recordConflict } from '../bridge/conflict.ts';
 import { bridgeRange, setBridgeRange } from '../bridge/range.ts';
 import { BridgeExhausted, type BridgeUsage, bridgeUsage } from '../bridge/usage.ts';
-import { type Lease, type LeaseKey, TOPOLOGIES } from '../lease.ts';
+import { type Lease, type LeaseKey, type SandboxId, TOPOLOGIES } from '../lease.ts';
 import { awaitingFlush, enterQuarantine, markFlushed, onBoot, releaseDue } from '../quarantine.ts';
 import type { Store } from '../store.ts';
 import { advance, assign, assignAll, findLease, listLeases, listWarm, updateSpecification } from '../transition.ts';
@@ -59,8 +59,8 @@ export function perform(world: World, step: Operation): void {
         () => model.claim(step.requests),
       );
     }
-    case 'claim, crash before the commit':
-      return crashInside(world, () => claim(store, step.requests, range));
+    case 'crash before the commit':
+      return crashInside(world, step.requests);
     case 'claim while locked': {
       const other = new DatabaseSync(world.path());
       try {
@@ -72,6 +72,16 @@ export function perform(world: World, step: Operation): void {
       } finally {
         other.close();
       }
+    }
+    case 'claim on a full disk': {
+      const pageLimit = (pages: number): unknown => store.all(`PRAGMA max_page_count = ${pages}`);
+      const [size] = store.all('PRAGMA page_count');
+      pageLimit(Number(size?.['page_count']));
+      const real = outcome(() => claimIn(store, step.requests));
+      pageLimit(0xfffffffe);
+      // Pages that an earlier specification left may be room enough.
+      if (real !== 'store_full') return deepStrictEqual(real, model.claim(step.requests));
+      return world.note('full disk');
     }
     case 'assign': {
       const all = step.to.flatMap(({ which, ...owner }) => {
@@ -174,16 +184,27 @@ function onLease(
   }
 }
 
-/** Dies after `body` wrote and before its commit: the model is not told, for nothing of it may be left. */
-function crashInside(world: World, body: () => unknown): void {
+/** Dies after it wrote, and before its commit: the model is not told, for nothing of it may be left. */
+function crashInside(world: World, requests: readonly LeaseRequest[]): void {
+  const { store } = world;
   const dying = new Error('dying');
-  const die = (): void => {
-    outcome(body);
+  const write = (): void => {
+    onBoot(store);
+    releaseDue(store, SLOTS);
+    outcome(() => claim(store, requests, range));
+    for (const topology of TOPOLOGIES) {
+      const [key] = listWarm(store, topology, 1);
+      if (key !== undefined) outcome(() => assign(store, key, IDS[0] as SandboxId, '{}'));
+    }
+    clearConflicts(
+      store,
+      listConflicts(store).map(({ address }) => address),
+    );
     world.image();
     throw dying;
   };
   throws(
-    () => world.store.transaction('full', die),
+    () => store.transaction('full', write),
     (error) => error === dying,
   );
   world.revive();

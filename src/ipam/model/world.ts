@@ -22,11 +22,14 @@ export class World implements Disposable {
   readonly clock = new HandClock();
   readonly model = new Model(this.clock, SLOTS);
   readonly keys: LeaseKey[] = [];
+  /** Told of each thing that a run should come to at least once. */
+  readonly note: (what: string) => void;
   store: Store;
   readonly #base: string;
   #life = 0;
 
-  constructor(base: string, template: string) {
+  constructor(base: string, template: string, note: (what: string) => void) {
+    this.note = note;
     this.#base = base;
     copyFileSync(template, this.path());
     this.store = this.open();

@@ -4,7 +4,6 @@ import {
   firstAddress,
   formatPrefix,
   lastAddress,
-  type Prefix,
   parsePrefix,
   prefixAround,
   prefixesOverlap,
@@ -104,6 +103,21 @@ function checkTap({ guest, tap }: Parsed['topology']['microvm'], ranges: Parsed[
     const want = `want another host of the TAP’s network, ${text}`;
     throw invalid(field, `Cannot use ${formatIpv4(guest.address)} as ${field}: ${want}`);
   }
+}
+
+/** Slot 0 is never used; slot i takes the i-th address of one range and the pair 2i, 2i + 1 of another. */
+function checkSandboxes(wanted: number | undefined, { host, link }: Parsed['ranges']): number {
+  const room = Math.min(prefixSize(host) - 1, prefixSize(link) / 2 - 1, SLOT_MAX);
+  if (room < 1) {
+    const field = prefixSize(host) < 2 ? 'ranges.host' : 'ranges.link';
+    const range = formatPrefix(prefixSize(host) < 2 ? host : link);
+    throw invalid(field, `Cannot use ${range} as ${field}: there is no room for a sandbox in it`);
+  }
+  if (wanted !== undefined && wanted > room) {
+    const found = `ranges.host ${formatPrefix(host)} and ranges.link ${formatPrefix(link)} hold ${room}`;
+    throw invalid('limits.sandboxes', `Cannot have ${wanted} sandboxes: ${found}`);
+  }
+  return wanted ?? room;
 }
 
 function invalid(field: string, message: string): InputError {

@@ -140,5 +140,3 @@ export const configSchema = closedObject({
       .meta({ description: 'Serves the API on TCP too; where absent only on the unix socket' }),
   }).prefault({}),
 });
-
-export type ConfigInput = z.input<typeof configSchema>;

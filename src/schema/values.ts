@@ -9,16 +9,16 @@ import type { Rate } from '../sandbox/topology/desired.ts';
 import { closedObject, readWith } from './issue.ts';
 
 /**
- * The domain's values as they stand in JSON and YAML: a schema's input is the text, its output the value. What a text
- * looks like is said by hand, because the formats of zod's own `ipv4()` and `cidrv4()` come out of the OpenAPI
- * generator as ones that JSON Schema does not know.
+ * The domain's values as they stand in JSON and YAML: `…Text` for what is told, and without it for what is read, where
+ * the schema's input is the text and its output the value. What a text looks like is said by hand, because the formats
+ * of zod's own `ipv4()` and `cidrv4()` come out of the OpenAPI generator as ones that JSON Schema does not know.
  */
-const ipv4Text = z
+export const ipv4Text = z
   .string()
   .max(15)
   .meta({ title: 'an IPv4 address', format: 'ipv4', examples: ['10.11.0.1'] });
 
-const prefixText = z
+export const prefixText = z
   .string()
   .max(18)
   .meta({
@@ -44,29 +44,30 @@ export const interfaceAddress = z
     }),
   );
 
-export const mac = z
+export const macText = z
   .string()
   .max(17)
   .meta({
     title: 'a MAC address',
     pattern: '^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$',
     examples: ['02:fc:00:00:00:06'],
-  })
-  .transform(readWith((text: string) => parseMac(text)));
+  });
 
-export const sandboxId = z
+export const mac = macText.transform(readWith((text: string) => parseMac(text)));
+
+export const sandboxIdText = z.string().meta({
+  pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+  examples: ['build-42'],
+  description: 'What the platform calls the sandbox: 1 to 63 of a-z, 0-9 and -, the first a letter or digit',
+});
+
+export const sandboxId = sandboxIdText.transform(readWith((text: string) => parseSandboxId(text)));
+
+/** A slot as it stands in a path. */
+export const slotInPath = z
   .string()
-  .meta({
-    pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
-    examples: ['build-42'],
-    description: 'What the platform calls the sandbox: 1 to 63 of a-z, 0-9 and -, the first a letter or digit',
-  })
-  .transform(readWith((text: string) => parseSandboxId(text)));
-
-export const slot = z
-  .number()
-  .meta({ type: 'integer', minimum: 1, maximum: SLOT_MAX, description: 'The index of the network on its host' })
-  .transform(readWith((value: number) => parseSlot(value)));
+  .meta({ pattern: '^[0-9]+$', examples: ['12'], description: `A slot, 1 to ${SLOT_MAX}` })
+  .transform(readWith((text: string) => parseSlot(/^[0-9]{1,5}$/.test(text) ? Number(text) : Number.NaN)));
 
 export const topology = z.enum(TOPOLOGIES).meta({
   id: 'Topology',
@@ -121,7 +122,7 @@ export const rates = closedObject({
   }))
   .meta({ id: 'Rates', description: 'Limits; a direction that is absent has none' });
 
-const EGRESS = ['open', 'internet', 'none'] as const satisfies readonly Egress[];
+export const EGRESS = ['open', 'internet', 'none'] as const satisfies readonly Egress[];
 
 export const policy = closedObject({
   egress: z

@@ -1,0 +1,187 @@
+import { z } from '@hono/zod-openapi';
+import { SLOT_MAX } from '../ipam/lease.ts';
+import { closedObject } from '../schema/issue.ts';
+import {
+  EGRESS,
+  ipv4Text,
+  macText,
+  policy,
+  prefixText,
+  rates,
+  sandboxId,
+  sandboxIdText,
+  topology,
+} from '../schema/values.ts';
+
+/** How many sandboxes one request may create or remove: it bounds what waits behind it. */
+export const MAX_BATCH = 1000;
+
+const generation = z
+  .int()
+  .min(1)
+  .max(0xffffffff)
+  .meta({ description: 'Which life of its slot: grows by one each time the slot is claimed' });
+
+const slot = z.int().min(1).max(SLOT_MAX).meta({ description: 'The index of the network on its host' });
+
+const wallMs = z.number().meta({ description: 'ms since the epoch; for people only, the clock may jump' });
+
+const leaseState = z.enum(['creating', 'warm', 'ready', 'removing', 'quarantined', 'free']).meta({ id: 'LeaseState' });
+
+const rateInForce = z
+  .object({ rate: z.int().meta({ description: 'bytes per second' }), burst: z.int().meta({ description: 'bytes' }) })
+  .meta({ id: 'RateInForce' });
+
+const ratesInForce = z
+  .object({ transmit: rateInForce.optional(), receive: rateInForce.optional() })
+  .meta({ id: 'RatesInForce', description: 'Limits; a direction that is absent has none' });
+
+const policyInForce = z
+  .object({ egress: z.enum(EGRESS), allow: z.array(prefixText), deny: z.array(prefixText) })
+  .meta({ id: 'EgressPolicyInForce' });
+
+export const sandboxResource = z
+  .object({
+    id: sandboxIdText,
+    generation,
+    slot,
+    topology,
+    state: leaseState,
+    netns: z.string().meta({ description: 'The pin of its namespace: a path for setns(2) or `nsenter --net=`' }),
+    hostAddress: ipv4Text.meta({ description: 'Where the host reaches it' }),
+    guestAddress: ipv4Text.meta({ description: 'What it is inside' }),
+    gateway: ipv4Text.meta({ description: 'As seen from inside' }),
+    mac: macText.meta({ description: 'Of the guest, or of eth0' }),
+    tap: z.string().optional().meta({ description: 'The TAP in its namespace; only in the `microvm` topology' }),
+    mtu: z.int().meta({ description: 'bytes' }),
+    rates: ratesInForce,
+    policy: policyInForce,
+  })
+  .meta({ id: 'Sandbox' });
+
+export const sandboxList = z.object({ sandboxes: z.array(sandboxResource) }).meta({ id: 'SandboxList' });
+
+export const createBody = closedObject({
+  id: sandboxId.optional().meta({ description: 'Made by the daemon where absent' }),
+  count: z.int().min(1).max(MAX_BATCH).default(1).meta({ description: 'How many, all or none; with an `id` only 1' }),
+  topology,
+  rates: rates.optional().meta({ description: 'Where absent those of the config' }),
+  policy: policy.optional().meta({ description: 'Where absent that of the config' }),
+})
+  .refine(({ id, count }) => id === undefined || count === 1, {
+    path: ['count'],
+    message: 'Cannot give one id to several sandboxes: leave id away, or want a count of 1',
+    params: { code: 'invalid_count' },
+  })
+  .meta({ id: 'CreateSandboxes' });
+
+export const changeBody = closedObject({
+  rates: rates.optional().meta({ description: 'In place of both directions as they were' }),
+  policy: policy.optional().meta({ description: 'In place of the policy as it was, in one atomic step' }),
+})
+  .refine((change) => change.rates !== undefined || change.policy !== undefined, {
+    message: 'Cannot change nothing: want rates or policy',
+  })
+  .meta({ id: 'ChangeSandbox' });
+
+export const removeBody = closedObject({ ids: z.array(sandboxId).min(1).max(MAX_BATCH) }).meta({
+  id: 'RemoveSandboxes',
+});
+
+export const removalList = z
+  .object({ removed: z.array(z.object({ id: sandboxIdText, generation, slot })) })
+  .meta({ id: 'RemovalList' });
+
+export const leaseResource = z
+  .object({
+    slot,
+    generation,
+    state: leaseState,
+    sandboxId: sandboxIdText
+      .optional()
+      .meta({ description: 'The owner, in quarantine the last one; absent for the warm pool' }),
+    topology: topology.optional(),
+    sinceWallMs: wallMs.optional(),
+    quarantine: z
+      .object({
+        reason: z.string(),
+        dueInMs: z.number().meta({ description: 'ms until time alone no longer holds it' }),
+        flushVerified: z.boolean().meta({ description: 'No flow of its last life is left' }),
+      })
+      .optional(),
+  })
+  .meta({ id: 'Lease' });
+
+export const leaseList = z.object({ leases: z.array(leaseResource) }).meta({ id: 'LeaseList' });
+
+export const releaseBody = closedObject({
+  force: z.boolean().default(false).meta({ description: 'Also where old flows may be left' }),
+}).meta({ id: 'ReleaseLease' });
+
+export const reconcileBody = closedObject({
+  dryRun: z.boolean().default(false).meta({ description: 'Only say what would be done' }),
+}).meta({ id: 'Reconcile' });
+
+export const reconcileResult = z
+  .object({ plan: z.array(z.string()).meta({ description: 'A line per operation' }), applied: z.boolean() })
+  .meta({ id: 'ReconcileResult' });
+
+const perTopology = z.object({ microvm: z.int(), netns: z.int(), bridge: z.int() });
+
+export const statusResource = z
+  .object({
+    name: z.string(),
+    version: z.string(),
+    pid: z.int(),
+    startedWallMs: wallMs,
+    live: perTopology,
+    warm: perTopology.meta({ description: 'Networks that are ready and wait for an owner' }),
+    quarantined: z.int(),
+    removing: z.int(),
+    freeSlots: z.int(),
+    adopting: z.boolean().meta({ description: 'Some sandboxes of an earlier run are not verified yet' }),
+    mtu: z.int(),
+    problems: z.array(z.object({ code: z.string(), message: z.string() })),
+  })
+  .meta({ id: 'Status' });
+
+export const shutdownBody = closedObject({
+  purge: z.boolean().default(false).meta({ description: 'Remove everything that is Culvert’s on this host first' }),
+}).meta({ id: 'Shutdown' });
+
+export const shutdownResult = z.object({ pid: z.int(), purged: z.boolean() }).meta({ id: 'ShutdownResult' });
+
+export const eventResource = z
+  .object({
+    sequence: z.int(),
+    wallMs,
+    type: z.string().meta({ description: 'Stable and dotted, such as `sandbox.created`' }),
+    sandboxId: sandboxIdText.optional(),
+    slot: slot.optional(),
+    generation: generation.optional(),
+    message: z.string(),
+    data: z.record(z.string(), z.unknown()).optional(),
+  })
+  .meta({ id: 'Event' });
+
+export const failureResource = z
+  .object({
+    error: z.object({
+      code: z.string().meta({ description: 'Stable' }),
+      message: z.string(),
+      field: z.string().optional().meta({ description: 'What of the input is to blame, such as `policy.allow[2]`' }),
+    }),
+  })
+  .meta({ id: 'Failure' });
+
+/** Resources and requests as they stand in JSON. */
+export type SandboxResource = z.output<typeof sandboxResource>;
+export type LeaseResource = z.output<typeof leaseResource>;
+export type StatusResource = z.output<typeof statusResource>;
+export type EventResource = z.output<typeof eventResource>;
+export type CreateBody = z.input<typeof createBody>;
+export type ChangeBody = z.input<typeof changeBody>;
+export type RemovalResource = z.output<typeof removalList>['removed'][number];
+export type ReconcileResult = z.output<typeof reconcileResult>;
+export type ShutdownResult = z.output<typeof shutdownResult>;
+export type FailureResource = z.output<typeof failureResource>;

@@ -120,7 +120,7 @@ export type Expression =
   | { readonly kind: 'rt'; readonly key: 'tcp mss'; readonly into: Register }
   /** Lowers the option to the 16-bit value, never raises it; ends the rule where the packet has none. */
   | { readonly kind: 'tcp option set'; readonly option: 'maxseg'; readonly from: Register }
-  /** One byte: whether the route back to the packet's source leaves by the link it came in on. */
+  /** 1 or 0: whether the route back to the packet's source leaves by the link it came in on. */
   | { readonly kind: 'fib'; readonly key: 'saddr . iif'; readonly into: Register };
 
 /** A part of a packet, in bytes. */

@@ -93,7 +93,7 @@ export const isEstablished: Rule = [
 /** The route back to the packet's source leaves by the link it came in on. */
 export const isSourceBehindLink: Rule = [
   { kind: 'fib', key: 'saddr . iif', into: KEY },
-  { kind: 'cmp', from: KEY, op: '==', value: Uint8Array.of(1) },
+  { kind: 'cmp', from: KEY, op: '==', value: hostInteger(1) },
 ];
 
 /** RFC 9293, 3.1 */

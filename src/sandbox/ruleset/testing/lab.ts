@@ -33,7 +33,7 @@ export class LabNamespace {
 
   /** Runs lines of ip(8). */
   ip(...lines: string[]): void {
-    execFileSync('nsenter', [`--net=${this.path}`, 'ip', '-batch', '-'], { input: lines.join('\n') });
+    this.feed(lines.join('\n'), 'ip', '-batch', '-');
   }
 
   /** Lets it route between its links. */
@@ -49,6 +49,11 @@ export class LabNamespace {
   /** Runs a command inside and gives what it printed. @throws Error where it fails, with what it printed */
   run(command: string, ...args: string[]): string {
     return execFileSync('nsenter', [`--net=${this.path}`, command, ...args], { encoding: 'utf8', stdio: 'pipe' });
+  }
+
+  /** Runs a command inside with `input` on its standard input. @throws Error where it fails, with what it printed */
+  feed(input: string, command: string, ...args: string[]): void {
+    execFileSync('nsenter', [`--net=${this.path}`, command, ...args], { input, stdio: 'pipe' });
   }
 
   /** Starts a command inside. */

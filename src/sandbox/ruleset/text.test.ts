@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseIpv4 } from '../../addr/ipv4.ts';
+import { parseMac } from '../../addr/mac.ts';
+import { parsePrefix } from '../../addr/prefix.ts';
+import { applyTransaction } from '../../linux/nftables/batch.ts';
+import { addRuleset, replaceRuleset } from '../../linux/nftables/ruleset.ts';
+import { ruleText } from '../../plan/rule-text.ts';
+import type { Rule, Ruleset } from '../../plan/ruleset.ts';
+import { rulesetText } from '../../plan/ruleset-text.ts';
+import { compilePolicy } from '../policy/compile.ts';
+import { bridgeRuleset } from './bridge.ts';
+import { attachmentElements, policyRuleset, portElements } from './elements.ts';
+import { BRIDGE_TABLE, ROUTER_TABLE } from './names.ts';
+import { HOST_ACCESS, hostAccessElement, rootRuleset } from './root.ts';
+import { routerRuleset } from './router.ts';
+import { LabNamespace } from './testing/lab.ts';
+
+const reportGroup = 7;
+const ranges = [parsePrefix('10.11.0.0/16'), parsePrefix('10.8.64.0/24')];
+const internet = compilePolicy({ egress: 'internet', allow: [parsePrefix('10.0.0.0/8')], deny: [] }, ranges);
+const comment = 'a1 generation 3';
+
+const attachment: Ruleset = {
+  table: ROUTER_TABLE,
+  sets: [],
+  chains: [],
+  elements: attachmentElements({
+    index: 10_001,
+    wireAddress: parseIpv4('169.254.0.21'),
+    hostAddress: parseIpv4('10.11.0.1'),
+    policy: 5,
+    comment,
+  }),
+};
+
+const rulesets: [string, Ruleset][] = [
+  ['router', routerRuleset({ uplink: 'uplink', reportGroup })],
+  ['bridge', bridgeRuleset({ reportGroup })],
+  ['root', rootRuleset({ instance: 'default', cable: 'culvert0', ranges, reportGroup })],
+  ['policy', policyRuleset(5, internet, 'internet +10.0.0.0/8')],
+  ['attachment', attachment],
+  [
+    'port',
+    {
+      ...attachment,
+      table: BRIDGE_TABLE,
+      elements: [portElements(10_003, parseMac('02:cb:0a:08:40:03'), parseIpv4('10.8.64.3'), comment)],
+    },
+  ],
+  [
+    'host-access',
+    {
+      ...attachment,
+      table: { family: 'inet', name: 'culvert-default' },
+      elements: [
+        {
+          set: HOST_ACCESS,
+          elements: [hostAccessElement(parsePrefix('10.11.0.0/16'), parsePrefix('192.0.2.0/31'), 'dns')],
+        },
+      ],
+    },
+  ],
+];
+
+it.each(rulesets)('%s reads as written down', async (name, ruleset) => {
+  await expect(`${rulesetText(ruleset)}\n`).toMatchFileSnapshot(`./golden/${name}.txt`);
+});
+
+/*
+ * The text and what is sent to the kernel say the same: nft(8) reads the text in one namespace, the codec writes the
+ * rulesets in another, and nft(8) lists both as the instructions of the kernel.
+ */
+describe('the text, read by nft', () => {
+  let byText: LabNamespace;
+  let byCodec: LabNamespace;
+
+  beforeAll(async () => {
+    [byText, byCodec] = await Promise.all([LabNamespace.make(), LabNamespace.make()]);
+  });
+
+  afterAll(async () => {
+    await Promise.all([byText.close(), byCodec.close()]);
+  });
+
+  it('makes what the codec makes', () => {
+    const sayable = rulesets.map(([, ruleset]) => withoutUnsayable(ruleset));
+    const lines = sayable.flatMap((ruleset) => rulesetText(ruleset).split('\n'));
+    byText.feed(lines.map((line) => line.replace(/^nft /, '')).join('\n'), 'nft', '-f', '-');
+    using netfilter = byCodec.netfilter();
+    const isWhole = ({ chains }: Ruleset): boolean => chains.some(({ base }) => base !== undefined);
+    applyTransaction(
+      netfilter,
+      sayable.flatMap((ruleset) => (isWhole(ruleset) ? replaceRuleset(ruleset) : addRuleset(ruleset))),
+    );
+    const listed = instructions(byCodec);
+    expect(listed.join('\n').match(/^ {2}\[/gm)?.length).toBeGreaterThan(100);
+    expect(instructions(byText)).toEqual(listed);
+  });
+});
+
+/** nft(8) has no words for the parts of a map's data, and no type for what an ICMP error quotes; see the frames. */
+function withoutUnsayable(ruleset: Ruleset): Ruleset {
+  const sets = new Map(ruleset.sets.map((set) => [set.name, set]));
+  const isSayable = (rule: Rule): boolean => !/ map @|@th,/.test(ruleText(rule, sets));
+  return { ...ruleset, chains: ruleset.chains.map((chain) => ({ ...chain, rules: chain.rules.filter(isSayable) })) };
+}
+
+/**
+ * The instructions of each rule and the elements of each set, without handles and comments. nft(8) adds by itself
+ * checks of the protocol, and to ranges the end of one before the first.
+ */
+function instructions(namespace: LabNamespace): string[] {
+  const objects = namespace
+    .run('nft', '--debug=netlink', 'list', 'ruleset')
+    .replaceAll(/ {2}\[ meta load (?:nfproto|l4proto|protocol|iiftype) => reg 1 \]\n {2}\[ cmp eq reg 1 \S+ \]\n/g, '')
+    .replaceAll(/ {2}\[ payload load 2b @ link header \+ 12 => reg 1 \]\n {2}\[ cmp eq reg 1 \S+ \]\n/g, '')
+    .replaceAll('\telement 00000000  : 1 [end]\n', '')
+    .split(/^(?=(?:inet|bridge) )/m)
+    .map((object) => object.replace(/^((?:inet|bridge) \S+ \S+).*$/m, '$1').split(/^table /m)[0] ?? '');
+  // a set gives its elements in an order of its own, which a seed decides
+  return objects.map((object) =>
+    object.includes('@') && !object.includes('  [') ? sortedLines(object) : object.trim(),
+  );
+}
+
+function sortedLines(text: string): string {
+  return text.trim().split('\n').toSorted().join('\n');
+}

@@ -206,7 +206,7 @@ export class Manager {
 
   #warm(topology: Topology, count: number): void {
     const { store, kernel, layout, slots } = this.#parts;
-    const requests = Array.from<LeaseRequest>({ length: count }).fill({ topology });
+    const requests = Array.from({ length: count }, () => ({ topology }));
     const holdings = claim(store, requests, slots).map(holdingOf);
     try {
       for (const holding of holdings) kernel.apply(diff([], desired(networkOf(holding), layout)));

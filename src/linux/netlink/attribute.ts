@@ -12,18 +12,21 @@ export function readAttributes(bytes: Uint8Array, at = 0): Attributes {
 
 /** The attributes from `at` on as they come, repeated ones too. @throws RangeError as {@link readAttributes} does */
 export function* eachAttribute(bytes: Uint8Array, at = 0): Generator<[number, Uint8Array]> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let offset = at; offset < bytes.length; ) {
     const rest = bytes.length - offset;
     if (rest < NLA_HDRLEN) throw new RangeError(`Cannot read an attribute: ${rest} bytes are left, a header has 4`);
-    const length = view.getUint16(offset, true);
+    const length = u16At(bytes, offset);
     if (length < NLA_HDRLEN || length > rest) {
       throw new RangeError(`Cannot read an attribute: it claims ${length} bytes, ${rest} are left`);
     }
-    const type = view.getUint16(offset + 2, true) & NLA_TYPE_MASK;
-    yield [type, bytes.subarray(offset + NLA_HDRLEN, offset + length)];
+    yield [u16At(bytes, offset + 2) & NLA_TYPE_MASK, bytes.subarray(offset + NLA_HDRLEN, offset + length)];
     offset += (length + 3) & ~3;
   }
+}
+
+/** A view would cost more than the reading: a dump has a hundred thousand attributes. */
+function u16At(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
 }
 
 export function readU32(bytes: Uint8Array): number {

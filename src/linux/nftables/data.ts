@@ -1,4 +1,4 @@
-import type { Verdict } from '../../plan/ruleset.ts';
+import type { FieldType, Value, Verdict } from '../../plan/ruleset.ts';
 import { NLA_F_NESTED } from '../netlink/constants.ts';
 import type { MessageWriter } from '../netlink/message.ts';
 import {
@@ -11,6 +11,17 @@ import {
   NFTA_VERDICT_CHAIN,
   NFTA_VERDICT_CODE,
 } from './constants.ts';
+import { writeFields } from './field.ts';
+
+/** An attribute of type `type` that holds the values of a set's fields as NFTA_DATA_VALUE. */
+export function writeValues(
+  writer: MessageWriter,
+  type: number,
+  types: readonly FieldType[],
+  values: readonly Value[],
+): void {
+  writer.nest(type | NLA_F_NESTED, (data) => data.nest(NFTA_DATA_VALUE, (nest) => writeFields(nest, types, values)));
+}
 
 /** An attribute of type `type` that holds bytes as NFTA_DATA_VALUE. */
 export function writeValue(writer: MessageWriter, type: number, value: Uint8Array): void {

@@ -17,7 +17,7 @@ import {
   NFTA_VERDICT_CHAIN,
   NFTA_VERDICT_CODE,
 } from './constants.ts';
-import { decodeValues } from './field.ts';
+import { readFields } from './field.ts';
 import { readComment } from './userdata.ts';
 
 /** What must be known of a set to read its elements. */
@@ -54,12 +54,12 @@ function readElement(attributes: Attributes, shape: SetShape): ObservedElement {
 }
 
 function readKey(bytes: Uint8Array, shape: SetShape): Value[] {
-  return decodeValues(shape.key, readAttributes(bytes).get(NFTA_DATA_VALUE) ?? new Uint8Array());
+  return readFields(shape.key, readAttributes(bytes).get(NFTA_DATA_VALUE) ?? new Uint8Array());
 }
 
 function readData(bytes: Uint8Array, data: readonly FieldType[] | 'verdict'): readonly Value[] | Verdict {
   const attributes = readAttributes(bytes);
-  if (data !== 'verdict') return decodeValues(data, attributes.get(NFTA_DATA_VALUE) ?? new Uint8Array());
+  if (data !== 'verdict') return readFields(data, attributes.get(NFTA_DATA_VALUE) ?? new Uint8Array());
   const verdict = readAttributes(attributes.get(NFTA_DATA_VERDICT) ?? new Uint8Array());
   const code = verdict.get(NFTA_VERDICT_CODE);
   const chain = readString(verdict.get(NFTA_VERDICT_CHAIN) ?? new Uint8Array());

@@ -16,8 +16,7 @@ import {
   NFTA_SET_ELEM_LIST_TABLE,
   NFTA_SET_ELEM_USERDATA,
 } from './constants.ts';
-import { writeValue, writeVerdict } from './data.ts';
-import { encodeValues } from './field.ts';
+import { writeValues, writeVerdict } from './data.ts';
 import { tableMessage } from './message.ts';
 import { isConcatenatedInterval } from './set.ts';
 import { tableText } from './table.ts';
@@ -73,16 +72,16 @@ function elementsMessage(
 }
 
 function writeElement(writer: MessageWriter, set: NamedSet, element: Element): void {
-  writeValue(writer, NFTA_SET_ELEM_KEY, encodeValues(set.key, element.key));
+  writeValues(writer, NFTA_SET_ELEM_KEY, set.key, element.key);
   if (isConcatenatedInterval(set)) {
-    writeValue(writer, NFTA_SET_ELEM_KEY_END, encodeValues(set.key, element.last ?? element.key));
+    writeValues(writer, NFTA_SET_ELEM_KEY_END, set.key, element.last ?? element.key);
   }
   const { data, comment } = element;
   if (data !== undefined) {
     if (set.data === undefined) throw new RangeError(`Cannot give an element of set ${set.name} data: it is no map`);
     if (!Array.isArray(data))
       writeVerdict(writer, NFTA_SET_ELEM_DATA, data as Exclude<typeof data, readonly unknown[]>);
-    else if (set.data !== 'verdict') writeValue(writer, NFTA_SET_ELEM_DATA, encodeValues(set.data, data));
+    else if (set.data !== 'verdict') writeValues(writer, NFTA_SET_ELEM_DATA, set.data, data);
     else throw new RangeError(`Cannot give an element of map ${set.name} values: it holds verdicts`);
   }
   if (comment !== undefined) writer.attr(NFTA_SET_ELEM_USERDATA, commentUserdata(comment));
@@ -94,7 +93,7 @@ function writeRange(list: MessageWriter, set: NamedSet, element: Element): void 
   const after = Number((element.last ?? element.key)[0]) + 1;
   if (after > 0xffffffff) return;
   list.nest(NFTA_LIST_ELEM | NLA_F_NESTED, (nest) => {
-    writeValue(nest, NFTA_SET_ELEM_KEY, encodeValues(set.key, [after]));
+    writeValues(nest, NFTA_SET_ELEM_KEY, set.key, [after]);
     nest.attrU32be(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
   });
 }

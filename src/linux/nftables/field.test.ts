@@ -2,7 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseMac } from '../../addr/mac.ts';
 import type { FieldType, Value } from '../../plan/ruleset.ts';
-import { decodeValues, encodeValues, fieldTypes, keyLength, typeNumber } from './field.ts';
+import { MessageWriter } from '../netlink/message.ts';
+import { fieldTypes, keyLength, readFields, typeNumber, writeFields } from './field.ts';
+
+function encodeValues(types: readonly FieldType[], values: readonly Value[]): Uint8Array {
+  const writer = new MessageWriter();
+  writeFields(writer, types, values);
+  return writer.bytes;
+}
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const field: fc.Arbitrary<[FieldType, Value]> = fc.oneof(
@@ -24,7 +31,7 @@ describe('fields of sets', () => {
           fields.map(([, value]) => value),
         );
         expect(bytes.length).toBe(keyLength(types));
-        expect(decodeValues(types, bytes)).toEqual(fields.map(([, value]) => value));
+        expect(readFields(types, bytes)).toEqual(fields.map(([, value]) => value));
         expect(fieldTypes(typeNumber(types))).toEqual(types);
       }),
     );
@@ -41,7 +48,7 @@ describe('fields of sets', () => {
     expect(() => encodeValues(['icmp_type'], [256])).toThrow('Cannot encode 256 as icmp_type');
     expect(() => encodeValues(['ether_addr'], [1])).toThrow('Cannot encode 1 as ether_addr');
     expect(() => encodeValues(['ipv4_addr', 'ipv4_addr'], [1])).toThrow('Cannot encode 1 values');
-    expect(() => decodeValues(['ipv4_addr', 'mark'], new Uint8Array(4))).toThrow('Cannot decode 4 bytes');
+    expect(() => readFields(['ipv4_addr', 'mark'], new Uint8Array(4))).toThrow('Cannot decode 4 bytes');
     expect(() => fieldTypes(63)).toThrow('unknown field type');
   });
 });

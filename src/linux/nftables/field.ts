@@ -1,4 +1,5 @@
 import type { FieldType, Value } from '../../plan/ruleset.ts';
+import type { MessageWriter } from '../netlink/message.ts';
 
 /*
  * Keys and data as the kernel compares them: each field is padded to whole registers of four bytes. The numbers of the
@@ -50,46 +51,43 @@ export function keyLength(types: readonly FieldType[]): number {
 }
 
 /** @throws RangeError where there are more or fewer values than fields, or one does not fit its field */
-export function encodeValues(types: readonly FieldType[], values: readonly Value[]): Uint8Array {
+export function writeFields(writer: MessageWriter, types: readonly FieldType[], values: readonly Value[]): void {
   if (types.length !== values.length) {
     throw new RangeError(`Cannot encode ${values.length} values: the set has ${types.length} fields`);
   }
-  const lengths = fieldLengths(types);
-  const bytes = new Uint8Array(keyLength(types));
-  const view = new DataView(bytes.buffer);
-  let at = 0;
   for (const [index, type] of types.entries()) {
-    writeField(bytes, view, at, type, values[index] ?? 0);
-    at += lengths[index] ?? 0;
+    writeField(writer, type, values[index] ?? 0);
+    if (types.length > 1) for (let pad = FIELDS[type].bytes; pad % 4 !== 0; pad++) writer.u8(0);
   }
-  return bytes;
 }
 
-function writeField(bytes: Uint8Array, view: DataView, at: number, type: FieldType, value: Value): void {
-  const field = FIELDS[type];
+function writeField(writer: MessageWriter, type: FieldType, value: Value): void {
+  const { bytes, order } = FIELDS[type];
   if (typeof value !== 'number') {
-    if (value.length !== field.bytes) throw new RangeError(`Cannot encode ${value.length} bytes as ${type}`);
-    bytes.set(value, at);
-  } else if (!Number.isInteger(value) || value < 0 || value >= 256 ** field.bytes || field.bytes > 4) {
+    if (value.length !== bytes) throw new RangeError(`Cannot encode ${value.length} bytes as ${type}`);
+    writer.raw(value);
+  } else if (!Number.isInteger(value) || value < 0 || value >= 256 ** bytes || bytes > 4) {
     throw new RangeError(`Cannot encode ${value} as ${type}`);
-  } else if (field.bytes === 1) bytes[at] = value;
-  else view.setUint32(at, value, field.order === 'host');
+  } else if (bytes === 1) writer.u8(value);
+  else if (order === 'host') writer.u32(value);
+  else writer.u32be(value);
 }
 
-/** @throws RangeError where there are more or fewer bytes than the fields have */
-export function decodeValues(types: readonly FieldType[], bytes: Uint8Array): Value[] {
+/** @throws RangeError where there are fewer bytes than the fields have */
+export function readFields(types: readonly FieldType[], bytes: Uint8Array): Value[] {
   if (bytes.length < keyLength(types)) {
     throw new RangeError(`Cannot decode ${bytes.length} bytes as ${types.join(' . ')}`);
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const lengths = fieldLengths(types);
   let at = 0;
-  return types.map((type, index) => {
+  return types.map((type) => {
     const field = FIELDS[type];
     const start = at;
-    at += lengths[index] ?? 0;
-    if (field.bytes === 1) return view.getUint8(start);
-    if (field.bytes === 4) return view.getUint32(start, field.order === 'host');
-    return bytes.slice(start, start + field.bytes) as Exclude<Value, number>;
+    at += (field.bytes + 3) & ~3;
+    if (field.bytes === 6) return bytes.slice(start, start + 6) as Exclude<Value, number>;
+    if (field.bytes === 1) return bytes[start] ?? 0;
+    const [a = 0, b = 0, c = 0, d = 0] = bytes.subarray(start, start + 4);
+    return field.order === 'host'
+      ? ((d << 24) | (c << 16) | (b << 8) | a) >>> 0
+      : ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
   });
 }

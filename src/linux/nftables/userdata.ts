@@ -18,14 +18,19 @@ export function commentUserdata(comment: string): Uint8Array {
   if (text.length > MAX_COMMENT_BYTES) {
     throw new RangeError(`Cannot keep a comment of ${text.length} bytes: at most ${MAX_COMMENT_BYTES}`);
   }
-  return Uint8Array.of(COMMENT, text.length + 1, ...text, 0);
+  const entry = new Uint8Array(text.length + 3);
+  entry[0] = COMMENT;
+  entry[1] = text.length + 1;
+  entry.set(text, 2);
+  return entry;
 }
 
 /** The comment among the entries; undefined where there is none, or where the bytes are not such entries. */
 export function readComment(userdata: Uint8Array | undefined): string | undefined {
   if (userdata === undefined) return undefined;
   for (let at = 0; at + 2 <= userdata.length; ) {
-    const [type = 0, length = 0] = userdata.subarray(at, at + 2);
+    const type = userdata[at];
+    const length = userdata[at + 1] ?? 0;
     const value = userdata.subarray(at + 2, at + 2 + length);
     if (value.length < length) return undefined;
     if (type === COMMENT) return decoder.decode(value.at(-1) === 0 ? value.subarray(0, -1) : value);

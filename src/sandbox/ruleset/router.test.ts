@@ -9,7 +9,15 @@ import { compilePolicy } from '../policy/compile.ts';
 import { attachmentElements, policyRuleset } from './elements.ts';
 import { ROUTER_TABLE } from './names.ts';
 import { routerRuleset } from './router.ts';
-import { type Body, buildFrame, buildIpv6, type Frame } from './testing/frame.ts';
+import {
+  type Body,
+  buildFragments,
+  buildFrame,
+  buildIpv6,
+  type Frame,
+  readFragment,
+  reassemble,
+} from './testing/frame.ts';
 import { LabNamespace } from './testing/lab.ts';
 import { RawLink } from './testing/raw-link.ts';
 
@@ -276,6 +284,29 @@ describe('a policy', () => {
     );
     expect(router.run('nft', '-j', 'list', 'table', 'inet', 'culvert')).toBe(before);
   });
+});
+
+it('keeps the fragments of guests apart that have one address', async () => {
+  applyTransaction(netfilter, [
+    ...removeRuleset(attached(2, '10.11.0.2', OPEN)),
+    ...addRuleset(attached(2, GUEST, OPEN)),
+  ]);
+  const fragments = (text: string): [Uint8Array, Uint8Array] => {
+    const body: Body = { kind: 'udp', from: 1000, to: 53, text };
+    return buildFragments({ ether: { from: SANDBOX, to: ROUTER }, from: GUEST, to: OUTSIDE, body }, 16, 77);
+  };
+  const [first, last] = fragments('text of guest one');
+  const [otherFirst, otherLast] = fragments('words of another');
+  w1.send(first);
+  w2.send(otherLast);
+  w2.send(otherFirst);
+  w1.send(last);
+  // the router puts them together, and takes them apart again when it sends them on
+  let count = 0;
+  const arrived = await cable.untilRead(readFragment, () => ++count === 4);
+  const textOf = (address: string) => reassemble(arrived.filter(({ from }) => from === address));
+  expect(textOf('10.11.0.1')).toMatchObject({ text: 'text of guest one' });
+  expect(textOf('10.11.0.2')).toMatchObject({ text: 'words of another' });
 });
 
 it('cuts a sandbox off both ways when its elements go', async () => {

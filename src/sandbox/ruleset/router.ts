@@ -73,8 +73,9 @@ function outboundChains(): Chain[] {
   return [
     {
       name: 'prerouting',
-      // before connection tracking, which is to see the addresses that the outside knows
-      base: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' },
+      // Before conntrack and its defragmentation, at -400: guests share an address, and one could otherwise slip a
+      // fragment into another's packet.
+      base: { type: 'filter', hook: 'prerouting', priority: -450, policy: 'accept' },
       rules: [
         // On the bridge many addresses share a link, and its own table binds each to a port.
         rule(iifname(SANDBOX_LINKS), equals('ether saddr', SANDBOX_MAC, '!='), goto('spoofed')),

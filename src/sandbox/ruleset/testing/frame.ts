@@ -36,6 +36,52 @@ export function buildFrame({ ether, from, to, body }: Frame): Uint8Array {
   );
 }
 
+/** The same in two fragments (RFC 791), the first of which has `first` bytes of the payload, a multiple of eight. */
+export function buildFragments(frame: Frame, first: number, identification: number): [Uint8Array, Uint8Array] {
+  const whole = buildFrame(frame);
+  const fragment = (offset: number, payload: Uint8Array, more: boolean): Uint8Array => {
+    const bytes = concat(whole.subarray(0, ETHER + IP), payload);
+    const view = new DataView(bytes.buffer);
+    view.setUint16(ETHER + 2, IP + payload.length);
+    view.setUint16(ETHER + 4, identification);
+    view.setUint16(ETHER + 6, (more ? 0x2000 : 0) | (offset / 8));
+    view.setUint16(ETHER + 10, 0);
+    withChecksum(bytes.subarray(ETHER, ETHER + IP), 10, new Uint8Array());
+    return bytes;
+  };
+  const payload = whole.subarray(ETHER + IP);
+  return [fragment(0, payload.subarray(0, first), true), fragment(first, payload.subarray(first), false)];
+}
+
+export type Fragment = {
+  readonly from: string;
+  readonly to: string;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+};
+
+/** @returns undefined where the frame holds no fragment of an IPv4 packet */
+export function readFragment(bytes: Uint8Array): Fragment | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (bytes.length < ETHER + IP || view.getUint16(12) !== 0x0800 || !isFragment(view)) return undefined;
+  verify('IP header', bytes.subarray(ETHER, ETHER + IP));
+  const offset = (view.getUint16(ETHER + 6) & 0x1fff) * 8;
+  const payload = bytes.slice(ETHER + IP, ETHER + view.getUint16(ETHER + 2));
+  return { from: ipAt(view, ETHER + 12), to: ipAt(view, ETHER + 16), offset, bytes: payload };
+}
+
+/** What UDP says in these fragments of one packet. @throws Error where a checksum is wrong */
+export function reassemble(fragments: readonly Fragment[]): Body | undefined {
+  const [first, ...rest] = fragments.toSorted((a, b) => a.offset - b.offset);
+  if (first === undefined) return undefined;
+  return readBody(PROTOCOLS.udp, concat(first.bytes, ...rest.map(({ bytes }) => bytes)), first.from, first.to);
+}
+
+/** More to come, or not from the start. */
+function isFragment(view: DataView): boolean {
+  return (view.getUint16(ETHER + 6) & 0x3fff) !== 0;
+}
+
 /** ARP for IPv4 over Ethernet (RFC 826), with the sender as given; `operation` is 1 for a request, 2 for a reply. */
 export function buildArp(
   ether: { from: string; to: string },
@@ -78,7 +124,7 @@ export function buildIpv6(ether: { from: string; to: string }): Uint8Array {
  */
 export function readFrame(bytes: Uint8Array): Frame | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (bytes.length < ETHER + IP || view.getUint16(12) !== 0x0800) return undefined;
+  if (bytes.length < ETHER + IP || view.getUint16(12) !== 0x0800 || isFragment(view)) return undefined;
   verify('IP header', bytes.subarray(ETHER, ETHER + IP));
   const from = ipAt(view, ETHER + 12);
   const to = ipAt(view, ETHER + 16);

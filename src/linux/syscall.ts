@@ -51,8 +51,8 @@ export function socket(domain: number, type: number, protocol: number): number {
   return checked(`open a socket of family ${domain}`, Number(c.socket(domain, type, protocol)));
 }
 
-export function bind(fd: number, address: Uint8Array): void {
-  checked('bind a socket', Number(c.bind(fd, address, address.length)));
+export function bind(fd: number, address: Uint8Array, attempt = 'bind a socket'): void {
+  checked(attempt, Number(c.bind(fd, address, address.length)));
 }
 
 export function send(fd: number, bytes: Uint8Array): number {

@@ -24,8 +24,13 @@ export class World implements Disposable {
   }
 
   /** What these namespaces hold, pairs between them and the router put together. */
-  observe(...namespaces: NamespaceName[]): KernelObject[] {
-    const states = namespaces.map((namespace) => this.kernel.look(namespace));
+  observe(wanted: readonly KernelObject[], ...namespaces: NamespaceName[]): KernelObject[] {
+    const states = namespaces.map((namespace) =>
+      this.kernel.look(
+        namespace,
+        wanted.filter((object) => object.kind === 'guard').filter((guard) => guard.namespace === namespace),
+      ),
+    );
     const pairs = joinVeths(
       states.flatMap(({ halves }) => halves),
       ROUTER,

@@ -64,7 +64,7 @@ describe.each(networks)('a $topology network in the kernel', (network) => {
     const objects = desired(network, world.layout);
     world.kernel.apply(diff([], objects));
     const wanted = [{ kind: 'namespace', namespace: ROUTER } as const, ...bridgeItself(world.layout), ...objects];
-    const drift = (): ReturnType<typeof diff> => diff(world.observe(ROUTER, namespace), wanted);
+    const drift = (): ReturnType<typeof diff> => diff(world.observe(objects, ROUTER, namespace), wanted);
     expect(planText(drift())).toBe('');
     world.run(namespace, 'ip', 'route', 'del', 'default');
     world.run(namespace, 'ip', 'link', 'set', 'eth0', 'mtu', '1300');

@@ -4,7 +4,7 @@ import type { Ipv4 } from '../addr/ipv4.ts';
 import type { SlotRange } from '../ipam/allocator.ts';
 import { setBridgeRange } from '../ipam/bridge/range.ts';
 import { systemClock } from '../ipam/clock.ts';
-import type { Lease, SandboxId, Slot } from '../ipam/lease.ts';
+import type { Lease, SandboxId, Slot, Topology } from '../ipam/lease.ts';
 import { onBoot } from '../ipam/quarantine.ts';
 import { openStore, type Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
@@ -29,7 +29,7 @@ import { bridgeRuleset } from '../sandbox/ruleset/bridge.ts';
 import { rootTable } from '../sandbox/ruleset/names.ts';
 import { rootRuleset } from '../sandbox/ruleset/root.ts';
 import { routerRuleset } from '../sandbox/ruleset/router.ts';
-import type { Sandbox, Topology } from '../sandbox/sandbox.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Survey } from '../sandbox/survey.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 

@@ -122,7 +122,9 @@ export function assignAll(store: Store, assignments: readonly Assignment[]): voi
   for (const { specification } of assignments) assertSpecification(specification);
   const set = `UPDATE lease SET state = 'creating', sandbox_id = ?, specification = ?, since_wall_ms = ?,
     warm_order = NULL WHERE state = 'warm' AND ${NO_CONFLICT}`;
-  store.transaction('full', () => {
+  // Not for the disk to wait: its generation was given away when it was claimed, and that is on disk. With the power
+  // goes the kernel's part of it too, and the next boot quarantines the lease, owner or not.
+  store.transaction('normal', () => {
     const wallMs = Math.trunc(store.clock.wallMs());
     for (const { key, sandboxId, specification } of assignments) {
       assertNoLease(store, sandboxId);

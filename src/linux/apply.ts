@@ -2,11 +2,12 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../errors.ts';
 import type { Operation, Plan } from '../plan/diff.ts';
-import { type KernelObject, type Link, type NamespaceName, ROOT } from '../plan/state.ts';
+import { type Guard, type KernelObject, type Link, type NamespaceName, ROOT } from '../plan/state.ts';
 import { operationText } from '../plan/text.ts';
 import { createNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
 import { NETLINK_ROUTE } from './netlink/constants.ts';
 import { NetlinkSocket } from './netlink/socket.ts';
+import { deleteGuard, observeGuard, setGuard } from './nftables/guard.ts';
 import { type NamespaceState, observeNamespace } from './observe.ts';
 import { type Step, steps } from './requests.ts';
 import { deleteLink, getLink } from './route/link.ts';
@@ -125,9 +126,15 @@ export class Kernel implements Disposable {
     }
   }
 
-  /** What a namespace holds; it must exist. See {@link joinVeths} for what spans two. */
-  look(namespace: NamespaceName): NamespaceState {
-    return this.#withSocket(namespace, (socket) => observeNamespace(socket, namespace));
+  /**
+   * What a namespace holds; it must exist. See {@link joinVeths} for what spans two.
+   *
+   * @param guards that it should have: to look for any costs a socket of another family
+   */
+  look(namespace: NamespaceName, guards: readonly Guard[] = []): NamespaceState {
+    const state = this.#withSocket(namespace, (socket) => observeNamespace(socket, namespace));
+    const found = guards.flatMap((guard) => this.inside(namespace, () => observeGuard(guard) ?? []));
+    return found.length === 0 ? state : { ...state, objects: [...state.objects, ...found] };
   }
 
   [Symbol.dispose](): void {
@@ -183,6 +190,13 @@ class Run implements Disposable {
       this.#flush();
       if (verb === 'delete') this.#removeNamespace(object.namespace);
       else this.#createNamespace(operation, object.namespace);
+      return;
+    }
+    if (object.kind === 'guard') {
+      // the link must be there
+      this.#flush();
+      this.#kernel.inside(object.namespace, () => (verb === 'delete' ? deleteGuard() : setGuard(object)));
+      if (verb === 'create') this.#created.push(operation);
       return;
     }
     if (object.kind === 'sysctl') {

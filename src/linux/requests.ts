@@ -28,6 +28,7 @@ function requests(operation: Operation): Request[] {
   switch (object.kind) {
     case 'namespace':
     case 'sysctl':
+    case 'guard':
       return [];
     case 'loopback':
       return [setLinkUp(LOOPBACK, !removing)];

@@ -27,6 +27,7 @@ const ORDER: readonly ObjectKind[] = [
   'neighbour',
   'route',
   'shaper',
+  'guard',
 ];
 
 const rank = new Map(ORDER.map((kind, index) => [kind, index]));

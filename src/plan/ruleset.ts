@@ -7,7 +7,8 @@ import type { Mac } from '../addr/mac.ts';
  * are those of linux/netfilter/nf_tables.h; `ruleset-text.ts` renders them in the words of nft(8).
  */
 
-export type Family = 'inet' | 'bridge';
+/** `netdev` tables see the frames of single links, before anything else does. */
+export type Family = 'inet' | 'bridge' | 'netdev';
 
 export type Table = { readonly family: Family; readonly name: string };
 
@@ -61,11 +62,13 @@ export type Chain = {
     readonly priority: number;
     /** what becomes of a packet that no rule decides */
     readonly policy: 'accept' | 'drop';
+    /** the link it is bound to; at `ingress` only, and there it must be */
+    readonly device?: string;
   };
   readonly rules: readonly Rule[];
 };
 
-export type Hook = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+export type Hook = 'ingress' | 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
 
 /** Runs from the left; an expression that misses ends it, and the next rule follows. */
 export type Rule = readonly Expression[];

@@ -28,7 +28,16 @@ export type LinkEnd = {
   readonly up: boolean;
 };
 
+/** Frames that come in by the link with any other source address are dropped. */
+export type Guard = {
+  readonly kind: 'guard';
+  readonly namespace: NamespaceName;
+  readonly link: Link;
+  readonly mac: Mac;
+};
+
 export type KernelObject =
+  | Guard
   | { readonly kind: 'namespace'; readonly namespace: NamespaceName }
   /** A pair, made at once with both ends up; `peer` is born in its own namespace, never moved. */
   | ({ readonly kind: 'veth'; readonly peer: LinkEnd } & LinkEnd)
@@ -97,6 +106,7 @@ export function objectKey(object: KernelObject): string {
     case 'port':
     case 'forwarding':
     case 'shaper':
+    case 'guard':
       return `${at}/${object.link.index}`;
     case 'address':
       return `${at}/${object.link.index}/${object.address}/${object.length}`;

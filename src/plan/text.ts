@@ -21,6 +21,8 @@ export function operationText(operation: Operation): string {
       return `ip netns ${verb} ${object.namespace}`;
     case 'loopback':
       return `ip ${where}link set lo ${short ? 'down' : 'up'}`;
+    case 'guard':
+      return `nft ${where === '' ? '' : `[${object.namespace}] `}${verb} table netdev culvert${short ? '' : ` { iif ${object.link.name} ether saddr != ${formatMac(object.mac)} drop }`}`;
     case 'shaper':
       return `tc ${where}qdisc ${verb} dev ${object.link.name} root tbf${short ? '' : ` rate ${object.rate}bps burst ${object.burst}b`}`;
     case 'port':

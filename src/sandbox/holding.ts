@@ -1,8 +1,8 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
-import type { Lease, LeaseKey, LeaseState, SandboxId } from '../ipam/lease.ts';
+import type { Lease, LeaseKey, LeaseState, SandboxId, Topology } from '../ipam/lease.ts';
 import type { Pass } from './gate.ts';
-import type { Sandbox, Specification, Topology } from './sandbox.ts';
+import type { Sandbox, Specification } from './sandbox.ts';
 import { parseSpecification } from './specification.ts';
 import type { Network } from './topology/desired.ts';
 import {

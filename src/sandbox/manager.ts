@@ -3,7 +3,7 @@ import type { CreateRequest, LeaseView, Removal, SandboxChange } from '../daemon
 import { CulvertError, InputError } from '../errors.ts';
 import { claim, type LeaseRequest, type SlotRange } from '../ipam/allocator.ts';
 import { releaseEarly } from '../ipam/early-release.ts';
-import { type Lease, parseSandboxId, type SandboxId, type Slot } from '../ipam/lease.ts';
+import { type Lease, parseSandboxId, type SandboxId, type Slot, TOPOLOGIES, type Topology } from '../ipam/lease.ts';
 import type { Store } from '../ipam/store.ts';
 import { advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
@@ -12,7 +12,7 @@ import type { Gate } from './gate.ts';
 import { type Holding, holdingOf, isOwned, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
 import { Pool } from './pool.ts';
 import type { Reaper } from './reaper.ts';
-import { type Sandbox, type Specification, TOPOLOGIES, type Topology } from './sandbox.ts';
+import type { Sandbox, Specification } from './sandbox.ts';
 import { differences, specificationText } from './specification.ts';
 import { desired } from './topology/desired.ts';
 import type { Layout } from './topology/layout.ts';
@@ -174,7 +174,8 @@ export class Manager {
     const { store, slots } = this.#parts;
     const matched = orders.map((order) => ({ order, warm: this.#pool.take(order.specification.topology) }));
     try {
-      return store.transaction('full', () => {
+      const durability = matched.every(({ warm }) => warm !== undefined) ? 'normal' : 'full';
+      return store.transaction(durability, () => {
         const assignments = matched.flatMap(({ order, warm }) =>
           warm === undefined
             ? []

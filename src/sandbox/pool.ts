@@ -1,5 +1,5 @@
+import type { Topology } from '../ipam/lease.ts';
 import type { Holding } from './holding.ts';
-import type { Topology } from './sandbox.ts';
 
 /** Networks that are built and wait for an owner, by topology, the oldest first. */
 export class Pool {

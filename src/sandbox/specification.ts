@@ -1,7 +1,8 @@
 import { formatPrefix } from '../addr/prefix.ts';
 import { CulvertError } from '../errors.ts';
+import { TOPOLOGIES } from '../ipam/lease.ts';
 import { type EgressPolicy, parsePolicy } from './policy/policy.ts';
-import { type Specification, TOPOLOGIES } from './sandbox.ts';
+import type { Specification } from './sandbox.ts';
 import type { Rate, Rates } from './topology/desired.ts';
 
 type Plain = {

@@ -2,7 +2,7 @@ import type { Kernel } from '../linux/apply.ts';
 import { type HalfVeth, joinVeths } from '../linux/observe.ts';
 import { readSysctl } from '../linux/sysctl.ts';
 import { diff, type Plan } from '../plan/diff.ts';
-import { type KernelObject, type NamespaceName, objectKey, ROOT, ROUTER } from '../plan/state.ts';
+import { type Guard, type KernelObject, type NamespaceName, objectKey, ROOT, ROUTER } from '../plan/state.ts';
 import { type Holding, networkOf } from './holding.ts';
 import { type Host, hostObjects } from './host.ts';
 import { desired } from './topology/desired.ts';
@@ -66,8 +66,9 @@ export class Survey {
       const { slot } = holding.key;
       const namespace = sandboxNamespace(slot);
       const states: Outside[] = [outside.get(slot) ?? NOTHING];
-      if (this.#kernel.exists(namespace)) states.push(this.#kernel.look(namespace));
-      yield { holding, plan: diff(whole(states, ROUTER), desired(networkOf(holding), this.#host.layout)) };
+      const wanted = desired(networkOf(holding), this.#host.layout);
+      if (this.#kernel.exists(namespace)) states.push(this.#kernel.look(namespace, guardsOf(wanted)));
+      yield { holding, plan: diff(whole(states, ROUTER), wanted) };
     }
   }
 
@@ -100,6 +101,10 @@ export class Survey {
     }
     return bySlot;
   }
+}
+
+function guardsOf(objects: readonly KernelObject[]): Guard[] {
+  return objects.filter((object) => object.kind === 'guard');
 }
 
 function slotOf(index: number): number | undefined {

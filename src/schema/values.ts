@@ -2,9 +2,8 @@ import { z } from 'zod';
 import { parseIpv4 } from '../addr/ipv4.ts';
 import { parseMac } from '../addr/mac.ts';
 import { parsePrefix } from '../addr/prefix.ts';
-import { parseSandboxId, parseSlot, SLOT_MAX } from '../ipam/lease.ts';
+import { parseSandboxId, parseSlot, SLOT_MAX, TOPOLOGIES } from '../ipam/lease.ts';
 import { type Egress, MAX_PREFIXES, parsePolicy } from '../sandbox/policy/policy.ts';
-import { TOPOLOGIES } from '../sandbox/sandbox.ts';
 import type { Rate } from '../sandbox/topology/desired.ts';
 import { closedObject, readWith } from './issue.ts';
 

@@ -9,6 +9,7 @@ import {
   NF_INET_LOCAL_OUT,
   NF_INET_POST_ROUTING,
   NF_INET_PRE_ROUTING,
+  NF_NETDEV_INGRESS,
   NFT_MSG_DELCHAIN,
   NFT_MSG_NEWCHAIN,
   NFTA_CHAIN_HOOK,
@@ -16,6 +17,7 @@ import {
   NFTA_CHAIN_POLICY,
   NFTA_CHAIN_TABLE,
   NFTA_CHAIN_TYPE,
+  NFTA_HOOK_DEV,
   NFTA_HOOK_HOOKNUM,
   NFTA_HOOK_PRIORITY,
 } from './constants.ts';
@@ -24,6 +26,7 @@ import { tableText } from './table.ts';
 
 /** enum nf_inet_hooks and enum nf_br_hooks have the same numbers */
 const HOOKS = {
+  ingress: NF_NETDEV_INGRESS,
   prerouting: NF_INET_PRE_ROUTING,
   input: NF_INET_LOCAL_IN,
   forward: NF_INET_FORWARD,
@@ -38,9 +41,10 @@ export function newChain(table: Table, chain: Chain): Request {
   return tableMessage(table.family, attempt, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, (writer) => {
     writer.attrString(NFTA_CHAIN_TABLE, table.name).attrString(NFTA_CHAIN_NAME, name);
     if (base === undefined) return;
-    writer.nest(NFTA_CHAIN_HOOK | NLA_F_NESTED, (hook) =>
-      hook.attrU32be(NFTA_HOOK_HOOKNUM, HOOKS[base.hook]).attrU32be(NFTA_HOOK_PRIORITY, base.priority),
-    );
+    writer.nest(NFTA_CHAIN_HOOK | NLA_F_NESTED, (hook) => {
+      hook.attrU32be(NFTA_HOOK_HOOKNUM, HOOKS[base.hook]).attrU32be(NFTA_HOOK_PRIORITY, base.priority);
+      if (base.device !== undefined) hook.attrString(NFTA_HOOK_DEV, base.device);
+    });
     writer.attrU32be(NFTA_CHAIN_POLICY, base.policy === 'drop' ? NF_DROP : NF_ACCEPT);
     writer.attrString(NFTA_CHAIN_TYPE, base.type);
   });

@@ -18,9 +18,11 @@ export const NFT_MSG_GETSETELEM = 13;
 export const NFT_MSG_DELSETELEM = 14;
 
 export const NFPROTO_INET = 1;
+export const NFPROTO_NETDEV = 5;
 export const NFPROTO_BRIDGE = 7;
 
 export const NF_INET_PRE_ROUTING = 0;
+export const NF_NETDEV_INGRESS = 0;
 export const NF_INET_LOCAL_IN = 1;
 export const NF_INET_FORWARD = 2;
 export const NF_INET_LOCAL_OUT = 3;
@@ -46,6 +48,7 @@ export const NFTA_CHAIN_POLICY = 5;
 export const NFTA_CHAIN_TYPE = 7;
 export const NFTA_HOOK_HOOKNUM = 1;
 export const NFTA_HOOK_PRIORITY = 2;
+export const NFTA_HOOK_DEV = 3;
 
 export const NFTA_RULE_TABLE = 1;
 export const NFTA_RULE_CHAIN = 2;

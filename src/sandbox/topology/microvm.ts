@@ -15,6 +15,7 @@ export function microvmObjects(slot: number, rates: Rates, layout: Layout): Kern
     { kind: 'tap', namespace, link: TAP0, mac: tap.mac, mtu, up: true, transmitQueue: tap.transmitQueue },
     { kind: 'address', namespace, link: TAP0, address: tap.address, length: tap.length },
     { kind: 'neighbour', namespace, link: TAP0, address: guest.address, mac: guest.mac },
+    { kind: 'guard', namespace, link: TAP0, mac: guest.mac },
     { kind: 'forwarding', namespace, link: ETH0 },
     { kind: 'forwarding', namespace, link: TAP0 },
   ];

@@ -1,0 +1,59 @@
+import type { Mac } from '../../addr/mac.ts';
+import { type Ruleset, rulesetDigest, type Table } from '../../plan/ruleset.ts';
+import type { Guard } from '../../plan/state.ts';
+import { NETLINK_NETFILTER } from '../netlink/constants.ts';
+import { NetlinkSocket } from '../netlink/socket.ts';
+import { applyTransaction } from './batch.ts';
+import { observeTable } from './observe.ts';
+import { replaceRuleset } from './ruleset.ts';
+import { deleteTable } from './table.ts';
+
+/*
+ * A guard is a table of its own in the namespace of its link: each frame that comes in is looked at before anything
+ * else sees it. All of these act on the namespace that the calling thread is in.
+ */
+
+const TABLE: Table = { family: 'netdev', name: 'culvert' };
+
+/** Of a guard that was changed by somebody: no link has this address, so a plan sees a difference. */
+const UNKNOWN = new Uint8Array(6) as Mac;
+
+function guardRuleset({ link, mac }: Guard): Ruleset {
+  return {
+    table: TABLE,
+    sets: [],
+    elements: [],
+    chains: [
+      {
+        name: link.name,
+        base: { type: 'filter', hook: 'ingress', priority: 0, policy: 'accept', device: link.name },
+        rules: [
+          [
+            // the source address of struct ethhdr
+            { kind: 'payload', base: 'link', offset: 6, length: 6, into: 8 },
+            { kind: 'cmp', from: 8, op: '!=', value: mac },
+            { kind: 'verdict', verdict: 'drop' },
+          ],
+        ],
+      },
+    ],
+  };
+}
+
+export function setGuard(guard: Guard): void {
+  using socket = new NetlinkSocket(NETLINK_NETFILTER);
+  applyTransaction(socket, replaceRuleset(guardRuleset(guard)));
+}
+
+export function deleteGuard(): void {
+  using socket = new NetlinkSocket(NETLINK_NETFILTER);
+  applyTransaction(socket, [deleteTable(TABLE)]);
+}
+
+/** The guard of this link, if any; where it is not as Culvert makes it, with an address that nobody has. */
+export function observeGuard(wanted: Guard): Guard | undefined {
+  using socket = new NetlinkSocket(NETLINK_NETFILTER);
+  const found = observeTable(socket, TABLE);
+  if (found === undefined) return undefined;
+  return found.digest === rulesetDigest(guardRuleset(wanted)) ? wanted : { ...wanted, mac: UNKNOWN };
+}

@@ -1,6 +1,6 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
-import type { Mac } from '../../addr/mac.ts';
-import { ARPOP_REQUEST, type ArpFrame } from './packet.ts';
+import { formatMac, type Mac } from '../../addr/mac.ts';
+import { ARPOP_REQUEST, type ArpFrame, type ArpPacket } from './packet.ts';
 
 const EVERYONE = new Uint8Array(6).fill(0xff) as Mac;
 const NO_MAC = new Uint8Array(6) as Mac;
@@ -14,6 +14,16 @@ export function probe(mac: Mac, address: Ipv4): ArpFrame {
 /** Says that the address is at this MAC address from now on, so that neighbours forget what they knew: RFC 5227, 2.3. */
 export function announcement(mac: Mac, address: Ipv4): ArpFrame {
   return request(mac, address, address);
+}
+
+/**
+ * The address that the packet speaks for (RFC 5227, 2.1.1): any packet for its sender's, and a probe for the one that
+ * it asks for, unless the probe is our own.
+ */
+export function claimedAddress({ operation, sender, senderMac, target }: ArpPacket, own: Mac): Ipv4 | undefined {
+  if (sender !== NO_ADDRESS) return sender;
+  const isRival = operation === ARPOP_REQUEST && formatMac(senderMac) !== formatMac(own);
+  return isRival ? target : undefined;
 }
 
 function request(mac: Mac, sender: Ipv4, target: Ipv4): ArpFrame {

@@ -60,7 +60,7 @@ let netfilter: NetlinkSocket;
 beforeAll(async () => {
   [client, router, server] = await Promise.all([LabNamespace.make(), LabNamespace.make(), LabNamespace.make()]);
   router.ip(
-    `link add c0 address ${ROUTER} type veth peer name eth0 index 2 address ${CLIENT} netns ${client.pid}`,
+    `link add c0 index 10 address ${ROUTER} type veth peer name eth0 index 2 address ${CLIENT} netns ${client.pid}`,
     `link add s0 type veth peer name eth0 netns ${server.pid}`,
     'link set c0 up',
     'link set s0 up',

@@ -63,7 +63,7 @@ export type Fragment = {
 /** @returns undefined where the frame holds no fragment of an IPv4 packet */
 export function readFragment(bytes: Uint8Array): Fragment | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (bytes.length < ETHER + IP || view.getUint16(12) !== 0x0800 || !isFragment(view)) return undefined;
+  if (!isPlainIpv4(view) || !isFragment(view)) return undefined;
   verify('IP header', bytes.subarray(ETHER, ETHER + IP));
   const offset = (view.getUint16(ETHER + 6) & 0x1fff) * 8;
   const payload = bytes.slice(ETHER + IP, ETHER + view.getUint16(ETHER + 2));
@@ -75,6 +75,11 @@ export function reassemble(fragments: readonly Fragment[]): Body | undefined {
   const [first, ...rest] = fragments.toSorted((a, b) => a.offset - b.offset);
   if (first === undefined) return undefined;
   return readBody(PROTOCOLS.udp, concat(first.bytes, ...rest.map(({ bytes }) => bytes)), first.from, first.to);
+}
+
+/** Without options in its header: the kernel's own reports of IGMP have one. */
+function isPlainIpv4(view: DataView): boolean {
+  return view.byteLength >= ETHER + IP && view.getUint16(12) === 0x0800 && view.getUint8(ETHER) === 0x45;
 }
 
 /** More to come, or not from the start. */
@@ -124,7 +129,7 @@ export function buildIpv6(ether: { from: string; to: string }): Uint8Array {
  */
 export function readFrame(bytes: Uint8Array): Frame | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (bytes.length < ETHER + IP || view.getUint16(12) !== 0x0800 || isFragment(view)) return undefined;
+  if (!isPlainIpv4(view) || isFragment(view)) return undefined;
   verify('IP header', bytes.subarray(ETHER, ETHER + IP));
   const from = ipAt(view, ETHER + 12);
   const to = ipAt(view, ETHER + 16);

@@ -17,10 +17,10 @@ const STATUS: Readonly<Record<string, FailureStatus>> = {
   headers_too_big: 431,
   // The host cannot do it now, and may later or when someone has made room.
   slots_exhausted: 503,
-  bridge_full: 503,
+  bridge_exhausted: 503,
   subscribers_exhausted: 503,
-  engine_closed: 503,
-  engine_busy: 503,
+  engine_stopped: 503,
+  overloaded: 503,
   store_locked: 503,
   store_read_only: 503,
   store_full: 503,

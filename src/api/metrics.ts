@@ -34,7 +34,7 @@ export class Metrics {
     this.#events.set(known, (this.#events.get(known) ?? 0) + 1);
   }
 
-  text(status: Status, subscribers: number): string {
+  text(status: Status, streams: number, connections: number): string {
     const { user, system } = process.cpuUsage();
     return [
       ...family('culvert_info', 'gauge', 'The daemon', [[{ name: status.name, version: status.version }, 1]]),
@@ -63,7 +63,8 @@ export class Metrics {
         'Events since the daemon started',
         [...this.#events].map(([type, count]) => [{ type }, count]),
       ),
-      ...family('culvert_event_streams', 'gauge', 'Event streams that are open', [[{}, subscribers]]),
+      ...family('culvert_event_streams', 'gauge', 'Event streams that are open', [[{}, streams]]),
+      ...family('culvert_http_connections', 'gauge', 'Connections to the API', [[{}, connections]]),
       ...this.#requestLines(),
       ...family('process_cpu_seconds_total', 'counter', 'CPU time of the daemon', [[{}, (user + system) / 1e6]]),
       ...family('process_resident_memory_bytes', 'gauge', 'Resident memory of the daemon', [

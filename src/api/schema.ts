@@ -65,24 +65,27 @@ export const createBody = closedObject({
   id: sandboxId.optional().meta({ description: 'Made by the daemon where absent' }),
   count: z.int().min(1).max(MAX_BATCH).default(1).meta({ description: 'How many, all or none; with an `id` only 1' }),
   topology,
-  rates: rates.optional().meta({ description: 'Where absent those of the config' }),
-  policy: policy.optional().meta({ description: 'Where absent that of the config' }),
+  rates: rates.optional(),
+  policy: policy.optional(),
 })
   .refine(({ id, count }) => id === undefined || count === 1, {
     path: ['count'],
     message: 'Cannot give one id to several sandboxes: leave id away, or want a count of 1',
     params: { code: 'invalid_count' },
   })
-  .meta({ id: 'CreateSandboxes' });
+  .meta({ id: 'CreateSandboxes', description: 'Where `rates` or `policy` is absent, the config’s for the topology' });
 
 export const changeBody = closedObject({
-  rates: rates.optional().meta({ description: 'In place of both directions as they were' }),
-  policy: policy.optional().meta({ description: 'In place of the policy as it was, in one atomic step' }),
+  rates: rates.optional(),
+  policy: policy.optional(),
 })
   .refine((change) => change.rates !== undefined || change.policy !== undefined, {
     message: 'Cannot change nothing: want rates or policy',
   })
-  .meta({ id: 'ChangeSandbox' });
+  .meta({
+    id: 'ChangeSandbox',
+    description: 'What is absent stays; what is there takes the place of all of it, in one atomic step',
+  });
 
 export const removeBody = closedObject({ ids: z.array(sandboxId).min(1).max(MAX_BATCH) }).meta({
   id: 'RemoveSandboxes',

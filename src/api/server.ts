@@ -27,6 +27,7 @@ type Options = {
   readonly bodyLimit: number;
   readonly connections: number;
   readonly times: ServerTimes;
+  readonly report: (error: unknown) => void;
   /** Absent where whoever can connect may ask. */
   readonly token?: TokenCheck;
 };
@@ -34,13 +35,15 @@ type Options = {
 /** ms: how long a peer may take to hear why it was refused, and a connection to end when the server closes */
 const LINGER_MS = 1000;
 
+const IDLE_CHECK_MS = 10;
+
 const HEADERS_MAX_BYTES = 16_384;
 
 /**
  * A server for the API that holds what a peer can make it hold: connections, headers, bodies, and the time that each
  * of them may take. It is not listening yet.
  */
-export function createApiServer({ app, bodyLimit, connections, times, token }: Options): Server {
+export function createApiServer({ app, bodyLimit, connections, times, token, report }: Options): Server {
   const handle = getRequestListener(app.fetch, {
     hostname: 'localhost',
     errorHandler: (error) => {
@@ -48,28 +51,35 @@ export function createApiServer({ app, bodyLimit, connections, times, token }: O
       return Response.json(failureBody(failure), { status: statusOf(failure) });
     },
   });
+  /** The request of each connection that is not answered yet, and the connections that an answer is on its way to. */
+  const current = new WeakMap<Duplex, IncomingMessage>();
   const answering = new WeakSet<Duplex>();
 
   async function answer(incoming: IncomingMessage & { rawBody?: Buffer }, outgoing: ServerResponse): Promise<void> {
     const { socket } = incoming;
+    current.set(socket, incoming);
+    outgoing.once('close', () => current.delete(socket) && answering.delete(socket));
+    const refusal = await admit(incoming);
+    if (incoming.destroyed && !incoming.complete) return;
     answering.add(socket);
-    outgoing.once('close', () => answering.delete(socket));
+    if (refusal === undefined) await handle(incoming, outgoing);
+    else refuse(incoming, outgoing, refusal);
+  }
+
+  /** Why a request is not let through to the app; its body is read first, and stands where the adapter looks for it. */
+  async function admit(incoming: IncomingMessage & { rawBody?: Buffer }): Promise<CulvertError | undefined> {
     if (token !== undefined && !token(incoming.headers.authorization)) {
       const message = 'Cannot answer without the bearer token: want the header Authorization: Bearer TOKEN';
-      refuse(incoming, outgoing, new InputError('token_required', message));
-      return;
+      return new InputError('token_required', message);
     }
     try {
       const body = await readBody(incoming, bodyLimit);
-      if (body === undefined && incoming.destroyed && !incoming.complete) return;
-      // Where the adapter finds a body that was read before.
       if (body !== undefined) incoming.rawBody = body;
+      return undefined;
     } catch (error) {
-      if (!(error instanceof CulvertError)) throw error;
-      refuse(incoming, outgoing, error);
-      return;
+      if (error instanceof CulvertError) return error;
+      throw error;
     }
-    await handle(incoming, outgoing);
   }
 
   const server = createServer(
@@ -80,16 +90,28 @@ export function createApiServer({ app, bodyLimit, connections, times, token }: O
       connectionsCheckingInterval: Math.min(times.headers, 1000),
       maxHeaderSize: HEADERS_MAX_BYTES,
     },
-    (incoming, outgoing) => void answer(incoming, outgoing),
+    (incoming, outgoing) => {
+      answer(incoming, outgoing).catch((error: unknown) => {
+        report(error);
+        outgoing.destroy();
+      });
+    },
   );
   server.maxConnections = connections;
   server.setTimeout(times.idle);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // What a peer sends past its request must not end up in the middle of the response to it.
-    if (answering.has(socket) || !socket.writable) socket.destroy();
+    // A request that is whole is under way: a refusal of what came after it must not be taken for the answer to it.
+    const isUnderWay = answering.has(socket) || current.get(socket)?.complete === true;
+    if (isUnderWay || !socket.writable) socket.destroy();
     else refuseMalformed(error, socket);
   });
   return server;
+}
+
+export async function countConnections(server: Server): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)));
+  return promise;
 }
 
 /** Stops listening, lets what is under way end, and cuts what does not. */
@@ -97,8 +119,11 @@ export async function closeApiServer(server: Server): Promise<void> {
   if (!server.listening) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   server.close(() => resolve());
+  // A connection whose last response goes out now is idle only then.
+  const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
   const cut = setTimeout(() => server.closeAllConnections(), LINGER_MS);
   await promise;
+  clearInterval(idle);
   clearTimeout(cut);
 }
 

@@ -9,6 +9,8 @@ export type Services = {
   readonly config: Config;
   readonly events: EventLog;
   readonly metrics: Metrics;
+  /** How many connections the API has. */
+  readonly connections: () => Promise<number>;
   /** How often a silent event stream shows that it is alive. */
   readonly heartbeatMs: number;
   /** Stops the daemon; called when the response to the request for it is out. */

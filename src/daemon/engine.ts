@@ -1,6 +1,6 @@
-import type { Generation, LeaseState, SandboxId, Slot } from '../ipam/lease.ts';
+import type { Generation, LeaseState, SandboxId, Slot, Topology } from '../ipam/lease.ts';
 import type { EgressPolicy } from '../sandbox/policy/policy.ts';
-import type { Sandbox, Specification, Topology } from '../sandbox/sandbox.ts';
+import type { Sandbox, Specification } from '../sandbox/sandbox.ts';
 import type { Rates } from '../sandbox/topology/desired.ts';
 
 /** One sandbox to create; where `id` is absent the engine makes one. */
@@ -70,7 +70,7 @@ export interface Engine {
   /**
    * All or none. An id that exists with the same specification is returned as it is.
    *
-   * @throws InputError `sandbox_exists` naming the difference; CulvertError `slots_exhausted`, `bridge_full`, `store_*`
+   * @throws InputError `sandbox_exists` naming the difference; CulvertError `slots_exhausted`, `bridge_exhausted`, `store_*`
    */
   create(requests: readonly CreateRequest[]): Promise<Sandbox[]>;
   /** @throws CulvertError `sandbox_unknown` */

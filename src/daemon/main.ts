@@ -5,7 +5,7 @@ import { createApp } from '../api/app.ts';
 import { EventLog } from '../api/events/log.ts';
 import { listenTcp, listenUnix } from '../api/listen.ts';
 import { Metrics } from '../api/metrics.ts';
-import { closeApiServer, createApiServer, SERVER_TIMES, type ServerTimes } from '../api/server.ts';
+import { closeApiServer, countConnections, createApiServer, SERVER_TIMES, type ServerTimes } from '../api/server.ts';
 import { readToken, tokenCheck } from '../api/token.ts';
 import { CulvertError } from '../errors.ts';
 import type { Config } from './config/config.ts';
@@ -45,7 +45,7 @@ export async function serve(
   { server: times = {}, heartbeatMs = HEARTBEAT_MS }: Timing = {},
 ): Promise<Daemon> {
   const metrics = new Metrics();
-  const { subscribers: readers, bodyBytes: bodyLimit, connections } = config.limits;
+  const { subscribers: readers, bodyBytes: bodyLimit } = config.limits;
   const events = new EventLog({ run: Date.now().toString(36), capacity: EVENTS_KEPT, readers });
   const unsubscribe = engine.subscribe((event) => {
     metrics.countEvent(event.type);
@@ -70,8 +70,19 @@ export async function serve(
     return closed;
   };
 
-  const app = createApp({ engine, config, events, metrics, heartbeatMs, report, stop: () => void stop() }, version);
-  const options = { app, bodyLimit, connections, times: { ...SERVER_TIMES, ...times } };
+  const connections = async (): Promise<number> =>
+    (await Promise.all(servers.map(countConnections))).reduce((sum, count) => sum + count, 0);
+  const app = createApp(
+    { engine, config, events, metrics, connections, heartbeatMs, report, stop: () => void stop() },
+    version,
+  );
+  const options = {
+    app,
+    bodyLimit,
+    connections: config.limits.connections,
+    times: { ...SERVER_TIMES, ...times },
+    report,
+  };
   try {
     const token = config.api.tcp === undefined ? undefined : tokenCheck(readToken(config.api.tcp.tokenFile));
     makeFolder(config.runDir);

@@ -96,6 +96,7 @@ export const rate = closedObject({
     .optional()
     .meta({ description: 'bytes that may pass at once; half a second of the rate where absent' }),
 })
+  .meta({ id: 'Rate', description: 'A limit' })
   .transform((value, ctx): Rate => {
     const burst = value.burst ?? Math.min(Math.max(Math.floor(value.rate * BURST_SECONDS), BURST_MIN), BURST_MAX);
     if (burst > value.rate * BURST_SECONDS_MAX) {
@@ -108,18 +109,21 @@ export const rate = closedObject({
       });
     }
     return { rate: value.rate, burst };
-  })
-  .meta({ id: 'Rate' });
+  });
 
 export const rates = closedObject({
-  transmit: rate.optional().meta({ description: 'What the sandbox sends' }),
-  receive: rate.optional().meta({ description: 'What it gets' }),
+  transmit: rate.optional(),
+  receive: rate.optional(),
 })
+  .meta({
+    id: 'Rates',
+    description:
+      'Limits of what the sandbox sends (`transmit`) and gets (`receive`); a direction that is absent has none',
+  })
   .transform(({ transmit, receive }) => ({
     ...(transmit === undefined ? {} : { transmit }),
     ...(receive === undefined ? {} : { receive }),
-  }))
-  .meta({ id: 'Rates', description: 'Limits; a direction that is absent has none' });
+  }));
 
 export const EGRESS = ['open', 'internet', 'none'] as const satisfies readonly Egress[];
 
@@ -134,5 +138,5 @@ export const policy = closedObject({
     .optional()
     .meta({ description: 'Prefixes not to reach; the longest prefix wins, and of two of one length this one' }),
 })
-  .transform(readWith((value: unknown) => parsePolicy(value, '')))
-  .meta({ id: 'EgressPolicy', description: 'What the sandbox may reach' });
+  .meta({ id: 'EgressPolicy', description: 'What the sandbox may reach' })
+  .transform(readWith((value: unknown) => parsePolicy(value, '')));

@@ -172,7 +172,7 @@ export class MemoryEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    this.trouble = new CulvertError('engine_closed', 'Cannot take a request: the engine is closed');
+    this.trouble = new CulvertError('engine_stopped', 'Cannot take a request: the engine is closed');
   }
 
   /** Makes the kernel, as it were, differ from what it should be. */

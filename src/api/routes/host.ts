@@ -74,7 +74,8 @@ export function hostRoutes(services: Services): OpenAPIHono<{ Bindings: HttpBind
   app.openapi(health, (c) => c.json({ status: 'ok' as const }, 200));
 
   app.openapi(metrics, async (c) => {
-    const text = services.metrics.text(await engine.status(), events.readerCount);
+    const state = await engine.status();
+    const text = services.metrics.text(state, events.readerCount, await services.connections());
     return c.text(text, 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
   });
 

@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import * as arp from './arp/constants.ts';
+import * as conntrack from './conntrack/constants.ts';
+import * as netlink from './netlink/constants.ts';
+import * as nflog from './nflog/constants.ts';
+import * as route from './route/constants.ts';
+import { headerNames } from './testing/header-names.ts';
+
+const names = headerNames(
+  'asm-generic/socket.h',
+  'linux/netlink.h',
+  'linux/rtnetlink.h',
+  'linux/if.h',
+  'linux/if_link.h',
+  'linux/if_addr.h',
+  'linux/if_ether.h',
+  'linux/if_packet.h',
+  'linux/if_tun.h',
+  'linux/ip.h',
+  'linux/neighbour.h',
+  'linux/pkt_sched.h',
+  'linux/veth.h',
+  'linux/netfilter/nfnetlink.h',
+  'linux/netfilter/nfnetlink_conntrack.h',
+  'linux/netfilter/nfnetlink_log.h',
+);
+
+/** Of the C library's sys/socket.h, whose place depends on the machine. */
+const OF_LIBC = /^(AF|SOCK|MSG)_|^SOL_(NETLINK|PACKET)$/;
+
+/** Lengths that the headers compute with sizeof, and the complement of two flags. */
+const COMPUTED = new Set(['NLMSG_HDRLEN', 'NLA_HDRLEN', 'NLA_TYPE_MASK']);
+
+describe.skipIf(names === undefined)('the numbers of the kernel', () => {
+  const all = Object.entries({ ...netlink, ...route, ...conntrack, ...nflog, ...arp });
+
+  it.each(all.filter(([name]) => !OF_LIBC.test(name) && !COMPUTED.has(name)))(
+    '%s is what the header says',
+    (name, value) => {
+      expect(names?.get(name)).toBe(value);
+    },
+  );
+});

@@ -6,6 +6,7 @@ import {
   ipv4Text,
   macText,
   policy,
+  policyParts,
   prefixText,
   rates,
   sandboxId,
@@ -66,14 +67,17 @@ export const createBody = closedObject({
   count: z.int().min(1).max(MAX_BATCH).default(1).meta({ description: 'How many, all or none; with an `id` only 1' }),
   topology,
   rates: rates.optional(),
-  policy: policy.optional(),
+  policy: policyParts.optional(),
 })
   .refine(({ id, count }) => id === undefined || count === 1, {
     path: ['count'],
     message: 'Cannot give one id to several sandboxes: leave id away, or want a count of 1',
     params: { code: 'invalid_count' },
   })
-  .meta({ id: 'CreateSandboxes', description: 'Where `rates` or `policy` is absent, the config’s for the topology' });
+  .meta({
+    id: 'CreateSandboxes',
+    description: 'Where `rates` or a part of `policy` is absent, the config’s for the topology',
+  });
 
 export const changeBody = closedObject({
   rates: rates.optional(),

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { parseIpv4 } from '../addr/ipv4.ts';
 import { parseMac } from '../addr/mac.ts';
-import { parsePrefix } from '../addr/prefix.ts';
+import { formatPrefix, parsePrefix } from '../addr/prefix.ts';
 import { parseSandboxId, parseSlot, SLOT_MAX, TOPOLOGIES } from '../ipam/lease.ts';
-import { type Egress, MAX_PREFIXES, parsePolicy } from '../sandbox/policy/policy.ts';
+import { type Egress, type EgressPolicy, MAX_PREFIXES, parsePolicy } from '../sandbox/policy/policy.ts';
 import type { Rate } from '../sandbox/topology/desired.ts';
 import { closedObject, readWith } from './issue.ts';
 
@@ -127,16 +127,38 @@ export const rates = closedObject({
 
 export const EGRESS = ['open', 'internet', 'none'] as const satisfies readonly Egress[];
 
-export const policy = closedObject({
-  egress: z
-    .enum(EGRESS)
-    .meta({ description: '`open`: everything; `internet`: public addresses only; `none`: nothing' }),
+const egress = z
+  .enum(EGRESS)
+  .meta({ description: '`open`: everything; `internet`: public addresses only; `none`: nothing' });
+
+const exceptions = {
   allow: z.array(prefixText).max(MAX_PREFIXES).optional().meta({ description: 'Prefixes to reach all the same' }),
   deny: z
     .array(prefixText)
     .max(MAX_PREFIXES)
     .optional()
     .meta({ description: 'Prefixes not to reach; the longest prefix wins, and of two of one length this one' }),
-})
+};
+
+export const policy = closedObject({ egress, ...exceptions })
   .meta({ id: 'EgressPolicy', description: 'What the sandbox may reach' })
   .transform(readWith((value: unknown) => parsePolicy(value, '')));
+
+/** A policy of which what is absent is as in another; {@link policyOver} puts the two together. */
+export const policyParts = closedObject({ egress: egress.optional(), ...exceptions }).meta({
+  id: 'EgressPolicyParts',
+  description: 'What the sandbox may reach, as far as it is not as the config says',
+});
+
+/**
+ * @param field the path of `parts` in the request
+ * @throws InputError `invalid_prefix`, `invalid_ipv4`
+ */
+export function policyOver(base: EgressPolicy, parts: z.output<typeof policyParts>, field: string): EgressPolicy {
+  const {
+    egress: said = base.egress,
+    allow = base.allow.map(formatPrefix),
+    deny = base.deny.map(formatPrefix),
+  } = parts;
+  return parsePolicy({ egress: said, allow, deny }, field);
+}

@@ -1,6 +1,6 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import type { CreateRequest } from '../../daemon/engine.ts';
-import { sandboxId } from '../../schema/values.ts';
+import { policyOver, sandboxId } from '../../schema/values.ts';
 import { changeBody, createBody, removalList, removeBody, sandboxList, sandboxResource } from '../schema.ts';
 import type { Services } from '../services.ts';
 import { sandboxView } from '../view.ts';
@@ -79,7 +79,11 @@ export function sandboxRoutes({ engine, config }: Services): OpenAPIHono {
   app.openapi(create, async (c) => {
     const { id, count, topology, rates, policy } = c.req.valid('json');
     const defaults = config.topology[topology];
-    const specification = { topology, rates: rates ?? defaults.rates, policy: policy ?? defaults.policy };
+    const specification = {
+      topology,
+      rates: rates ?? defaults.rates,
+      policy: policy === undefined ? defaults.policy : policyOver(defaults.policy, policy, 'policy'),
+    };
     const request: CreateRequest = id === undefined ? { specification } : { id, specification };
     const sandboxes = await engine.create(Array.from({ length: count }, () => request));
     return c.json({ sandboxes: sandboxes.map(sandboxView) }, 200);

@@ -7,7 +7,7 @@ import { type Config, parseConfig } from './config.ts';
 const FILE_MAX = 1_048_576;
 
 /** What a command line says over the file. */
-export type Overrides = { readonly stateDir?: string; readonly runDir?: string };
+export type Overrides = { readonly name?: string; readonly stateDir?: string; readonly runDir?: string };
 
 /**
  * The config in `file` (JSON where its name ends so, YAML otherwise) or, without one, the defaults.

@@ -1,0 +1,96 @@
+import { type Command, Option } from 'commander';
+import type { CreateBody, CulvertClient, SandboxResource } from '../../api/client/client.ts';
+import { CulvertError, InputError } from '../../errors.ts';
+import { addClientCommand, type Common, clientOf, integer } from '../command.ts';
+import { printJson } from '../output.ts';
+import { Progress } from '../progress.ts';
+import { printSandboxes } from '../sandboxes.ts';
+import {
+  addSpecificationOptions,
+  ratesOf,
+  type SpecificationOptions,
+  saysPolicy,
+  saysRates,
+} from '../specification.ts';
+
+type Options = Common &
+  SpecificationOptions & { readonly topology: SandboxResource['topology']; readonly count: number };
+
+/** Sandboxes that one request creates: few enough for others' requests to come in between. */
+const BATCH = 250;
+
+const COUNT_MAX = 32_767;
+
+export function addCreate(program: Command): void {
+  const command = addClientCommand(program, {
+    usage: 'create [id]',
+    summary: 'Create a sandbox network, or several',
+    details:
+      'An id that exists with the same specification is returned as it is; with another one it is an error. What is not said is as the daemon’s config has it for the topology.',
+    examples: [
+      ['culvert create build-42 --topology microvm', 'a network for a virtual machine'],
+      ['culvert create --topology netns --count 20 --json', 'twenty, with ids that the daemon makes'],
+      ['culvert create a1 --topology netns --egress none --allow 192.0.2.0/24', 'that reaches one network only'],
+      ['culvert create a2 --topology bridge --tx-rate 200MB --tx-burst 100MB', 'that sends no faster'],
+    ],
+  })
+    .addOption(
+      new Option('--topology <topology>', 'a namespace with a TAP, one for processes, or one on the shared bridge')
+        .choices(['microvm', 'netns', 'bridge'])
+        .makeOptionMandatory(),
+    )
+    .option('--count <n>', 'how many, all or none; only without an id', integer('--count'), 1);
+  addSpecificationOptions(command).action(create);
+}
+
+async function create(id: string | undefined, { json, topology, count, ...given }: Options): Promise<void> {
+  if (count < 1 || count > COUNT_MAX) {
+    throw new InputError('usage', `Cannot create ${count} sandboxes: want 1 to ${COUNT_MAX}`, { field: 'count' });
+  }
+  if (id !== undefined && count > 1) {
+    throw new InputError('usage', `Cannot give the id ${id} to ${count} sandboxes: leave it away, or --count`);
+  }
+  const { egress, allow, deny } = given;
+  const request: CreateBody = {
+    topology,
+    ...(id === undefined ? {} : { id }),
+    ...(saysRates(given) && { rates: ratesOf(given) }),
+    ...(saysPolicy(given) && { policy: { ...(egress && { egress }), ...(allow && { allow }), ...(deny && { deny }) } }),
+  };
+  using client = clientOf(given);
+  const sandboxes = await createMany(client, request, count, json === true);
+  if (json) printJson(sandboxes);
+  else await printSandboxes(sandboxes);
+}
+
+/** All or none: when a later batch fails, what the earlier ones made is removed. */
+async function createMany(
+  client: CulvertClient,
+  request: CreateBody,
+  count: number,
+  json: boolean,
+): Promise<SandboxResource[]> {
+  if (count <= BATCH) return client.create({ ...request, ...(count > 1 && { count }) });
+  const made: SandboxResource[] = [];
+  using progress = new Progress('Creating sandboxes', count, { json });
+  try {
+    while (made.length < count) {
+      made.push(...(await client.create({ ...request, count: Math.min(BATCH, count - made.length) })));
+      progress.update(made.length);
+    }
+    return made;
+  } catch (error) {
+    await takeBack(client, made, error);
+    throw error;
+  }
+}
+
+async function takeBack(client: CulvertClient, made: readonly SandboxResource[], reason: unknown): Promise<void> {
+  const ids = made.map(({ id }) => id);
+  try {
+    for (let start = 0; start < ids.length; start += BATCH) await client.remove(ids.slice(start, start + BATCH));
+  } catch (error) {
+    const why = `${(reason as Error).message}; and ${ids.length} that were made may be left: ${(error as Error).message}`;
+    throw new CulvertError('create_incomplete', why, { cause: reason });
+  }
+}

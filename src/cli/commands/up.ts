@@ -1,0 +1,86 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { Engine } from '../../daemon/engine.ts';
+import type { Daemon } from '../../daemon/main.ts';
+import { addCommand, type Common } from '../command.ts';
+import { print, printJson } from '../output.ts';
+import { readVersion } from '../version.ts';
+
+type Options = Common & {
+  readonly stateDir?: string;
+  readonly runDir?: string;
+  readonly config?: string;
+  readonly name?: string;
+};
+
+export function addUp(program: Command): void {
+  addCommand(program, {
+    usage: 'up',
+    summary: 'Run the daemon, in the foreground',
+    details:
+      'Says when it is ready, in one line. SIGTERM and SIGINT stop it and leave the sandboxes running; the next one that runs on the same folders takes them over.',
+    examples: [
+      ['culvert up', 'with everything as it is by default'],
+      ['culvert up --config /etc/culvert.yaml', 'with a config, see docs/config.md'],
+      ['culvert up --name b --state-dir /srv/b --run-dir /run/b', 'another one on the same host'],
+    ],
+  })
+    .option('--state-dir <dir>', 'holds the leases, on a disk that outlives a boot (default: /var/lib/culvert)')
+    .option('--run-dir <dir>', 'holds api.sock, culvert.pid and netns/ (default: /run/culvert)')
+    .option('--config <file>', 'YAML, or JSON where the name ends so')
+    .option('--name <name>', 'tells daemons on one host apart (default: main)')
+    .action(up);
+}
+
+async function up({ json, config: file, ...given }: Options): Promise<void> {
+  // Only this command needs the daemon, which is most of what there is to load.
+  const [{ loadConfig }, { startEngine }, { serve }] = await Promise.all([
+    import('../../daemon/config/load.ts'),
+    import('../../daemon/start.ts'),
+    import('../../daemon/main.ts'),
+  ]);
+  const config = await loadConfig(file, {
+    ...(given.name === undefined ? {} : { name: given.name }),
+    ...(given.stateDir === undefined ? {} : { stateDir: resolve(given.stateDir) }),
+    ...(given.runDir === undefined ? {} : { runDir: resolve(given.runDir) }),
+  });
+  const version = readVersion();
+  const engine = await startEngine(config, version);
+  const daemon = await serve(engine, config, version, log);
+  closeOnSignals(daemon);
+  await announce(daemon, engine, json === true);
+  await daemon.closed;
+}
+
+async function announce({ socketPath, tcpPort }: Daemon, engine: Engine, json: boolean): Promise<void> {
+  const { name, version, pid, live } = await engine.status();
+  const sandboxes = live.microvm + live.netns + live.bridge;
+  if (json) {
+    printJson({
+      ready: true,
+      name,
+      version,
+      pid,
+      socket: socketPath,
+      ...(tcpPort === undefined ? {} : { tcpPort }),
+      sandboxes,
+    });
+    return;
+  }
+  const tcp = tcpPort === undefined ? '' : ` and TCP port ${tcpPort}`;
+  print(`culvert ${version} ${name} is ready at ${socketPath}${tcp} (pid ${pid}, ${sandboxes} sandboxes)`);
+}
+
+/** The first signal asks to stop; another says not to wait for it. Either way the sandboxes run on. */
+function closeOnSignals(daemon: Daemon): void {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      daemon.close().catch(() => undefined);
+    });
+  }
+}
+
+/** A failure that is nobody's input, for the journal. */
+function log(error: unknown): void {
+  process.stderr.write(`culvert: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+}

@@ -1,0 +1,21 @@
+import { fail } from './failure.ts';
+import { createProgram } from './program.ts';
+
+/*
+ * The command line. Exit codes: 0 done, 1 failed, 2 wrong use. What a command prints goes to stdout; what went wrong
+ * goes to stderr, as one line or, with --json, as one object.
+ */
+
+const parameters = process.argv.slice(2);
+
+// A reader that has seen enough, such as head(1), is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
+try {
+  await createProgram().parseAsync(parameters, { from: 'user' });
+} catch (error) {
+  fail(error, parameters);
+}

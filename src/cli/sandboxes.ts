@@ -1,0 +1,25 @@
+import type { SandboxResource } from '../api/client/client.ts';
+import { printTable } from './output.ts';
+import { policyText, rateText } from './specification.ts';
+
+const HEAD = ['ID', 'TOPOLOGY', 'SLOT', 'GEN', 'HOST ADDRESS', 'INSIDE', 'GATEWAY', 'EGRESS', 'TX', 'RX'];
+
+/** A line per sandbox. */
+export async function printSandboxes(sandboxes: readonly SandboxResource[]): Promise<void> {
+  await printTable(HEAD, sandboxes.map(row));
+}
+
+function row(sandbox: SandboxResource): string[] {
+  const { id, topology, slot, generation, hostAddress, guestAddress, gateway, policy, rates } = sandbox;
+  const numbers = [String(slot), String(generation)];
+  const addresses = [hostAddress, guestAddress, gateway];
+  return [
+    id,
+    topology,
+    ...numbers,
+    ...addresses,
+    policyText(policy),
+    rateText(rates.transmit),
+    rateText(rates.receive),
+  ];
+}

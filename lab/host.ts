@@ -1,12 +1,16 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createNamespace, removeNamespace } from '../src/linux/namespace.ts';
+import { createNamespace } from '../src/linux/namespace.ts';
+import { umount } from '../src/linux/syscall.ts';
 
 /** RFC 5737 TEST-NET-1 */
 export const OUTSIDE_ADDRESS = '192.0.2.1';
 const HOST_ADDRESS = '192.0.2.2';
+
+/** linux/fs.h */
+const MNT_DETACH = 2;
 
 /**
  * A host of its own on this machine, with an outside:
@@ -66,7 +70,16 @@ export class LabHost implements Disposable {
 
   [Symbol.dispose](): void {
     for (const child of this.#processes) child.kill('SIGKILL');
-    for (const name of ['host', 'outside']) removeNamespace(this.pin(name));
+    for (const path of mountsUnder(this.folder)) umount(path, MNT_DETACH);
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** The pins of its namespaces, and whatever a daemon that was killed has left; the last mounted comes first. */
+function mountsUnder(folder: string): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => path.startsWith(`${folder}/`))
+    .toReversed();
 }

@@ -1,10 +1,11 @@
-import { mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statfsSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../errors.ts';
 import { close, lockFile, mount, open, SyscallError, umount } from './syscall.ts';
 
 /** linux/magic.h */
 const TMPFS_MAGIC = 0x01021994;
+const NSFS_MAGIC = 0x6e736673;
 /** fcntl.h */
 const O_RDWR_CREAT_CLOEXEC = 0o2000102;
 /** linux/fs.h */
@@ -12,12 +13,16 @@ const MNT_DETACH = 2;
 
 /**
  * Makes the folder that namespaces are pinned in. On a disk each pin would cost a journal entry, so where the folder is
- * not in memory already, memory is mounted there.
+ * not in memory already, memory is mounted there. Pins in it that pin nothing are taken away. Nobody else may be using it.
  */
 export function preparePins(folder: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o755 });
-  if (statfsSync(folder).type === TMPFS_MAGIC) return;
-  mount('culvert', folder, 'tmpfs', 0);
+  if (statfsSync(folder).type !== TMPFS_MAGIC) mount('culvert', folder, 'tmpfs', 0);
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    // a file with nothing mounted on it: whoever was making or removing the pin was killed half-way
+    if (statfsSync(path).type !== NSFS_MAGIC) unlinkSync(path);
+  }
 }
 
 /** Takes away what {@link preparePins} mounted; the folder stays. */

@@ -42,6 +42,7 @@ import {
   RTPROT_KERNEL,
 } from './route/constants.ts';
 import { readShaper } from './route/tbf.ts';
+import { SyscallError } from './syscall.ts';
 
 /** One end of a pair as its own namespace shows it; the other end is a link of this index in another one. */
 export type HalfVeth = { readonly end: LinkEnd; readonly peerIndex: number };
@@ -189,7 +190,7 @@ function readRoutes(socket: NetlinkSocket, namespace: NamespaceName, links: Link
   const write = (w: MessageWriter): void => {
     w.u8(AF_INET).u8(0).u8(0).u8(0).u8(RT_TABLE_MAIN).u8(0).u8(0).u8(0).u32(0);
   };
-  for (const { header, attributes } of dump(socket, 'list routes', RTM_GETROUTE, write, 12)) {
+  for (const { header, attributes } of dumpRoutes(socket, write)) {
     const link = links.get(number(attributes, RTA_OIF));
     if (link === undefined || header.getUint8(4) !== RT_TABLE_MAIN || header.getUint8(5) === RTPROT_KERNEL) continue;
     const via = attributes.get(RTA_GATEWAY);
@@ -203,6 +204,16 @@ function readRoutes(socket: NetlinkSocket, namespace: NamespaceName, links: Link
       ...(via === undefined ? {} : { via: readU32be(via) as Ipv4 }),
       ...(source === undefined ? {} : { source: readU32be(source) as Ipv4 }),
     });
+  }
+}
+
+/** A namespace has no table before its first address. */
+function dumpRoutes(socket: NetlinkSocket, write: (writer: MessageWriter) => void): Entry[] {
+  try {
+    return dump(socket, 'list routes', RTM_GETROUTE, write, 12);
+  } catch (error) {
+    if (error instanceof SyscallError && error.errnoName === 'ENOENT') return [];
+    throw error;
   }
 }
 

@@ -24,8 +24,11 @@ export function rulesetText(ruleset: Ruleset): string {
 }
 
 export function elementText(table: Table, set: NamedSet, element: Element, verb: 'add' | 'delete'): string {
-  const { key, last, data, comment } = element;
+  const { key, last, data, over, comment } = element;
   const words = [set.key.map((type, index) => fieldText(type, key[index], last?.[index])).join(' . ')];
+  if (verb === 'add' && over !== undefined) {
+    words.push(`limit rate over ${over.rate} bytes/second burst ${over.burst} bytes`);
+  }
   if (verb === 'add' && comment !== undefined) words.push(`comment ${JSON.stringify(comment)}`);
   if (verb === 'add' && data !== undefined) words.push(`: ${dataText(set, data)}`);
   return `nft ${verb} element ${tableWords(table)} ${set.name} { ${words.join(' ')} }`;

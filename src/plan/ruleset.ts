@@ -43,9 +43,14 @@ export type Element = {
   /** of an interval the highest, which belongs to it; absent, it is `key` */
   readonly last?: readonly Value[];
   readonly data?: readonly Value[] | Verdict;
+  /** A look-up finds the element only for packets that are over this limit. */
+  readonly over?: ByteLimit;
   /** at most {@link MAX_COMMENT_BYTES} */
   readonly comment?: string;
 };
+
+/** Bytes per second; what passes at once is `burst` bytes and one second's worth. */
+export type ByteLimit = { readonly rate: number; readonly burst: number };
 
 /** NFT_USERDATA_MAXLEN less the header of an entry and the closing zero */
 export const MAX_COMMENT_BYTES = 253;

@@ -5,11 +5,18 @@ import { applyTransaction } from '../linux/nftables/batch.ts';
 import { deleteElements, newElements } from '../linux/nftables/element.ts';
 import { type ObservedTable, observeTable } from '../linux/nftables/observe.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
-import { type Element, type NamedSet, type Ruleset, rulesetDigest, type Table } from '../plan/ruleset.ts';
+import {
+  type Element,
+  type NamedSet,
+  type Ruleset,
+  rulesetDigest,
+  type SetElements,
+  type Table,
+} from '../plan/ruleset.ts';
 import { type InstalledPolicy, Policies } from './policies.ts';
 import type { EgressPolicy } from './policy/policy.ts';
-import { attachmentElements, portElements } from './ruleset/elements.ts';
-import { BRIDGE_TABLE, INBOUND, OUTBOUND, POLICIES, PORTS, ROUTER_TABLE } from './ruleset/names.ts';
+import { attachmentElements, portElements, transmitLimitElement } from './ruleset/elements.ts';
+import { BRIDGE_TABLE, INBOUND, OUTBOUND, POLICIES, PORTS, ROUTER_TABLE, TRANSMIT_LIMITS } from './ruleset/names.ts';
 import type { Network } from './topology/desired.ts';
 import { BRIDGE, bridgeMac, cable, hostAddress, type Layout } from './topology/layout.ts';
 
@@ -24,8 +31,8 @@ type Standing = { readonly placed: readonly Placed[]; readonly policy: Installed
 
 /** The sets that hold sandboxes, by table. */
 const SETS: readonly { readonly table: Table; readonly sets: readonly NamedSet[] }[] = [
-  { table: ROUTER_TABLE, sets: [OUTBOUND, INBOUND] },
-  { table: BRIDGE_TABLE, sets: [PORTS] },
+  { table: ROUTER_TABLE, sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS] },
+  { table: BRIDGE_TABLE, sets: [PORTS, TRANSMIT_LIMITS] },
 ];
 
 /**
@@ -54,7 +61,7 @@ export class Gate {
    * Brings the tables to these sandboxes and no others, in one transaction. Where the rules are of this version, only
    * the elements that differ are written, and none where none does.
    *
-   * @returns the keys of the elements that were put right, as `add outbound 10012 . 169.254.0.21`; empty where the
+   * @returns the keys of the elements that were put right, as `add inet outbound 10012 . 169.254.0.21`; empty where the
    *   tables were as they should be
    */
   restore(passes: readonly Pass[]): string[] {
@@ -178,31 +185,29 @@ export class Gate {
   }
 }
 
-function placedElements({ network, owner }: Pass, policy: number, layout: Layout): Placed[] {
-  const { slot } = network;
-  const groups =
-    network.topology === 'bridge'
-      ? attachmentElements({
-          index: BRIDGE.index,
-          wireAddress: network.address,
-          hostAddress: network.address,
-          policy,
-          comment: owner,
-        })
-      : attachmentElements({
-          index: cable(slot).index,
-          wireAddress: network.topology === 'microvm' ? layout.guest.address : hostAddress(layout, slot),
-          hostAddress: hostAddress(layout, slot),
-          policy,
-          comment: owner,
-        });
-  const placed = groups.flatMap(({ set, elements }) =>
-    elements.map((element) => ({ table: ROUTER_TABLE, set, element })),
-  );
-  if (network.topology !== 'bridge') return placed;
-  const { address } = network;
-  const { set, elements } = portElements(cable(slot).index, bridgeMac(address), address, owner);
-  return [...placed, ...elements.map((element) => ({ table: BRIDGE_TABLE, set, element }))];
+function placedElements({ network, owner: comment }: Pass, policy: number, layout: Layout): Placed[] {
+  const { topology, slot, rates } = network;
+  const port = cable(slot).index;
+  const onBridge = topology === 'bridge';
+  const address = onBridge ? network.address : hostAddress(layout, slot);
+  const attachment = attachmentElements({
+    index: onBridge ? BRIDGE.index : port,
+    wireAddress: topology === 'microvm' ? layout.guest.address : address,
+    hostAddress: address,
+    policy,
+    comment,
+  });
+  const placed = attachment.flatMap((group) => place(ROUTER_TABLE, group));
+  if (onBridge) placed.push(...place(BRIDGE_TABLE, portElements(port, bridgeMac(address), address, comment)));
+  // a guest cannot reach the shaper in the namespace before it, which delays where this drops
+  if (rates.transmit !== undefined && topology !== 'microvm') {
+    placed.push(...place(onBridge ? BRIDGE_TABLE : ROUTER_TABLE, transmitLimitElement(port, rates.transmit, comment)));
+  }
+  return placed;
+}
+
+function place(table: Table, { set, elements }: SetElements): Placed[] {
+  return elements.map((element) => ({ table, set, element }));
 }
 
 /** One message per set, whatever the number of elements. */
@@ -223,12 +228,13 @@ function tableKey({ family, name }: Table): string {
   return `${family} ${name}`;
 }
 
-function placedKey({ set, element }: Placed): string {
-  return `${set.name} ${valuesText(element.key)}`;
+function placedKey({ table, set, element }: Placed): string {
+  return `${table.family} ${set.name} ${valuesText(element.key)}`;
 }
 
 function sameElement(a: Element, b: Element): boolean {
-  return a.comment === b.comment && dataText(a) === dataText(b);
+  const sameLimit = a.over?.rate === b.over?.rate && a.over?.burst === b.over?.burst;
+  return a.comment === b.comment && dataText(a) === dataText(b) && sameLimit;
 }
 
 function dataText({ data }: Element): string {

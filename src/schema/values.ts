@@ -76,8 +76,8 @@ export const topology = z.enum(TOPOLOGIES).meta({
 
 /** bytes per second; tbf counts in ticks of 64 ns and cannot be slower than a packet in some seconds */
 const RATE_MIN = 1_000;
-/** bytes per second: 800 Gbit/s */
-const RATE_MAX = 100_000_000_000;
+/** bytes per second: 100 Gbit/s; nf_tables holds the time that a second's worth takes at most 18 of such in 64 bits */
+const RATE_MAX = 12_500_000_000;
 /** bytes: room for one packet of the largest MTU, or the shaper would let none pass */
 const BURST_MIN = 65_536;
 /** bytes: tbf holds the bucket in 32 bits */
@@ -118,7 +118,7 @@ export const rates = closedObject({
   .meta({
     id: 'Rates',
     description:
-      'Limits of what the sandbox sends (`transmit`) and gets (`receive`); a direction that is absent has none',
+      'Limits of what the sandbox sends (`transmit`) and gets (`receive`); a direction that is absent has none. What `netns` and `bridge` send beyond it is dropped, not delayed, and a second’s worth may always pass at once',
   })
   .transform(({ transmit, receive }) => ({
     ...(transmit === undefined ? {} : { transmit }),

@@ -28,7 +28,9 @@ function isTraced(): boolean {
 function begin(): void {
   const options = process.env['STRACE'];
   if (options === undefined) return;
-  spawn('strace', ['-qq', '-p', String(process.pid), ...options.split(' ')], { stdio: 'ignore', detached: true });
+  const parameters = ['-q', '-p', String(process.pid), ...options.split(' ')];
+  // It ends after this process, which must not wait for it.
+  spawn('strace', parameters, { stdio: 'ignore', detached: true }).unref();
   for (let wait = 0; !isTraced(); wait++) {
     if (wait > 2000) throw new Error('strace did not attach');
     pause_ms(5);
@@ -66,6 +68,12 @@ function settle(): void {
   throw new Error(`Not settled: ${JSON.stringify(core.status())}`);
 }
 
+/** Of an earlier run, which was killed once it had it. */
+function removeVictim(): void {
+  core.remove(core.list().flatMap(({ id }) => (id === victim ? [id] : [])));
+  settle();
+}
+
 function report(): void {
   const { plan } = core.reconcile({ dryRun: true });
   const text = JSON.stringify({ sandboxes: core.list(), leases: core.leases(), plan });
@@ -77,16 +85,18 @@ switch (command) {
     create('bystander');
     break;
   case 'create':
+    removeVictim();
     begin();
     create(victim);
     break;
   case 'warm':
-    settle();
+    removeVictim();
     begin();
     create(victim);
     break;
   case 'remove':
     create(victim);
+    settle();
     begin();
     core.remove([victim]);
     settle();
@@ -97,10 +107,6 @@ switch (command) {
   case 'audit':
     settle();
     report();
-    break;
-  case 'clean':
-    core.remove(core.list().flatMap(({ id }) => (id === victim ? [id] : [])));
-    settle();
     break;
   default:
     throw new Error(`Unknown command ${command}`);

@@ -1,4 +1,4 @@
-import type { Element, FieldType, Value, Verdict } from '../../plan/ruleset.ts';
+import type { ByteLimit, Element, FieldType, Value, Verdict } from '../../plan/ruleset.ts';
 import { type Attributes, eachAttribute, readAttributes, readString, readU32be } from '../netlink/attribute.ts';
 import {
   NF_ACCEPT,
@@ -8,7 +8,9 @@ import {
   NFT_SET_ELEM_INTERVAL_END,
   NFTA_DATA_VALUE,
   NFTA_DATA_VERDICT,
+  NFTA_EXPR_DATA,
   NFTA_SET_ELEM_DATA,
+  NFTA_SET_ELEM_EXPR,
   NFTA_SET_ELEM_FLAGS,
   NFTA_SET_ELEM_KEY,
   NFTA_SET_ELEM_KEY_END,
@@ -17,6 +19,7 @@ import {
   NFTA_VERDICT_CHAIN,
   NFTA_VERDICT_CODE,
 } from './constants.ts';
+import { readByteLimit } from './expr/limit.ts';
 import { readFields } from './field.ts';
 import { readComment } from './userdata.ts';
 
@@ -43,14 +46,20 @@ function readElement(attributes: Attributes, shape: SetShape): ObservedElement {
   const flags = attributes.get(NFTA_SET_ELEM_FLAGS);
   const last = attributes.get(NFTA_SET_ELEM_KEY_END);
   const data = attributes.get(NFTA_SET_ELEM_DATA);
+  const expression = attributes.get(NFTA_SET_ELEM_EXPR);
   const comment = readComment(attributes.get(NFTA_SET_ELEM_USERDATA));
   return {
     key: readKey(keyBytes, shape),
     ...(last === undefined ? {} : { last: readKey(last, shape) }),
     ...(data === undefined || shape.data === undefined ? {} : { data: readData(data, shape.data) }),
+    ...(expression === undefined ? {} : { over: readOver(expression) }),
     ...(comment === undefined ? {} : { comment }),
     ...(flags !== undefined && (readU32be(flags) & NFT_SET_ELEM_INTERVAL_END) !== 0 ? { isEnd: true } : {}),
   };
+}
+
+function readOver(bytes: Uint8Array): ByteLimit {
+  return readByteLimit(readAttributes(readAttributes(bytes).get(NFTA_EXPR_DATA) ?? new Uint8Array()));
 }
 
 function readKey(bytes: Uint8Array, shape: SetShape): Value[] {

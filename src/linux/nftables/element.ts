@@ -6,8 +6,11 @@ import {
   NFT_MSG_DELSETELEM,
   NFT_MSG_NEWSETELEM,
   NFT_SET_ELEM_INTERVAL_END,
+  NFTA_EXPR_DATA,
+  NFTA_EXPR_NAME,
   NFTA_LIST_ELEM,
   NFTA_SET_ELEM_DATA,
+  NFTA_SET_ELEM_EXPR,
   NFTA_SET_ELEM_FLAGS,
   NFTA_SET_ELEM_KEY,
   NFTA_SET_ELEM_KEY_END,
@@ -17,6 +20,7 @@ import {
   NFTA_SET_ELEM_USERDATA,
 } from './constants.ts';
 import { writeValues, writeVerdict } from './data.ts';
+import { writeByteLimit } from './expr/limit.ts';
 import { tableMessage } from './message.ts';
 import { isConcatenatedInterval } from './set.ts';
 import { tableText } from './table.ts';
@@ -76,13 +80,20 @@ function writeElement(writer: MessageWriter, set: NamedSet, element: Element): v
   if (isConcatenatedInterval(set)) {
     writeValues(writer, NFTA_SET_ELEM_KEY_END, set.key, element.last ?? element.key);
   }
-  const { data, comment } = element;
+  const { data, over, comment } = element;
   if (data !== undefined) {
     if (set.data === undefined) throw new RangeError(`Cannot give an element of set ${set.name} data: it is no map`);
     if (!Array.isArray(data))
       writeVerdict(writer, NFTA_SET_ELEM_DATA, data as Exclude<typeof data, readonly unknown[]>);
     else if (set.data !== 'verdict') writeValues(writer, NFTA_SET_ELEM_DATA, set.data, data);
     else throw new RangeError(`Cannot give an element of map ${set.name} values: it holds verdicts`);
+  }
+  if (over !== undefined) {
+    writer.nest(NFTA_SET_ELEM_EXPR | NLA_F_NESTED, (nest) => {
+      nest
+        .attrString(NFTA_EXPR_NAME, 'limit')
+        .nest(NFTA_EXPR_DATA | NLA_F_NESTED, (limit) => writeByteLimit(limit, over));
+    });
   }
   if (comment !== undefined) writer.attr(NFTA_SET_ELEM_USERDATA, commentUserdata(comment));
 }

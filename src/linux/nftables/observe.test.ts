@@ -15,11 +15,12 @@ const own = useOwnNamespace();
 const HASH: NamedSet = { name: 'hash', key: ['iface_index', 'ether_addr'], data: ['mark', 'ipv4_addr'], size: 4096 };
 const RANGES: NamedSet = { name: 'ranges', key: ['ipv4_addr'], interval: true, size: 4096 };
 const SQUARES: NamedSet = { name: 'squares', key: ['ipv4_addr', 'ipv4_addr'], interval: true, size: 4096 };
+const LIMITS: NamedSet = { name: 'limits', key: ['iface_index'], size: 4096 };
 const VERDICTS: NamedSet = { name: 'verdicts', key: ['mark'], data: 'verdict', size: 4096 };
 
 const ruleset: Ruleset = {
   table: { family: 'inet', name: 'observed' },
-  sets: [HASH, RANGES, SQUARES, VERDICTS],
+  sets: [HASH, RANGES, SQUARES, LIMITS, VERDICTS],
   chains: [
     { name: 'here', rules: [] },
     { name: 'there', rules: [] },
@@ -34,6 +35,13 @@ const mac = fc.uint8Array({ minLength: 6, maxLength: 6 }).map((bytes) => bytes a
 function withComment(element: Element, text: string | undefined): Element {
   return text === undefined ? element : { ...element, comment: text };
 }
+
+const limit = fc.record({ rate: fc.integer({ min: 1, max: 12_500_000_000 }), burst: u32 });
+
+const limitElements = fc.uniqueArray(
+  fc.tuple(u32, limit, comment).map(([index, over, text]) => withComment({ key: [index], over }, text)),
+  { selector: keyOf, maxLength: 50 },
+);
 
 const hashElements = fc.uniqueArray(
   fc
@@ -78,23 +86,32 @@ function byKey(elements: readonly Element[] | undefined): Element[] {
 describe('observing a table', () => {
   it('finds what was put into it', () => {
     fc.assert(
-      fc.property(hashElements, rangeElements, squareElements, verdictElements, (hash, ranges, squares, verdicts) => {
-        const groups: [NamedSet, Element[]][] = [
-          [HASH, hash],
-          [RANGES, ranges],
-          [SQUARES, squares],
-          [VERDICTS, verdicts],
-        ];
-        const additions = groups.flatMap(([set, elements]) => newElements(ruleset.table, set, elements));
-        applyTransaction(own.netfilter, [...replaceRuleset(ruleset), ...additions]);
-        const observed = observeTable(
-          own.netfilter,
-          ruleset.table,
-          groups.map(([set]) => set.name),
-        );
-        expect(observed?.digest).toBe(rulesetDigest(ruleset));
-        for (const [set, elements] of groups) expect(byKey(observed?.elements.get(set.name))).toEqual(byKey(elements));
-      }),
+      fc.property(
+        hashElements,
+        rangeElements,
+        squareElements,
+        limitElements,
+        verdictElements,
+        (hash, ranges, squares, limits, verdicts) => {
+          const groups: [NamedSet, Element[]][] = [
+            [HASH, hash],
+            [RANGES, ranges],
+            [SQUARES, squares],
+            [LIMITS, limits],
+            [VERDICTS, verdicts],
+          ];
+          const additions = groups.flatMap(([set, elements]) => newElements(ruleset.table, set, elements));
+          applyTransaction(own.netfilter, [...replaceRuleset(ruleset), ...additions]);
+          const observed = observeTable(
+            own.netfilter,
+            ruleset.table,
+            groups.map(([set]) => set.name),
+          );
+          expect(observed?.digest).toBe(rulesetDigest(ruleset));
+          for (const [set, elements] of groups)
+            expect(byKey(observed?.elements.get(set.name))).toEqual(byKey(elements));
+        },
+      ),
       { numRuns: 40 },
     );
   });

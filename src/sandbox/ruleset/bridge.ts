@@ -1,6 +1,6 @@
 import type { Ruleset } from '../../plan/ruleset.ts';
-import { BRIDGE_TABLE, ICMP_ERROR_TYPES, ICMP_ERRORS, PORTS, SANDBOX_LINKS } from './names.ts';
-import { reported } from './router.ts';
+import { BRIDGE_TABLE, ICMP_ERROR_TYPES, ICMP_ERRORS, PORTS, SANDBOX_LINKS, TRANSMIT_LIMITS } from './names.ts';
+import { overLimit, reported } from './router.ts';
 import {
   accept,
   counter,
@@ -26,13 +26,14 @@ const NO_ADDRESS = new Uint8Array(4);
 export function bridgeRuleset(options: { readonly reportGroup: number }): Ruleset {
   return {
     table: BRIDGE_TABLE,
-    sets: [PORTS, ICMP_ERRORS],
+    sets: [PORTS, TRANSMIT_LIMITS, ICMP_ERRORS],
     elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
     chains: [
       {
         name: 'prerouting',
         base: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' },
         rules: [
+          overLimit,
           rule(iifname(SANDBOX_LINKS), isIpv4Frame, goto('ip_from_port')),
           rule(iifname(SANDBOX_LINKS), isArpFrame, goto('arp_from_port')),
           rule(iifname(SANDBOX_LINKS), counter, drop),

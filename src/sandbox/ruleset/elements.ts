@@ -2,7 +2,17 @@ import type { Ipv4 } from '../../addr/ipv4.ts';
 import type { Mac } from '../../addr/mac.ts';
 import type { Ruleset, SetElements } from '../../plan/ruleset.ts';
 import type { Interval } from '../policy/intervals.ts';
-import { acceptedSet, INBOUND, OUTBOUND, POLICIES, PORTS, policyChain, ROUTER_TABLE } from './names.ts';
+import type { Rate } from '../topology/desired.ts';
+import {
+  acceptedSet,
+  INBOUND,
+  OUTBOUND,
+  POLICIES,
+  PORTS,
+  policyChain,
+  ROUTER_TABLE,
+  TRANSMIT_LIMITS,
+} from './names.ts';
 import { accept, goto, isIn, isIpv4, rule } from './words.ts';
 
 /** What the router must know of a sandbox to let its packets through. */
@@ -31,6 +41,12 @@ export function attachmentElements(attachment: Attachment): SetElements[] {
 /** The element of `bridge culvert` that binds addresses to a port of the bridge. */
 export function portElements(index: number, mac: Mac, address: Ipv4, comment: string): SetElements {
   return { set: PORTS, elements: [{ key: [index, mac, address], comment }] };
+}
+
+/** The element that holds what comes from a link to a rate; see {@link ByteLimit} for what passes at once. */
+export function transmitLimitElement(index: number, { rate, burst }: Rate, comment: string): SetElements {
+  const over = { rate, burst: Math.max(0, burst - rate) };
+  return { set: TRANSMIT_LIMITS, elements: [{ key: [index], over, comment }] };
 }
 
 /** Marks of policies; 0 is the mark of packets that no sandbox sent. */

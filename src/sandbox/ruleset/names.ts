@@ -37,6 +37,12 @@ export const INBOUND: NamedSet = {
   size: MAX_SANDBOXES,
 };
 
+/**
+ * Link of a sandbox, found for packets beyond what it may send; in the router's table and in its bridge's. Here the
+ * sandbox cannot reach it, as it could what shapes its own end.
+ */
+export const TRANSMIT_LIMITS: NamedSet = { name: 'transmit_limits', key: ['iface_index'], size: MAX_SANDBOXES };
+
 /** Policy → the chain that decides. */
 export const POLICIES: NamedSet = { name: 'policies', key: ['mark'], data: 'verdict', size: MAX_POLICIES };
 

@@ -6,7 +6,7 @@ import { applyTransaction } from '../../linux/nftables/batch.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../../linux/nftables/ruleset.ts';
 import type { Ruleset } from '../../plan/ruleset.ts';
 import { compilePolicy } from '../policy/compile.ts';
-import { attachmentElements, policyRuleset } from './elements.ts';
+import { attachmentElements, policyRuleset, transmitLimitElement } from './elements.ts';
 import { ROUTER_TABLE } from './names.ts';
 import { routerRuleset } from './router.ts';
 import {
@@ -318,6 +318,24 @@ it('cuts a sandbox off both ways when its elements go', async () => {
   cable.send(fromHost(OUTSIDE, '10.11.0.1', { kind: 'udp', from: 53, to: 10, text: 'again' }));
   expect(await leaked(w2, [])).toEqual([]);
   await expect.poll(() => [counted('spoofed'), counted('unreachable')]).toEqual([1, 1]);
+});
+
+it('loses what a sandbox sends beyond its limit, and nothing before', async () => {
+  const limit = { rate: 1_000, burst: 50_000 };
+  const limited = { ...attached(1, GUEST, OPEN), elements: [transmitLimitElement(10_001, limit, 'a1')] };
+  applyTransaction(netfilter, addRuleset(limited));
+  const text = 'x'.repeat(1_400);
+  for (let count = 0; count < 100; count++) {
+    w1.send(fromSandbox(GUEST, OUTSIDE, { kind: 'udp', from: 2_000 + count, to: 53, text }));
+  }
+  let passed = 0;
+  await cable.until(({ body }) => body.kind === 'udp' && body.text === text && ++passed === 30);
+  // 35 of them are 50,000 bytes; each second that this takes lets one more pass
+  await expect.poll(() => counted('prerouting')).toBeGreaterThan(50);
+  expect(counted('prerouting')).toBeLessThanOrEqual(66);
+  applyTransaction(netfilter, removeRuleset(limited));
+  w1.send(fromSandbox(GUEST, OUTSIDE, { kind: 'udp', from: 10, to: 53, text: 'free again' }));
+  await cable.until(isText('free again'));
 });
 
 it('clamps the segment size to the route, both ways', async () => {

@@ -1,6 +1,15 @@
 import type { Chain, Ruleset } from '../../plan/ruleset.ts';
 import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
-import { ICMP_ERROR_TYPES, ICMP_ERRORS, INBOUND, OUTBOUND, POLICIES, ROUTER_TABLE, SANDBOX_LINKS } from './names.ts';
+import {
+  ICMP_ERROR_TYPES,
+  ICMP_ERRORS,
+  INBOUND,
+  OUTBOUND,
+  POLICIES,
+  ROUTER_TABLE,
+  SANDBOX_LINKS,
+  TRANSMIT_LIMITS,
+} from './names.ts';
 import {
   accept,
   clampSegmentSize,
@@ -49,7 +58,7 @@ export type RouterOptions = {
 export function routerRuleset({ uplink, reportGroup }: RouterOptions): Ruleset {
   return {
     table: ROUTER_TABLE,
-    sets: [OUTBOUND, INBOUND, POLICIES, ICMP_ERRORS],
+    sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS, POLICIES, ICMP_ERRORS],
     elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
     chains: [
       ...outboundChains(),
@@ -63,6 +72,9 @@ export function routerRuleset({ uplink, reportGroup }: RouterOptions): Ruleset {
     ],
   };
 }
+
+/** What a sandbox sends beyond its limit is lost. */
+export const overLimit = rule(iifname(SANDBOX_LINKS), isIn(['iif'], 'transmit_limits'), counter, drop);
 
 /** A chain that drops: the report's prefix is its name. */
 export function reported(name: string, group: number): Chain {
@@ -79,6 +91,7 @@ function outboundChains(): Chain[] {
       rules: [
         // On the bridge many addresses share a link, and its own table binds each to a port.
         rule(iifname(SANDBOX_LINKS), equals('ether saddr', SANDBOX_MAC, '!='), goto('spoofed')),
+        overLimit,
         rule(iifname(SANDBOX_LINKS), goto('from_sandbox')),
         rule(iifname(BRIDGE.name), goto('from_sandbox')),
       ],

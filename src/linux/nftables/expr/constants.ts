@@ -62,7 +62,10 @@ export const NFTA_LIMIT_RATE = 1;
 export const NFTA_LIMIT_UNIT = 2;
 export const NFTA_LIMIT_BURST = 3;
 export const NFTA_LIMIT_TYPE = 4;
+export const NFTA_LIMIT_FLAGS = 5;
 export const NFT_LIMIT_PKTS = 0;
+export const NFT_LIMIT_PKT_BYTES = 1;
+export const NFT_LIMIT_F_INV = 0x1;
 
 export const NFTA_LOG_GROUP = 1;
 export const NFTA_LOG_PREFIX = 2;

@@ -1,0 +1,146 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LabHost } from '../../lab/host.ts';
+import type { Topology } from '../../src/ipam/lease.ts';
+import type { Sandbox } from '../../src/sandbox/sandbox.ts';
+
+/*
+ * A process that creates, hands out, removes or adopts is killed with SIGKILL at the entry of each of its system calls
+ * that change something, one run per call, enumerated and not sampled. Then another process takes over, and the
+ * machine is compared with the leases. A bystander is live all along.
+ */
+
+const PROCESS = join(import.meta.dirname, 'core-process.ts');
+/** Calls that change the kernel's objects, and those that make a commit. */
+export const KERNEL_CALLS = ['unshare', 'mount', 'umount2', 'unlink', 'ioctl', 'sendto'];
+export const COMMIT_CALLS = ['pwrite64', 'fsync', 'ftruncate'];
+
+type Report = { sandboxes: Sandbox[]; leases: { slot: number; state: string }[]; plan: string[] };
+
+class Fixture implements Disposable {
+  readonly lab = new LabHost();
+  readonly topology: Topology;
+
+  constructor(topology: Topology) {
+    this.topology = topology;
+    this.run('prepare');
+  }
+
+  run(command: string, strace?: string): { signal: NodeJS.Signals | null; output: string } {
+    const parameters = [`--net=${this.lab.pin('host')}`, process.execPath, PROCESS, this.lab.folder, command];
+    const { status, signal, stdout, stderr } = spawnSync('nsenter', [...parameters, this.topology], {
+      encoding: 'utf8',
+      env: {
+        ...process.env,
+        // most of the time of a run would go into compiling the same modules again
+        NODE_COMPILE_CACHE: join(this.lab.folder, 'compiled'),
+        ...(strace === undefined ? {} : { STRACE: strace }),
+      },
+      timeout: 60_000,
+    });
+    if (status !== 0 && signal !== 'SIGKILL') throw new Error(`${command} failed (${status ?? signal}): ${stderr}`);
+    return { signal, output: stdout };
+  }
+
+  /** Every changing call of a command by name, with how many of them there are. */
+  points(command: string, calls: readonly string[]): { call: string; count: number }[] {
+    const log = join(this.lab.folder, 'strace.log');
+    this.run(command, `-o ${log} -s 0 -e trace=${calls.join(',')}`);
+    const lines = finished(log);
+    return calls.map((call) => ({ call, count: lines.filter((line) => line.startsWith(`${call}(`)).length }));
+  }
+
+  [Symbol.dispose](): void {
+    this.lab[Symbol.dispose]();
+  }
+}
+
+/** Describes what a command that is killed leaves behind. */
+export function describeKills(topology: Topology, command: string, calls: readonly string[]): void {
+  describe(`${command} of a ${topology} network`, () => {
+    let fixture: Fixture;
+    let inode: number;
+
+    beforeAll(() => {
+      fixture = new Fixture(topology);
+      inode = bystanderInode(fixture);
+    }, 120_000);
+    afterAll(() => fixture[Symbol.dispose]());
+
+    it('leaves nothing doubled, leaked or disturbed wherever it is killed', { timeout: 900_000 }, () => {
+      const points = fixture.points(command, calls);
+      let killed = 0;
+      for (const { call, count } of points) {
+        for (let nth = 1; nth <= count; nth++) {
+          const { signal } = fixture.run(
+            command,
+            `-o /dev/null -e trace=${call} -e inject=${call}:signal=KILL:when=${nth}`,
+          );
+          if (signal !== null) killed++;
+          audit(fixture, inode, `${command} killed at ${call} ${nth} of ${count} (${signal ?? 'ran to its end'})`);
+        }
+      }
+      // How often the last steps of a clean-up look whether it is done depends on time, so a few may come too late.
+      const total = points.reduce((sum, { count }) => sum + count, 0);
+      expect(killed).toBeGreaterThan(Math.max(3, 0.7 * total));
+    });
+  });
+}
+
+/** The lines of a log of strace(1), which ends after what it traces. */
+function finished(log: string): string[] {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
+    if (lines.at(-1)?.startsWith('+++')) return lines;
+    if (Date.now() > deadline) throw new Error(`strace has not finished: ${lines.at(-1)}`);
+  }
+}
+
+function bystanderInode({ lab }: Fixture): number {
+  return statSync(join(lab.folder, 'run', 'netns', 's1')).ino;
+}
+
+function audit(fixture: Fixture, inode: number, when: string): void {
+  const { lab } = fixture;
+  const report = JSON.parse(fixture.run('audit').output) as Report;
+  const slots = report.sandboxes.map(({ slot }) => slot);
+  const names = slots.map((slot) => `s${slot}`).toSorted();
+  const router = join(lab.folder, 'run', 'netns', 'router');
+  const links = JSON.parse(lab.run(router, 'ip', '-j', 'link')) as { ifname: string }[];
+  const map = JSON.parse(lab.run(router, 'nft', '-j', 'list', 'map', 'inet', 'culvert', 'outbound')) as {
+    nftables: { map?: { elem?: unknown[] } }[];
+  };
+  const elements = map.nftables.flatMap((entry) => entry.map?.elem ?? []);
+  expect(
+    {
+      plan: report.plan,
+      leases: report.leases.map(({ slot, state }) => `s${slot} ${state}`).toSorted(),
+      pins: readdirSync(join(lab.folder, 'run', 'netns')).toSorted(),
+      links: links
+        .map(({ ifname }) => ifname)
+        .filter((name) => /^s\d/.test(name))
+        .toSorted(),
+      elements: elements.length,
+      bystander: report.sandboxes
+        .filter(({ id }) => id === 'bystander')
+        .map(({ slot, generation }) => [slot, generation]),
+      namespace: bystanderInode(fixture),
+    },
+    when,
+  ).toEqual({
+    plan: [],
+    leases: names.map((name) => `${name} ready`),
+    pins: ['router', ...names],
+    links: names,
+    elements: names.length,
+    bystander: [[1, 1]],
+    namespace: inode,
+  });
+  if (fixture.topology !== 'microvm') {
+    const address = fixture.topology === 'bridge' ? '10.8.64.2' : '10.11.0.1';
+    expect(lab.run('host', 'ping', '-c1', '-W2', address), when).toContain(' 0% packet loss');
+  }
+}

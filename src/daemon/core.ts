@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Ipv4 } from '../addr/ipv4.ts';
 import type { SlotRange } from '../ipam/allocator.ts';
+import { awaitingProbe, markProbed } from '../ipam/bridge/probe.ts';
 import { setBridgeRange } from '../ipam/bridge/range.ts';
 import { systemClock } from '../ipam/clock.ts';
 import type { Lease, SandboxId, Slot, Topology } from '../ipam/lease.ts';
@@ -23,6 +24,7 @@ import { planText } from '../plan/text.ts';
 import { Gate } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isOwned, passOf } from '../sandbox/holding.ts';
 import { type Host, rootCable, UPLINK } from '../sandbox/host.ts';
+import { HostAccess } from '../sandbox/host-access.ts';
 import { Manager } from '../sandbox/manager.ts';
 import { Reaper } from '../sandbox/reaper.ts';
 import { bridgeRuleset } from '../sandbox/ruleset/bridge.ts';
@@ -84,10 +86,15 @@ export class Core implements Disposable {
     this.#netfilter = this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER));
     this.#rootNetfilter = new NetlinkSocket(NETLINK_NETFILTER);
     this.#protectRoot();
-    this.#gate = new Gate(this.#netfilter, host.layout, [
-      routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORTS }),
-      bridgeRuleset({ reportGroup: ROUTER_REPORTS }),
-    ]);
+    this.#gate = new Gate(
+      this.#netfilter,
+      host.layout,
+      [
+        routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORTS }),
+        bridgeRuleset({ reportGroup: ROUTER_REPORTS }),
+      ],
+      new HostAccess(this.#rootNetfilter, rootTable(host.instance)),
+    );
     this.#reaper = new Reaper({
       store: this.#store,
       kernel: this.#kernel,
@@ -192,6 +199,7 @@ export class Core implements Disposable {
   /** A little of the work that nobody waits for. Says whether there is more that can be done now. */
   step(): boolean {
     this.#reaper.step();
+    this.#passAddresses();
     if (this.#verifySome()) return true;
     const more = this.#manager.fillPool();
     return more || this.#reaper.pending > 0;
@@ -212,6 +220,7 @@ export class Core implements Disposable {
   #adopt(): void {
     onBoot(this.#store, { floor_ms: this.#options.quarantineFloor_ms });
     setBridgeRange(this.#store, this.#options.host.layout.bridgeRange);
+    this.#passAddresses();
     // A removal that was under way goes on; so does a creation, with the lease it has.
     for (const lease of listLeases(this.#store)) if (lease.state === 'removing') this.#reaper.add(holdingOf(lease));
     const holdings = this.#holdings();
@@ -227,6 +236,10 @@ export class Core implements Disposable {
     }
     const settled = holdings.filter(({ state }) => state !== 'creating');
     if (settled.length > 0) this.#unverified = this.#survey.sandboxPlans(settled);
+  }
+
+  #passAddresses(): void {
+    markProbed(this.#store, awaitingProbe(this.#store, 4096));
   }
 
   #verifySome(): boolean {

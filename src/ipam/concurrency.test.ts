@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { formatIpv4 } from '../addr/ipv4.ts';
 import { parsePrefix } from '../addr/prefix.ts';
 import { claim } from './allocator.ts';
+import { awaitingProbe, markProbed } from './bridge/probe.ts';
 import { setBridgeRange } from './bridge/range.ts';
 import { systemClock } from './clock.ts';
 import { type Lease, parseSlot } from './lease.ts';
@@ -27,6 +28,7 @@ beforeEach(() => {
   rivals = [];
   using store = open();
   setBridgeRange(store, parsePrefix('10.8.64.0/28'));
+  markProbed(store, awaitingProbe(store, 16));
 });
 afterEach(async () => {
   for (const rival of rivals) await rival.kill();

@@ -3,6 +3,7 @@
 // than HOLD of them. With TURNS 0 it claims once, says `inside` before the commit, and commits at the next line.
 import { readSync } from 'node:fs';
 import { claim } from './allocator.ts';
+import { awaitingProbe, markProbed } from './bridge/probe.ts';
 import { systemClock } from './clock.ts';
 import { type Lease, parseSlot, TOPOLOGIES } from './lease.ts';
 import { enterQuarantine, markFlushed, releaseDue } from './quarantine.ts';
@@ -55,6 +56,7 @@ function run(path: string, turns: number, hold: number): Tenure[] {
     markFlushed(store, [oldest.lease]);
     // What the other has removed is freed here, too.
     releaseDue(store, 4);
+    markProbed(store, awaitingProbe(store, 4));
   }
   return tenures;
 }

@@ -6,7 +6,7 @@ export const BRIDGE_LENGTH = { min: 20, max: 30 } as const;
 /** In `PRAGMA application_id`, so that another program's database is not taken for ours: "Culv". */
 export const APPLICATION_ID = 0x43756c76;
 /** In `PRAGMA user_version`; grows with each change to the tables. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /**
  * Every slot has its one row from the beginning and keeps it, which makes a slot unique by the primary key and its
@@ -15,6 +15,7 @@ export const SCHEMA_VERSION = 1;
  *
  * `bridge_address` has a row for each address that a sandbox may have on the bridge. The two tables point at each other:
  * a lease holds an address exactly where the address says that it is held, and an address is in one lease at the most.
+ * `probed` is 1 where the wire was asked about the address since it was last let go.
  *
  * The indexes are partial because most rows are free most of the time; SQLite uses one only for a query that repeats
  * its WHERE term word for word.
@@ -67,6 +68,7 @@ export const SCHEMA = `
     held             INTEGER UNIQUE CHECK (held = address)
                      REFERENCES lease (bridge_address) DEFERRABLE INITIALLY DEFERRED,
     free_order       INTEGER,
+    probed           INTEGER NOT NULL CHECK (probed IN (0, 1)),
     conflict_mac     BLOB CHECK (length(conflict_mac) = 6),
     conflict_reason  TEXT CHECK (length(conflict_reason) BETWEEN 1 AND ${REASON_MAX}),
     conflict_wall_ms INTEGER,
@@ -75,7 +77,11 @@ export const SCHEMA = `
     CHECK ((conflict_mac IS NULL) = (conflict_wall_ms IS NULL))
   ) STRICT;
 
-  CREATE INDEX bridge_free ON bridge_address (free_order, address) WHERE held IS NULL AND conflict_mac IS NULL;
+  CREATE INDEX bridge_free ON bridge_address (free_order, address)
+    WHERE held IS NULL AND conflict_mac IS NULL AND probed = 1;
+  CREATE INDEX bridge_unprobed ON bridge_address (free_order, address)
+    WHERE held IS NULL AND conflict_mac IS NULL AND probed = 0;
+  CREATE INDEX bridge_order ON bridge_address (free_order) WHERE held IS NULL;
   CREATE INDEX bridge_conflict ON bridge_address (address) WHERE conflict_mac IS NOT NULL;
 
   INSERT INTO lease (slot, generation, state, since_wall_ms, free_order)

@@ -165,7 +165,7 @@ describe('a damaged store is refused and left as it is', () => {
         execute(`PRAGMA foreign_keys = OFF; UPDATE lease SET state = 'warm', topology = 'bridge', generation = 1,
           bridge_address = 7, boot_id = 'x', free_order = NULL, warm_order = 1 WHERE slot = 9`),
     ],
-    ['a later version', 'store_version', () => execute('PRAGMA user_version = 2')],
+    ['a later version', 'store_version', () => execute('PRAGMA user_version = 3')],
   ])('%s', (_name, code, damage) => {
     open().close();
     damage();

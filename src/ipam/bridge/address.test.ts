@@ -13,6 +13,7 @@ import { enterQuarantine, markFlushed, onBoot, releaseDue } from '../quarantine.
 import { openStore, type Store } from '../store.ts';
 import { advance, assign, listLeases, listWarm } from '../transition.ts';
 import { clearConflicts, listConflicts, recordConflict } from './conflict.ts';
+import { awaitingProbe, markProbed, unheldAddresses } from './probe.ts';
 import { bridgeRange, setBridgeRange } from './range.ts';
 import { bridgeUsage } from './usage.ts';
 
@@ -32,7 +33,14 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
+/** The wire was asked about every address, and nobody answered. */
+function passProbes(): void {
+  markProbed(store, awaitingProbe(store, 4096));
+}
+
+/** Of addresses that were all probed. */
 function claimBridge(count: number): Lease[] {
+  passProbes();
   return claim(
     store,
     Array.from({ length: count }, () => ({ topology: 'bridge' as const })),
@@ -83,6 +91,7 @@ describe('the range', () => {
       ['0.0.0.0/20', 1023, 4093],
     ] as const) {
       setBridgeRange(store, parsePrefix(text));
+      passProbes();
       expect(bridgeUsage(store)).toMatchObject({ range: parsePrefix(text), free: total, left: capacity, capacity });
     }
   });
@@ -188,6 +197,53 @@ describe('an address', () => {
     expect(refusal(() => claimBridge(1))[0]).toBe('bridge_exhausted');
     enterQuarantine(store, gone);
     expect(addresses(claimBridge(1))).toEqual(['10.8.68.1']);
+  });
+});
+
+describe('an address that the wire was not asked about', () => {
+  const texts = (): string[] => awaitingProbe(store, 9).map(formatIpv4);
+  const refused = (): string[] => refusal(() => claim(store, [{ topology: 'bridge' }], slots));
+
+  it('is not handed out, new in the range as let go', () => {
+    setBridgeRange(store, parsePrefix('10.8.64.0/29'));
+    expect(bridgeUsage(store)).toMatchObject({ free: 0, probing: 5, left: 0, capacity: 5 });
+    expect(refused()).toEqual([
+      'bridge_exhausted',
+      'Cannot claim a bridge address of 10.8.64.0/29: 0 free, 0 live, 0 quarantined, 5 being probed; ' +
+        'the next is free in 7000 ms',
+    ]);
+    expect(texts()).toEqual(['10.8.64.2', '10.8.64.3', '10.8.64.4', '10.8.64.5', '10.8.64.6']);
+    markProbed(store, [parseIpv4('10.8.64.4')]);
+    const leases = claim(store, [{ topology: 'bridge' }], slots);
+    expect(addresses(leases)).toEqual(['10.8.64.4']);
+    free(leases);
+    expect(refused()[0]).toBe('bridge_exhausted');
+    // the last that was let go waits behind the others
+    expect(texts()).toEqual(['10.8.64.2', '10.8.64.3', '10.8.64.5', '10.8.64.6', '10.8.64.4']);
+    expect(awaitingProbe(store, 2)).toHaveLength(2);
+  });
+
+  it('waits through a restart', () => {
+    setBridgeRange(store, parsePrefix('10.8.64.0/29'));
+    free(claimBridge(1));
+    store.close();
+    store = openStore(store.path, clock);
+    setBridgeRange(store, parsePrefix('10.8.64.0/29'));
+    expect(texts()).toEqual(['10.8.64.2']);
+    expect(unheldAddresses(store)).toHaveLength(5);
+  });
+
+  it('does not become free by an answer that comes too late', () => {
+    setBridgeRange(store, parsePrefix('10.8.64.0/29'));
+    const [lease] = claimBridge(1) as [Lease];
+    recordConflict(store, parseIpv4('10.8.64.3'), seen);
+    markProbed(store, [parseIpv4('10.8.64.2'), parseIpv4('10.8.64.3'), parseIpv4('192.0.2.1')]);
+    free([lease]);
+    expect(texts()).toEqual(['10.8.64.2']);
+    expect(bridgeUsage(store)).toMatchObject({ free: 3, probing: 1, conflicts: 1 });
+    // a probe of it ends a conflict
+    clearConflicts(store, [parseIpv4('10.8.64.3')]);
+    expect(bridgeUsage(store)).toMatchObject({ free: 4, probing: 1, conflicts: 0 });
   });
 });
 

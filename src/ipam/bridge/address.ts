@@ -4,11 +4,11 @@ import type { Store } from '../store.ts';
 import { assertRoom } from './usage.ts';
 
 /** As in the index `bridge_free`, word for word. */
-const FREE = 'held IS NULL AND conflict_mac IS NULL';
+const FREE = 'held IS NULL AND conflict_mac IS NULL AND probed = 1';
 
 /**
- * Marks addresses of the bridge held, those free the longest first; in the same transaction a lease must come to hold
- * each of them.
+ * Marks addresses of the bridge held, those free the longest first, of those that the wire was asked about; in the same
+ * transaction a lease must come to hold each of them.
  *
  * @throws BridgeExhausted; CulvertError `bridge_range_unset`
  */
@@ -26,18 +26,21 @@ export function takeAddresses(store: Store, wanted: number): Ipv4[] {
   return rows.map(({ address }) => address);
 }
 
-/** The reverse: the last of them will be taken last. In the same transaction their leases must let go of them. */
+/**
+ * The reverse: the last of them will be taken last, and none before the wire was asked again. In the same transaction
+ * their leases must let go of them.
+ */
 export function returnAddresses(store: Store, addresses: readonly Ipv4[]): void {
   let order = lastOrder(store);
   for (const address of addresses) {
-    const set = 'UPDATE bridge_address SET held = NULL, free_order = ? WHERE held = ?';
+    const set = 'UPDATE bridge_address SET held = NULL, free_order = ?, probed = 0 WHERE held = ?';
     changeOne(store, 'return', set, ++order, address);
   }
 }
 
 /** The greatest place in the queue of free addresses. */
 export function lastOrder(store: Store): number {
-  const [row] = store.all(`SELECT max(free_order) AS last FROM bridge_address WHERE ${FREE}`);
+  const [row] = store.all(`SELECT max(free_order) AS last FROM bridge_address WHERE held IS NULL`);
   return Number(row?.['last'] ?? 0);
 }
 

@@ -49,7 +49,7 @@ export function recordConflict(
  */
 export function clearConflicts(store: Store, addresses: readonly Ipv4[]): void {
   const set = `UPDATE bridge_address SET conflict_mac = NULL, conflict_reason = NULL, conflict_wall_ms = NULL,
-    free_order = CASE WHEN held IS NULL THEN ? END WHERE address = ? AND conflict_mac IS NOT NULL`;
+    probed = 1, free_order = CASE WHEN held IS NULL THEN ? END WHERE address = ? AND conflict_mac IS NOT NULL`;
   store.transaction('normal', () => {
     let order = lastOrder(store);
     for (const address of addresses) {

@@ -17,7 +17,7 @@ export function bridgeRange(store: Store): Prefix | undefined {
 
 /**
  * Makes `range` the one that the addresses of the bridge come from; to be called at each start. Addresses that it
- * shares with the one before keep their place in the queue, and their conflicts.
+ * shares with the one before keep their place in the queue, and their conflicts; the others wait for a probe.
  *
  * @throws InputError `invalid_bridge_range` for a length outside of 20 to 30; CulvertError `bridge_range_held` where
  *   leases, be it in quarantine, hold addresses of another range: nothing changed
@@ -36,9 +36,9 @@ export function setBridgeRange(store: Store, range: Prefix): void {
     store.run('INSERT OR REPLACE INTO bridge_range VALUES (1, ?, ?)', range.address, range.length);
     store.run('DELETE FROM bridge_address WHERE address NOT BETWEEN ? AND ?', first, last);
     store.run(
-      `INSERT OR IGNORE INTO bridge_address (address, free_order)
+      `INSERT OR IGNORE INTO bridge_address (address, free_order, probed)
          WITH RECURSIVE n (address) AS (VALUES (?) UNION ALL SELECT address + 1 FROM n WHERE address < ?)
-         SELECT address, 0 FROM n`,
+         SELECT address, 0, 0 FROM n`,
       first,
       last,
     );

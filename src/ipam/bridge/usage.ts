@@ -2,15 +2,19 @@ import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
 import { CulvertError } from '../../errors.ts';
 import { nextDueMs, whenFree } from '../due.ts';
 import type { Store } from '../store.ts';
+import { PROBE_MS } from './probe.ts';
 import { bridgeRange, hostsOf } from './range.ts';
 
 /** What one bridge of the kernel takes: BR_MAX_PORTS of net/bridge/br_private.h, less the number 0. */
 export const BRIDGE_PORTS = 1023;
 
-/** How full the bridge is. Each address of the range counts once: as free, live, quarantined or in conflict. */
+/** How full the bridge is. Each address of the range counts once. */
 export interface BridgeUsage {
   readonly range: Prefix;
+  /** Held by nobody, and asked about on the wire: these can be handed out. */
   readonly free: number;
+  /** Held by nobody, and the wire is still being asked. */
+  readonly probing: number;
   /** Held by leases of which a port may stand on the bridge: these fill BRIDGE_PORTS, too. */
   readonly live: number;
   /** Held by leases in quarantine. */
@@ -21,7 +25,7 @@ export interface BridgeUsage {
   readonly left: number;
   /** The most it would take, if all were removed and out of quarantine. */
   readonly capacity: number;
-  /** How long until the quarantine lets an address go; undefined where time frees none. */
+  /** How long until a probe ends at the latest, or the quarantine lets an address go; undefined where time frees none. */
   readonly nextFree_ms: number | undefined;
 }
 
@@ -36,10 +40,12 @@ export class BridgeExhausted extends CulvertError {
   }
 }
 
-function noAddress(wanted: number, { range, free, live, quarantined, conflicts, nextFree_ms }: BridgeUsage): string {
+function noAddress(wanted: number, usage: BridgeUsage): string {
+  const { range, free, probing, live, quarantined, conflicts, nextFree_ms } = usage;
   const addresses = wanted === 1 ? 'a bridge address' : `${wanted} bridge addresses`;
+  const asked = probing === 0 ? '' : `, ${probing} being probed`;
   const others = conflicts === 0 ? '' : `, ${conflicts} at which another answers`;
-  const found = `${free} free, ${live} live, ${quarantined} quarantined${others}; ${whenFree(nextFree_ms)}`;
+  const found = `${free} free, ${live} live, ${quarantined} quarantined${asked}${others}; ${whenFree(nextFree_ms)}`;
   return `Cannot claim ${addresses} of ${formatPrefix(range)}: ${found}`;
 }
 
@@ -53,22 +59,22 @@ export function bridgeUsage(store: Store): BridgeUsage {
   const range = rangeOf(store);
   const [row] = store.all(
     `SELECT count(*) AS addresses,
-       count(*) FILTER (WHERE held IS NULL AND conflict_mac IS NULL) AS free,
+       count(*) FILTER (WHERE held IS NULL AND conflict_mac IS NULL AND probed = 1) AS free,
+       count(*) FILTER (WHERE held IS NULL AND conflict_mac IS NULL AND probed = 0) AS probing,
        count(*) FILTER (WHERE held IS NULL AND conflict_mac IS NOT NULL) AS conflicts,
        count(*) FILTER (WHERE state = 'quarantined') AS quarantined
      FROM bridge_address LEFT JOIN lease ON lease.bridge_address = held`,
   );
   const count = (name: string): number => Number(row?.[name]);
-  const [free, conflicts, quarantined] = [count('free'), count('conflicts'), count('quarantined')];
+  const [free, probing] = [count('free'), count('probing')];
+  const [conflicts, quarantined] = [count('conflicts'), count('quarantined')];
   const addresses = count('addresses');
-  const live = addresses - free - conflicts - quarantined;
+  const live = addresses - free - probing - conflicts - quarantined;
   const left = Math.max(0, Math.min(free, BRIDGE_PORTS - live));
   const capacity = Math.min(addresses - conflicts, BRIDGE_PORTS);
-  const nextFree_ms = nextDueMs(
-    store,
-    `bridge_address IN (SELECT held FROM bridge_address WHERE held IS NOT NULL AND conflict_mac IS NULL)`,
-  );
-  return { range, free, live, quarantined, conflicts, left, capacity, nextFree_ms };
+  const due = `bridge_address IN (SELECT held FROM bridge_address WHERE held IS NOT NULL AND conflict_mac IS NULL)`;
+  const nextFree_ms = probing > 0 ? PROBE_MS : nextDueMs(store, due);
+  return { range, free, probing, live, quarantined, conflicts, left, capacity, nextFree_ms };
 }
 
 /**

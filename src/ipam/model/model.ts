@@ -1,4 +1,5 @@
 import type { LeaseRequest } from '../allocator.ts';
+import { PROBE_MS } from '../bridge/probe.ts';
 import type { LeaseKey, SandboxId, Topology } from '../lease.ts';
 import type { Assignment } from '../transition.ts';
 import { BridgeModel } from './bridge.ts';
@@ -62,7 +63,7 @@ export class Model {
     }
     const onBridge = requests.filter(({ topology }) => topology === 'bridge').length;
     if (onBridge > 0 && this.bridge.range === undefined) return 'bridge_range_unset';
-    if (this.bridge.free.length < onBridge) return ['bridge_exhausted', ...this.usage()];
+    if (this.bridge.probed().length < onBridge) return ['bridge_exhausted', ...this.usage()];
     const named = requests.flatMap(({ sandboxId }) => sandboxId ?? []);
     if (new Set(named).size < named.length || named.some((owner) => this.owned(owner))) return 'sandbox_exists';
     const addresses = this.bridge.take(onBridge);
@@ -86,13 +87,14 @@ export class Model {
     return left.length === 0 ? undefined : Math.min(...left);
   }
 
-  /** Free, live, quarantined, in conflict, and how long until an address leaves quarantine. */
+  /** Free, being probed, live, quarantined, in conflict, and how long until one of them is free. */
   usage(): unknown[] {
-    const { free, held, conflicts } = this.bridge;
+    const { held, conflicts } = this.bridge;
+    const [free, unprobed] = [this.bridge.probed().length, this.bridge.unprobed().length];
     const waiting = this.held.filter(({ state, bridgeAddress }) => state === 'quarantined' && bridgeAddress);
     const next = this.nextFree(waiting.filter((one) => !this.conflicting(one)));
     const alone = [...conflicts.keys()].filter((address) => !held.has(address));
-    return [free.length, held.size - waiting.length, waiting.length, alone.length, next];
+    return [free, unprobed, held.size - waiting.length, waiting.length, alone.length, unprobed > 0 ? PROBE_MS : next];
   }
 
   conflicting({ bridgeAddress }: Held): boolean {

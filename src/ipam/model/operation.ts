@@ -32,6 +32,7 @@ export type Operation =
   | { readonly do: 'bridge range'; readonly range: Prefix }
   | { readonly do: 'conflict'; readonly address: Ipv4; readonly seen: { readonly mac: Mac; readonly reason: string } }
   | { readonly do: 'probed clean'; readonly addresses: readonly Ipv4[] }
+  | { readonly do: 'probed'; readonly limit: number; readonly late: readonly Ipv4[] }
   | { readonly do: 'time passes' | 'wall clock jumps' | 'boot'; readonly ms: number }
   | { readonly do: 'start' | 'reopen' | 'crash' };
 
@@ -81,6 +82,7 @@ export const operation = fc.oneof(
   weigh(12, 'bridge range', { range: fc.constantFrom(...ranges.map((text) => parsePrefix(text))) }),
   weigh(12, 'conflict', { address, seen }),
   weigh(20, 'probed clean', { addresses: fc.array(address, { maxLength: 2 }) }),
+  weigh(60, 'probed', { limit: fc.integer({ min: 1, max: 6 }), late: fc.array(address, { maxLength: 1 }) }),
   weigh(40, 'time passes', { ms: fc.integer({ min: -300, max: 1500 }) }),
   weigh(10, 'wall clock jumps', { ms: fc.integer({ min: -1e11, max: 1e11 }) }),
   weigh(4, 'boot', { ms: fc.integer({ min: 0, max: 5000 }) }),

@@ -3,6 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { CulvertError } from '../../errors.ts';
 import { claim, type LeaseRequest, SlotsExhausted } from '../allocator.ts';
 import { clearConflicts, listConflicts, recordConflict } from '../bridge/conflict.ts';
+import { awaitingProbe, markProbed, unheldAddresses } from '../bridge/probe.ts';
 import { bridgeRange, setBridgeRange } from '../bridge/range.ts';
 import { BridgeExhausted, type BridgeUsage, bridgeUsage } from '../bridge/usage.ts';
 import { type Lease, type LeaseKey, type SandboxId, TOPOLOGIES } from '../lease.ts';
@@ -13,8 +14,8 @@ import type { Model } from './model.ts';
 import { IDS, type Operation, SLOTS } from './operation.ts';
 import { range, type World } from './world.ts';
 
-function counts({ free, live, quarantined, conflicts, nextFree_ms }: BridgeUsage): unknown[] {
-  return [free, live, quarantined, conflicts, nextFree_ms];
+function counts({ free, probing, live, quarantined, conflicts, nextFree_ms }: BridgeUsage): unknown[] {
+  return [free, probing, live, quarantined, conflicts, nextFree_ms];
 }
 
 /** The result of `body`, or what tells its refusal. */
@@ -135,6 +136,13 @@ export function perform(world: World, step: Operation): void {
         () => clearConflicts(store, step.addresses),
         () => model.bridge.clear([...step.addresses]),
       );
+    case 'probed': {
+      const asked = awaitingProbe(store, step.limit).concat(step.late);
+      return both(
+        () => markProbed(store, asked),
+        () => model.bridge.pass(asked),
+      );
+    }
     case 'time passes':
       clock.monotonic += step.ms;
       return undefined;
@@ -196,6 +204,7 @@ function crashInside(world: World, requests: readonly LeaseRequest[]): void {
       const [key] = listWarm(store, topology, 1);
       if (key !== undefined) outcome(() => assign(store, key, IDS[0] as SandboxId, '{}'));
     }
+    markProbed(store, awaitingProbe(store, SLOTS));
     clearConflicts(
       store,
       listConflicts(store).map(({ address }) => address),
@@ -238,6 +247,11 @@ function compareBridge(store: Store, model: Model, leases: readonly Lease[]): vo
   const { bridge } = model;
   deepStrictEqual(bridgeRange(store), bridge.range);
   if (bridge.range !== undefined) deepStrictEqual(counts(bridgeUsage(store)), model.usage());
+  deepStrictEqual(awaitingProbe(store, 100), bridge.unprobed());
+  deepStrictEqual(
+    unheldAddresses(store),
+    bridge.all().filter((address) => !bridge.held.has(address)),
+  );
   const known = [...bridge.conflicts].map(([address, { mac, reason, since }]) => {
     const slot = leases.find(({ bridgeAddress }) => bridgeAddress === address)?.slot;
     return { address, mac, reason, sinceWallMs: since, slot };

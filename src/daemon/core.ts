@@ -24,7 +24,6 @@ import { planText } from '../plan/text.ts';
 import { Gate } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isOwned, passOf } from '../sandbox/holding.ts';
 import { type Host, rootCable, UPLINK } from '../sandbox/host.ts';
-import { HostAccess } from '../sandbox/host-access.ts';
 import { Manager } from '../sandbox/manager.ts';
 import { Reaper } from '../sandbox/reaper.ts';
 import { bridgeRuleset } from '../sandbox/ruleset/bridge.ts';
@@ -86,15 +85,10 @@ export class Core implements Disposable {
     this.#netfilter = this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER));
     this.#rootNetfilter = new NetlinkSocket(NETLINK_NETFILTER);
     this.#protectRoot();
-    this.#gate = new Gate(
-      this.#netfilter,
-      host.layout,
-      [
-        routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORTS }),
-        bridgeRuleset({ reportGroup: ROUTER_REPORTS }),
-      ],
-      new HostAccess(this.#rootNetfilter, rootTable(host.instance)),
-    );
+    this.#gate = new Gate(this.#netfilter, host.layout, [
+      routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORTS }),
+      bridgeRuleset({ reportGroup: ROUTER_REPORTS }),
+    ]);
     this.#reaper = new Reaper({
       store: this.#store,
       kernel: this.#kernel,

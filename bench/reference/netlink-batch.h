@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A batch of rtnetlink messages: appended one after the other, sent in one sendmsg, answered by one acknowledgement.
+// A batch of netlink messages: appended one after the other, sent in one sendmsg, answered by one acknowledgement.
 
 #ifndef NETLINK_BATCH_H
 #define NETLINK_BATCH_H
@@ -8,7 +8,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum { BATCH_BYTES = 8192 };
 
@@ -69,7 +69,7 @@ static void attribute(struct batch *batch, uint16_t type, const void *value, siz
 }
 
 static void attribute_u32(struct batch *batch, uint16_t type, uint32_t value) { attribute(batch, type, &value, 4); }
-static void attribute_ipv4(struct batch *batch, uint16_t type, uint32_t host) { attribute_u32(batch, type, htonl(host)); }
+static void attribute_be32(struct batch *batch, uint16_t type, uint32_t host) { attribute_u32(batch, type, htonl(host)); }
 static void attribute_text(struct batch *batch, uint16_t type, const char *text) {
   attribute(batch, type, text, strlen(text) + 1);
 }
@@ -84,18 +84,18 @@ static void end_nest(struct batch *batch, struct nlattr *attr) {
   attr->nla_len = (uint16_t)(batch->bytes + batch->length - (uint8_t *)attr);
 }
 
-static int open_route_socket(void) {
-  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), on = 1;
-  if (fd < 0) die("Cannot open a route socket");
+static int open_netlink(int protocol) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol), on = 1;
+  if (fd < 0) die("Cannot open a netlink socket of protocol %d", protocol);
   if (setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on)) die("Cannot set NETLINK_CAP_ACK");
   return fd;
 }
 
-// Only the last message asks for an acknowledgement: the kernel answers in order and reports every error unasked.
-static void flush(struct batch *batch, int fd, const char *what, uint32_t slot) {
+// Only the message `last` asks for an acknowledgement: the kernel answers in order and reports every error unasked.
+static void flush_acknowledged(struct batch *batch, struct nlmsghdr *last_message, int fd, const char *what, uint32_t slot) {
   end_message(batch);
-  batch->last->nlmsg_flags |= NLM_F_ACK;
-  uint32_t first = ((struct nlmsghdr *)batch->bytes)->nlmsg_seq, last = batch->last->nlmsg_seq;
+  last_message->nlmsg_flags |= NLM_F_ACK;
+  uint32_t first = ((struct nlmsghdr *)batch->bytes)->nlmsg_seq, last = last_message->nlmsg_seq;
   struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
   struct iovec part = {batch->bytes, batch->length};
   struct msghdr header = {.msg_name = &kernel, .msg_namelen = sizeof kernel, .msg_iov = &part, .msg_iovlen = 1};
@@ -114,6 +114,10 @@ static void flush(struct batch *batch, int fd, const char *what, uint32_t slot) 
   }
   batch->length = 0;
   batch->last = NULL;
+}
+
+static void flush(struct batch *batch, int fd, const char *what, uint32_t slot) {
+  flush_acknowledged(batch, batch->last, fd, what, slot);
 }
 
 #endif

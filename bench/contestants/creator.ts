@@ -1,0 +1,50 @@
+/** Something that makes sandbox networks. */
+export type Creator = {
+  readonly name: string;
+  /** how many it has made and not removed */
+  readonly live: number;
+  /** Makes some more; the time that takes is what is measured, so nothing else is done in it. */
+  create(count: number): Promise<void>;
+  /** Does what must come before `create` and is not its work. */
+  prepare?(count: number): void;
+};
+
+/** Lets a creator make as many as are missing. */
+export async function growTo(creator: Creator, live: number): Promise<void> {
+  const CHUNK = 50;
+  while (creator.live < live) {
+    const count = Math.min(CHUNK, live - creator.live);
+    creator.prepare?.(count);
+    await creator.create(count);
+  }
+}
+
+export type Course = {
+  /** how many each has live in the middle of the rounds */
+  readonly around: number;
+  readonly rounds: number;
+  readonly perRound: number;
+};
+
+/**
+ * Lets all creators make networks in turns, so that each round of one has its neighbour in a round of every other; who
+ * comes first changes from round to round.
+ *
+ * @returns µs per create, by creator, a value for each round
+ */
+export async function race(creators: readonly Creator[], { around, rounds, perRound }: Course): Promise<number[][]> {
+  for (const creator of creators) await growTo(creator, around - Math.floor((rounds * perRound) / 2));
+  const costs_us: number[][] = creators.map(() => []);
+  for (let round = 0; round < rounds; round++) {
+    for (let turn = 0; turn < creators.length; turn++) {
+      const index = (round + turn) % creators.length;
+      const creator = creators[index];
+      if (creator === undefined) continue;
+      creator.prepare?.(perRound);
+      const begin = performance.now();
+      await creator.create(perRound);
+      costs_us[index]?.push(((performance.now() - begin) * 1000) / perRound);
+    }
+  }
+  return costs_us;
+}

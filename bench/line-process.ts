@@ -1,0 +1,70 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+/** bytes kept of what a process says on stderr, for the error that names it */
+const MAX_COMPLAINT = 4096;
+
+/** A process that answers each line it is given with one line. It ends when it is disposed of, and with this process. */
+export class LineProcess implements Disposable {
+  readonly #child: ChildProcess;
+  readonly #name: string;
+  readonly #waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = [];
+  #complaint = '';
+  #failure: Error | undefined;
+
+  /** @param namespace the path of a network namespace to run in, absent for this process's own */
+  constructor(namespace: string | undefined, command: string, parameters: readonly string[]) {
+    this.#name = command;
+    const line = ['--pdeathsig', 'KILL', '--', command, ...parameters];
+    const [program = '', ...rest] =
+      namespace === undefined ? ['setpriv', ...line] : ['nsenter', `--net=${namespace}`, 'setpriv', ...line];
+    const child = spawn(program, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child = child;
+    createInterface({ input: child.stdout }).on('line', (answer) => this.#waiting.shift()?.resolve(answer));
+    child.stderr.on('data', (chunk: Buffer) => {
+      this.#complaint = (this.#complaint + chunk.toString()).slice(-MAX_COMPLAINT);
+    });
+    // Its end is told below; a write that comes too late tells nothing more.
+    child.stdin.on('error', () => undefined);
+    child.once('error', (error) => this.#fail(error));
+    child.once('close', (code, signal) =>
+      this.#fail(new Error(`it ended with ${signal ?? code}: ${this.#complaint.trim()}`)),
+    );
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error(`${this.#name} has not started`);
+    return this.#child.pid;
+  }
+
+  /** Gives it a line and waits for the next that it prints. @throws Error where it ends before */
+  ask(line: string): Promise<string> {
+    const answer = this.line();
+    this.#child.stdin?.write(`${line}\n`);
+    return answer;
+  }
+
+  /** The next line that it prints. */
+  line(): Promise<string> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => void this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Sends a signal and resolves when it has ended. */
+  async end(signal: NodeJS.Signals): Promise<void> {
+    if (this.#failure !== undefined) return;
+    await new Promise<void>((resolve) => {
+      this.#child.once('close', () => resolve());
+      this.#child.kill(signal);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  #fail(cause: Error): void {
+    this.#failure ??= new Error(`Cannot ask ${this.#name}: ${cause.message}`, { cause });
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
+  }
+}

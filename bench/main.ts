@@ -1,0 +1,87 @@
+import { release } from 'node:os';
+import { parseArgs } from 'node:util';
+import { print, printJson, printTable } from '../src/cli/output.ts';
+import { type Figure, isMet, measuredText, ratioText, referenceText, targetText } from './figure.ts';
+import { type Bench, FULL, QUICK, type Row } from './row.ts';
+import { cold } from './rows/cold.ts';
+import { Stage } from './stage.ts';
+
+const ROWS: readonly Row[] = [cold];
+
+const USAGE = `usage: npm run bench -- [--quick] [--json] [ROW...]
+
+Measures Culvert side by side with what else makes such networks, in namespaces of its own.
+
+  --quick   small counts: to see that it works, not what it measures
+  --json    print JSON
+
+rows, all of them where none is named:
+${ROWS.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`).join('\n')}`;
+
+function chooseRows(names: readonly string[]): readonly Row[] {
+  const unknown = names.filter((name) => !ROWS.some((row) => row.name === name));
+  if (unknown.length > 0) throw new TypeError(`No such row: ${unknown.join(', ')}`);
+  return names.length === 0 ? ROWS : ROWS.filter(({ name }) => names.includes(name));
+}
+
+function readArguments(): { rows: readonly Row[]; quick: boolean; json: boolean; help: boolean } {
+  const flag = { type: 'boolean', default: false } as const;
+  const { values, positionals } = parseArgs({
+    options: { quick: flag, json: flag, help: { ...flag, short: 'h' } },
+    allowPositionals: true,
+  });
+  return { ...values, rows: chooseRows(positionals) };
+}
+
+async function run(rows: readonly Row[], quick: boolean): Promise<Figure[]> {
+  using stage = new Stage();
+  // The folder on the disk is all that would outlive these namespaces.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      stage[Symbol.dispose]();
+      process.exit(1);
+    });
+  }
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  const bench: Bench = { stage, scale: quick ? QUICK : FULL, say };
+  const figures: Figure[] = [];
+  for (const row of rows) {
+    const { name } = row;
+    say(`${name} ...`);
+    const begin = performance.now();
+    figures.push(...(await row.run(bench)));
+    await stage.cleanedUp();
+    say(`${name} took ${((performance.now() - begin) / 1000).toFixed(1)} s`);
+  }
+  return figures;
+}
+
+async function show(figures: readonly Figure[]): Promise<void> {
+  const words = { true: 'met', false: 'NOT met', undefined: '' };
+  await printTable(
+    ['figure', 'measured', 'against', 'ratio', 'target', ''],
+    figures.map((figure) => [
+      figure.figure,
+      measuredText(figure),
+      referenceText(figure),
+      ratioText(figure),
+      targetText(figure),
+      words[`${isMet(figure)}`],
+    ]),
+  );
+}
+
+let given: ReturnType<typeof readArguments>;
+try {
+  given = readArguments();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}\n`);
+  process.exit(2);
+}
+if (given.help) print(USAGE);
+else {
+  const figures = await run(given.rows, given.quick);
+  if (given.json)
+    printJson({ kernel: release(), figures: figures.map((figure) => ({ ...figure, met: isMet(figure) })) });
+  else await show(figures);
+}

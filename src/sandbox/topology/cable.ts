@@ -1,3 +1,4 @@
+import type { Ipv4 } from '../../addr/ipv4.ts';
 import { parsePrefix } from '../../addr/prefix.ts';
 import { type KernelObject, LOOPBACK, ROUTER } from '../../plan/state.ts';
 import {
@@ -22,8 +23,11 @@ export const EVERYWHERE = parsePrefix('0.0.0.0/0');
  * The router's end has no address: the kernel walks all of a namespace's addresses whenever one is added, which at
  * 10,000 sandboxes cost more than all the rest. The gateway answers by a local route to the whole range. What the
  * namespace itself sends, as a microVM's does when its guest is down, leaves from the host address too.
+ *
+ * @param inside the address that packets to the sandbox have on the cable. The router looks for the neighbour once it has
+ *   translated, and a route without a gateway makes that the packet's own destination.
  */
-export function cableObjects(slot: number, layout: Layout): KernelObject[] {
+export function cableObjects(slot: number, inside: Ipv4, layout: Layout): KernelObject[] {
   const namespace = sandboxNamespace(slot);
   const outer = cable(slot);
   const gateway = routerAddress(layout, slot);
@@ -44,7 +48,7 @@ export function cableObjects(slot: number, layout: Layout): KernelObject[] {
     { kind: 'address', namespace, link: LOOPBACK, address, length: 32 },
     { kind: 'address', namespace, link: ETH0, address: sandboxAddress(layout, slot), length: 31 },
     { kind: 'neighbour', namespace, link: ETH0, address: gateway, mac: ROUTER_MAC },
-    { kind: 'neighbour', namespace: ROUTER, link: outer, address, mac: SANDBOX_MAC },
+    { kind: 'neighbour', namespace: ROUTER, link: outer, address: inside, mac: SANDBOX_MAC },
     { kind: 'route', namespace: ROUTER, destination: { address, length: 32 }, link: outer },
     { kind: 'route', namespace, destination: EVERYWHERE, link: ETH0, via: gateway, source: address },
   ];

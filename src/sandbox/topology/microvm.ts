@@ -11,7 +11,7 @@ export function microvmObjects(slot: number, rates: Rates, layout: Layout): Kern
   const namespace = sandboxNamespace(slot);
   const { tap, guest, mtu } = layout;
   const objects: KernelObject[] = [
-    ...cableObjects(slot, layout),
+    ...cableObjects(slot, guest.address, layout),
     { kind: 'tap', namespace, link: TAP0, mac: tap.mac, mtu, up: true, transmitQueue: tap.transmitQueue },
     { kind: 'address', namespace, link: TAP0, address: tap.address, length: tap.length },
     { kind: 'neighbour', namespace, link: TAP0, address: guest.address, mac: guest.mac },

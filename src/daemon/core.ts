@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Ipv4 } from '../addr/ipv4.ts';
+import { CulvertError } from '../errors.ts';
 import type { SlotRange } from '../ipam/allocator.ts';
 import { awaitingProbe, markProbed } from '../ipam/bridge/probe.ts';
 import { setBridgeRange } from '../ipam/bridge/range.ts';
@@ -21,9 +22,11 @@ import { deleteTable } from '../linux/nftables/table.ts';
 import { rulesetDigest } from '../plan/ruleset.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
-import { Gate } from '../sandbox/gate.ts';
+import { deniedFlows } from '../sandbox/denied-flows.ts';
+import { Gate, type Pass } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isOwned, passOf } from '../sandbox/holding.ts';
 import { type Host, rootCable, UPLINK } from '../sandbox/host.ts';
+import { HostAccess } from '../sandbox/host-access.ts';
 import { Manager } from '../sandbox/manager.ts';
 import { Reaper } from '../sandbox/reaper.ts';
 import { bridgeRuleset } from '../sandbox/ruleset/bridge.ts';
@@ -32,6 +35,7 @@ import { rootRuleset } from '../sandbox/ruleset/root.ts';
 import { routerRuleset } from '../sandbox/ruleset/router.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Survey } from '../sandbox/survey.ts';
+import { addressOf } from '../sandbox/topology/desired.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 
 /** NFLOG groups that drops in the router and in the root namespace are reported to. */
@@ -68,6 +72,7 @@ export class Core implements Disposable {
   readonly #gate: Gate;
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
+  #heldToPolicies = false;
   #unverified: Iterator<{ readonly holding: Holding; readonly plan: ReturnType<Survey['hostPlan']> }> | undefined;
 
   /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
@@ -85,10 +90,15 @@ export class Core implements Disposable {
     this.#netfilter = this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER));
     this.#rootNetfilter = new NetlinkSocket(NETLINK_NETFILTER);
     this.#protectRoot();
-    this.#gate = new Gate(this.#netfilter, host.layout, [
-      routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORTS }),
-      bridgeRuleset({ reportGroup: ROUTER_REPORTS }),
-    ]);
+    this.#gate = new Gate(
+      this.#netfilter,
+      host.layout,
+      [
+        routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORTS }),
+        bridgeRuleset({ reportGroup: ROUTER_REPORTS }),
+      ],
+      new HostAccess(this.#rootNetfilter, rootTable(host.instance)),
+    );
     this.#reaper = new Reaper({
       store: this.#store,
       kernel: this.#kernel,
@@ -104,6 +114,7 @@ export class Core implements Disposable {
       layout: host.layout,
       slots,
       poolSizes,
+      cutDenied: (passes) => this.#cutDenied(passes),
       emit: (type, holding, message) => emit({ type, message, ...subjectOf(holding) }),
     });
     this.#adopt();
@@ -193,6 +204,11 @@ export class Core implements Disposable {
   /** A little of the work that nobody waits for. Says whether there is more that can be done now. */
   step(): boolean {
     this.#reaper.step();
+    if (!this.#heldToPolicies) {
+      // Once: a policy that was changed when the last run ended may not have taken hold of what is established.
+      this.#heldToPolicies = true;
+      this.#cutDenied([...this.#manager.live.values()].map(passOf));
+    }
     this.#passAddresses();
     if (this.#verifySome()) return true;
     const more = this.#manager.fillPool();
@@ -279,6 +295,17 @@ export class Core implements Disposable {
     const socket = this.#rootNetfilter;
     if (observeTable(socket, ruleset.table)?.digest === rulesetDigest(ruleset)) return;
     applyTransaction(socket, replaceRuleset(ruleset));
+  }
+
+  #cutDenied(passes: readonly Pass[]): void {
+    const { layout } = this.#options.host;
+    const addresses = new Set(passes.map(({ network }) => addressOf(network, layout)));
+    const denied = deniedFlows(passes, layout);
+    // The root first: what it has forgotten it no longer sends on, so nothing from outside makes the flow anew.
+    const { left } = flushAddresses(this.#rootNetfilter, addresses, denied.root);
+    const rest = flushAddresses(this.#netfilter, addresses, denied.router);
+    if (left + rest.left === 0) return;
+    throw new CulvertError('flows_left', `Cannot end ${left + rest.left} flows that the policy denies now`);
   }
 
   #flush(addresses: ReadonlySet<Ipv4>): boolean {

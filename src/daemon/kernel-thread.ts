@@ -1,5 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Core, type CoreOptions } from './core.ts';
+import type { CreateRequest } from './engine.ts';
 import { type Answer, type Call, type Notice, wireError } from './wire.ts';
 
 /*
@@ -10,6 +12,15 @@ import { type Answer, type Call, type Notice, wireError } from './wire.ts';
 
 /** How long it rests when nothing is to be done: the tick of quarantine and clean-up. */
 const IDLE_MS = 20;
+
+/** Few enough that the first of them does not wait long for the last. */
+const CREATIONS_TOGETHER = 16;
+
+type CreateCall = Call & { readonly method: 'create'; readonly parameters: [readonly CreateRequest[]] };
+
+function isCreate(call: Call): call is CreateCall {
+  return call.method === 'create';
+}
 
 const port = parentPort;
 if (port === null) throw new Error('kernel-thread.ts runs as a worker');
@@ -32,9 +43,40 @@ function answer({ id, method, parameters }: Call, engine: Core): void {
   }
 }
 
+/** Creations that came one after the other, from one or many, share a commit and a transaction of nf_tables. */
+function takeCreations(): CreateCall[] {
+  const calls: CreateCall[] = [];
+  let requests = 0;
+  for (let next = queue[0]; next !== undefined && isCreate(next); next = queue[0]) {
+    requests += next.parameters[0].length;
+    if (calls.length > 0 && requests > CREATIONS_TOGETHER) break;
+    calls.push(next);
+    queue.shift();
+  }
+  return calls;
+}
+
+function answerCreations(calls: readonly CreateCall[], engine: Core): void {
+  let sandboxes: Sandbox[];
+  try {
+    sandboxes = engine.create(calls.flatMap(({ parameters: [requests] }) => requests));
+  } catch {
+    // All or none holds for each call by itself: whose fault it was shows when each is tried alone.
+    for (const call of calls) answer(call, engine);
+    return;
+  }
+  for (const { id, parameters } of calls) tell({ id, result: sandboxes.splice(0, parameters[0].length) });
+}
+
 function run(engine: Core): void {
   scheduled = undefined;
-  for (let call = queue.shift(); call !== undefined; call = queue.shift()) answer(call, engine);
+  while (queue.length > 0) {
+    const creations = takeCreations();
+    if (creations.length > 1) answerCreations(creations, engine);
+    else if (creations[0] !== undefined) answer(creations[0], engine);
+    const call = queue.shift();
+    if (call !== undefined) answer(call, engine);
+  }
   let more = false;
   try {
     more = engine.step();

@@ -13,12 +13,13 @@ import {
   type SetElements,
   type Table,
 } from '../plan/ruleset.ts';
+import type { HostAccess, HostGuest } from './host-access.ts';
 import { type InstalledPolicy, Policies } from './policies.ts';
 import type { EgressPolicy } from './policy/policy.ts';
 import { attachmentElements, portElements, transmitLimitElement } from './ruleset/elements.ts';
 import { BRIDGE_TABLE, INBOUND, OUTBOUND, POLICIES, PORTS, ROUTER_TABLE, TRANSMIT_LIMITS } from './ruleset/names.ts';
-import type { Network } from './topology/desired.ts';
-import { BRIDGE, bridgeMac, cable, hostAddress, type Layout } from './topology/layout.ts';
+import { addressOf, type Network } from './topology/desired.ts';
+import { BRIDGE, bridgeMac, cable, type Layout, sandboxRanges } from './topology/layout.ts';
 
 /** A sandbox that may pass: its network, what it may reach, and who it is, such as `a1 generation 3`. */
 export type Pass = { readonly network: Network; readonly policy: EgressPolicy; readonly owner: string };
@@ -43,17 +44,20 @@ export class Gate {
   readonly #socket: NetlinkSocket;
   readonly #layout: Layout;
   readonly #rulesets: readonly Ruleset[];
+  readonly #hostAccess: HostAccess;
   #standing = new Map<number, Standing>();
   #policies: Policies;
 
   /**
    * @param socket of NETLINK_NETFILTER, in the router namespace
    * @param rulesets the router's tables as they are before there is a sandbox
+   * @param hostAccess the part of it that stands in the root namespace
    */
-  constructor(socket: NetlinkSocket, layout: Layout, rulesets: readonly Ruleset[]) {
+  constructor(socket: NetlinkSocket, layout: Layout, rulesets: readonly Ruleset[], hostAccess: HostAccess) {
     this.#socket = socket;
     this.#layout = layout;
     this.#rulesets = rulesets;
+    this.#hostAccess = hostAccess;
     this.#policies = this.#newPolicies();
   }
 
@@ -89,6 +93,7 @@ export class Gate {
     }
     requests.push(...additions(added));
     if (requests.length > 0) applyTransaction(this.#socket, requests);
+    changes.push(...this.#hostAccess.restore(passes.map((pass) => this.#hostGuest(pass))));
     return changes;
   }
 
@@ -99,8 +104,10 @@ export class Gate {
     const added: InstalledPolicy[] = [];
     const placed = passes.flatMap((pass) => this.#place(pass, requests, added));
     try {
+      this.#hostAccess.give(passes.map((pass) => this.#hostGuest(pass)));
       applyTransaction(this.#socket, [...requests, ...additions(placed)]);
     } catch (error) {
+      this.#hostAccess.take(passes.map(({ network }) => network.slot));
       for (const { network } of passes) this.#forget(network.slot);
       this.#policies.forget(added);
       throw error;
@@ -112,6 +119,7 @@ export class Gate {
     const placed = slots.flatMap((slot) => this.#standing.get(slot)?.placed ?? []);
     if (placed.length === 0) return;
     applyTransaction(this.#socket, placed.flatMap(deletion));
+    this.#hostAccess.take(slots);
     for (const slot of slots) this.#forget(slot);
     const idle = this.#policies.dropIdle();
     if (idle.length > 0) applyTransaction(this.#socket, idle.flatMap(removeRuleset));
@@ -140,6 +148,7 @@ export class Gate {
       throw error;
     }
     this.#policies.give(former.policy);
+    this.#hostAccess.give([this.#hostGuest(pass)]);
   }
 
   /** What the tables hold of sandboxes; undefined where a table is missing or not made from these rulesets. */
@@ -173,6 +182,10 @@ export class Gate {
     return placed;
   }
 
+  #hostGuest({ network, policy, owner }: Pass): HostGuest {
+    return { slot: network.slot, address: addressOf(network, this.#layout), policy, owner };
+  }
+
   #forget(slot: number): void {
     const standing = this.#standing.get(slot);
     if (standing !== undefined) this.#policies.give(standing.policy);
@@ -180,8 +193,7 @@ export class Gate {
   }
 
   #newPolicies(): Policies {
-    const { hostRange, linkRange, bridgeRange } = this.#layout;
-    return new Policies([hostRange, linkRange, bridgeRange]);
+    return new Policies(sandboxRanges(this.#layout));
   }
 }
 
@@ -189,7 +201,7 @@ function placedElements({ network, owner: comment }: Pass, policy: number, layou
   const { topology, slot, rates } = network;
   const port = cable(slot).index;
   const onBridge = topology === 'bridge';
-  const address = onBridge ? network.address : hostAddress(layout, slot);
+  const address = addressOf(network, layout);
   const attachment = attachmentElements({
     index: onBridge ? BRIDGE.index : port,
     wireAddress: topology === 'microvm' ? layout.guest.address : address,

@@ -8,7 +8,7 @@ import type { Store } from '../ipam/store.ts';
 import { advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { diff } from '../plan/diff.ts';
-import type { Gate } from './gate.ts';
+import type { Gate, Pass } from './gate.ts';
 import { type Holding, holdingOf, isOwned, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
 import { Pool } from './pool.ts';
 import type { Reaper } from './reaper.ts';
@@ -31,6 +31,8 @@ export type ManagerParts = {
   readonly slots: SlotRange;
   readonly poolSizes: Readonly<Record<Topology, number>>;
   readonly emit: Emit;
+  /** Ends the flows that the sandboxes have opened and may not have any more. */
+  readonly cutDenied: (passes: readonly Pass[]) => void;
 };
 
 type Order = { readonly id: SandboxId; readonly specification: Specification };
@@ -65,7 +67,7 @@ export class Manager {
   }
 
   update(id: SandboxId, { policy, rates }: SandboxChange): Sandbox {
-    const { store, gate, kernel, layout, emit } = this.#parts;
+    const { store, gate, kernel, layout, emit, cutDenied } = this.#parts;
     const former = this.#find(id);
     const specification = {
       ...former.owner.specification,
@@ -77,7 +79,9 @@ export class Manager {
     updateSpecification(store, former.key, specificationText(specification));
     this.#live.set(id, changed);
     kernel.apply(diff(desired(networkOf(former), layout), desired(networkOf(changed), layout)));
-    gate.change(passOf(changed));
+    const pass = passOf(changed);
+    gate.change(pass);
+    if (policy !== undefined) cutDenied([pass]);
     emit('sandbox.changed', changed, `Sandbox ${id} has another policy or other rates`);
     return this.inspect(id);
   }

@@ -1,24 +1,17 @@
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Core } from '../../src/daemon/core.ts';
-import { parseSandboxId, parseSlot, type Topology } from '../../src/ipam/lease.ts';
-import { DEFAULT_LAYOUT } from '../../src/sandbox/topology/layout.ts';
+import { readFileSync } from 'node:fs';
+import type { Topology } from '../../src/ipam/lease.ts';
+import { createSandbox, openCore, pause_ms, settle, VICTIM } from './killed-core.ts';
 
 /*
  * A core in a process of its own, so that the process can be killed: `core-process.ts FOLDER COMMAND TOPOLOGY`.
  *
  * The command proper runs under strace(1), with the options in STRACE, which can list its system calls or send a
- * signal at one of them. Prints one line of JSON when it is done.
+ * signal at one of them.
  */
 
-const [folder = '', command = '', topology = 'netns'] = process.argv.slice(2);
-const pool = command === 'warm' ? 1 : 0;
-const idle = new Int32Array(new SharedArrayBuffer(4));
-
-function pause_ms(time: number): void {
-  Atomics.wait(idle, 0, 0, time);
-}
+const [folder = '', command = '', name = 'netns'] = process.argv.slice(2);
+const topology = name as Topology;
 
 function isTraced(): boolean {
   return !/^TracerPid:\s+0$/m.test(readFileSync('/proc/thread-self/status', 'utf8'));
@@ -32,83 +25,36 @@ function begin(): void {
   // It ends after this process, which must not wait for it.
   spawn('strace', parameters, { stdio: 'ignore', detached: true }).unref();
   for (let wait = 0; !isTraced(); wait++) {
-    if (wait > 2000) throw new Error('strace did not attach');
-    pause_ms(5);
+    if (wait > 10_000) throw new Error('strace did not attach');
+    pause_ms(1);
   }
 }
 
 if (command === 'adopt') begin();
-const core = new Core({
-  host: { instance: 'kill', layout: { ...DEFAULT_LAYOUT, mtu: 1420 }, uplink: 'eth0' },
-  version: '0',
-  stateDir: join(folder, 'state'),
-  runDir: join(folder, 'run'),
-  slots: { first: parseSlot(1), last: parseSlot(64) },
-  poolSizes: { microvm: 0, netns: 0, bridge: 0, [topology]: pool },
-  quarantineFloor_ms: 0,
-  emit: () => undefined,
-});
-
-const victim = parseSandboxId('victim');
-
-function create(id: string): void {
-  const policy = { egress: 'open', allow: [], deny: [] } as const;
-  const rates = { receive: { rate: 1_000_000, burst: 100_000 } };
-  core.create([{ id: parseSandboxId(id), specification: { topology: topology as Topology, rates, policy } }]);
-}
-
-/** Until nothing is left to do, or it never ends. */
-function settle(): void {
-  for (let step = 0; step < 5000; step++) {
-    const more = core.step();
-    const { removing, quarantined, adopting } = core.status();
-    if (!more && removing === 0 && quarantined === 0 && !adopting) return;
-    pause_ms(1);
-  }
-  throw new Error(`Not settled: ${JSON.stringify(core.status())}`);
-}
-
-/** Of an earlier run, which was killed once it had it. */
-function removeVictim(): void {
-  core.remove(core.list().flatMap(({ id }) => (id === victim ? [id] : [])));
-  settle();
-}
-
-function report(): void {
-  const { plan } = core.reconcile({ dryRun: true });
-  const text = JSON.stringify({ sandboxes: core.list(), leases: core.leases(), plan });
-  writeFileSync(1, `${text}\n`);
-}
+using core = openCore(folder, topology, command === 'warm' ? 1 : 0);
 
 switch (command) {
   case 'prepare':
-    create('bystander');
+    createSandbox(core, 'bystander', topology);
     break;
   case 'create':
-    removeVictim();
     begin();
-    create(victim);
+    createSandbox(core, VICTIM, topology);
     break;
   case 'warm':
-    removeVictim();
+    settle(core);
     begin();
-    create(victim);
+    createSandbox(core, VICTIM, topology);
     break;
   case 'remove':
-    create(victim);
-    settle();
+    createSandbox(core, VICTIM, topology);
     begin();
-    core.remove([victim]);
-    settle();
+    core.remove([VICTIM]);
+    settle(core);
     break;
   case 'adopt':
-    settle();
-    break;
-  case 'audit':
-    settle();
-    report();
+    settle(core);
     break;
   default:
     throw new Error(`Unknown command ${command}`);
 }
-core[Symbol.dispose]();

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LabHost } from '../../lab/host.ts';
 import type { Topology } from '../../src/ipam/lease.ts';
-import type { Sandbox } from '../../src/sandbox/sandbox.ts';
+import { NamespaceHandle } from '../../src/linux/namespace.ts';
+import { type Report, takeOver } from './killed-core.ts';
 
 /*
  * A process that creates, hands out, removes or adopts is killed with SIGKILL at the entry of each of its system calls
@@ -17,8 +18,6 @@ const PROCESS = join(import.meta.dirname, 'core-process.ts');
 export const KERNEL_CALLS = ['unshare', 'mount', 'umount2', 'unlink', 'ioctl', 'sendto'];
 export const COMMIT_CALLS = ['pwrite64', 'fsync', 'ftruncate'];
 
-type Report = { sandboxes: Sandbox[]; leases: { slot: number; state: string }[]; plan: string[] };
-
 class Fixture implements Disposable {
   readonly lab = new LabHost();
   readonly topology: Topology;
@@ -28,9 +27,9 @@ class Fixture implements Disposable {
     this.run('prepare');
   }
 
-  run(command: string, strace?: string): { signal: NodeJS.Signals | null; output: string } {
+  run(command: string, strace?: string): NodeJS.Signals | null {
     const parameters = [`--net=${this.lab.pin('host')}`, process.execPath, PROCESS, this.lab.folder, command];
-    const { status, signal, stdout, stderr } = spawnSync('nsenter', [...parameters, this.topology], {
+    const { status, signal, stderr } = spawnSync('nsenter', [...parameters, this.topology], {
       encoding: 'utf8',
       env: {
         ...process.env,
@@ -41,7 +40,7 @@ class Fixture implements Disposable {
       timeout: 60_000,
     });
     if (status !== 0 && signal !== 'SIGKILL') throw new Error(`${command} failed (${status ?? signal}): ${stderr}`);
-    return { signal, output: stdout };
+    return signal;
   }
 
   /** Every changing call of a command by name, with how many of them there are. */
@@ -49,7 +48,13 @@ class Fixture implements Disposable {
     const log = join(this.lab.folder, 'strace.log');
     this.run(command, `-o ${log} -s 0 -e trace=${calls.join(',')}`);
     const lines = finished(log);
+    this.takeOver(() => undefined);
     return calls.map((call) => ({ call, count: lines.filter((line) => line.startsWith(`${call}(`)).length }));
+  }
+
+  takeOver(check: (report: Report) => void): void {
+    using host = new NamespaceHandle(this.lab.pin('host'));
+    host.run(() => takeOver(this.lab.folder, this.topology, check));
   }
 
   [Symbol.dispose](): void {
@@ -74,12 +79,13 @@ export function describeKills(topology: Topology, command: string, calls: readon
       let killed = 0;
       for (const { call, count } of points) {
         for (let nth = 1; nth <= count; nth++) {
-          const { signal } = fixture.run(
+          const signal = fixture.run(
             command,
             `-o /dev/null -e trace=${call} -e inject=${call}:signal=KILL:when=${nth}`,
           );
           if (signal !== null) killed++;
-          audit(fixture, inode, `${command} killed at ${call} ${nth} of ${count} (${signal ?? 'ran to its end'})`);
+          const when = `${command} killed at ${call} ${nth} of ${count} (${signal ?? 'ran to its end'})`;
+          fixture.takeOver((report) => audit(fixture, report, inode, when));
         }
       }
       // How often the last steps of a clean-up look whether it is done depends on time, so a few may come too late.
@@ -103,9 +109,8 @@ function bystanderInode({ lab }: Fixture): number {
   return statSync(join(lab.folder, 'run', 'netns', 's1')).ino;
 }
 
-function audit(fixture: Fixture, inode: number, when: string): void {
+function audit(fixture: Fixture, report: Report, inode: number, when: string): void {
   const { lab } = fixture;
-  const report = JSON.parse(fixture.run('audit').output) as Report;
   const slots = report.sandboxes.map(({ slot }) => slot);
   const names = slots.map((slot) => `s${slot}`).toSorted();
   const router = join(lab.folder, 'run', 'netns', 'router');

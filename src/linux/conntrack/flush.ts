@@ -17,20 +17,25 @@ export type Flushed = {
 };
 
 /**
- * Deletes every tracked flow in which one of the addresses stands, in either direction, before or after translation,
+ * Deletes every tracked flow in which one of the addresses stands and that is of those meant, in either direction, before or after translation,
  * and looks again. What still makes flows must be cut off before: a flow that arises meanwhile is found, but each
  * round can be followed by another one.
  *
  * @param socket of NETLINK_NETFILTER, in the namespace that tracks
  * @throws SyscallError where the kernel refuses for another reason than that a flow is gone or busy
  */
-export function flushAddresses(socket: NetlinkSocket, addresses: ReadonlySet<Ipv4>): Flushed {
+export function flushAddresses(
+  socket: NetlinkSocket,
+  addresses: ReadonlySet<Ipv4>,
+  which: (flow: Flow) => boolean = () => true,
+): Flushed {
   let deleted = 0;
   if (addresses.size === 0) return { deleted, left: 0 };
-  let found = dumpFlowsOf(socket, addresses);
+  const find = (): Flow[] => dumpFlowsOf(socket, addresses).filter(which);
+  let found = find();
   for (let round = 0; round < MAX_ROUNDS && found.length > 0; round++) {
     deleted += deleteFlows(socket, found);
-    found = dumpFlowsOf(socket, addresses);
+    found = find();
   }
   return { deleted, left: found.length };
 }

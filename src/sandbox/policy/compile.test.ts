@@ -10,7 +10,7 @@ import {
   prefixesOverlap,
 } from '../../addr/prefix.ts';
 import { compilePolicy } from './compile.ts';
-import { type Entry, type Interval, intervalsOf, type Verdict } from './intervals.ts';
+import { type Entry, type Interval, intervalsOf, type Verdict, verdictOf } from './intervals.ts';
 import { type Egress, type EgressPolicy, MAX_PREFIXES, parsePolicy } from './policy.ts';
 import { SPECIAL_PURPOSE } from './special-purpose.ts';
 
@@ -56,6 +56,7 @@ function naiveVerdict(policy: EgressPolicy, address: number): Verdict {
 function verdictAt(intervals: readonly Interval[], address: number): Verdict {
   const found = intervals.filter(({ first, last }) => first <= address && address <= last);
   expect(found).toHaveLength(1);
+  expect(verdictOf(intervals, address as Ipv4)).toBe(found[0]?.verdict);
   return (found[0] as Interval).verdict;
 }
 

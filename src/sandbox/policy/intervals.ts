@@ -48,6 +48,18 @@ export function intervalsOf(entries: readonly Entry[]): Interval[] {
   return intervals;
 }
 
+/** @param intervals that cover the address space, as {@link intervalsOf} gives them */
+export function verdictOf(intervals: readonly Interval[], address: Ipv4): Verdict {
+  let low = 0;
+  let high = intervals.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((intervals[middle]?.last ?? 0) < address) low = middle + 1;
+    else high = middle;
+  }
+  return intervals[low]?.verdict ?? 'drop';
+}
+
 /** Of one prefix the entry that wins comes last, and so stands on top of the others. */
 function outermostFirst(a: Entry, b: Entry): number {
   return a.prefix.address - b.prefix.address || a.prefix.length - b.prefix.length || strength(a) - strength(b);

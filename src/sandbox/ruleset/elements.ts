@@ -1,6 +1,6 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import type { Mac } from '../../addr/mac.ts';
-import type { Ruleset, SetElements } from '../../plan/ruleset.ts';
+import type { Element, Ruleset, SetElements } from '../../plan/ruleset.ts';
 import type { Interval } from '../policy/intervals.ts';
 import type { Rate } from '../topology/desired.ts';
 import {
@@ -47,6 +47,11 @@ export function portElements(index: number, mac: Mac, address: Ipv4, comment: st
 export function transmitLimitElement(index: number, { rate, burst }: Rate, comment: string): SetElements {
   const over = { rate, burst: Math.max(0, burst - rate) };
   return { set: TRANSMIT_LIMITS, elements: [{ key: [index], over, comment }] };
+}
+
+/** Lets the sandbox with the one address open connections to the host at the other. */
+export function hostAccessElement(source: Ipv4, destination: Ipv4, comment: string): Element {
+  return { key: [source, destination], comment };
 }
 
 /** Marks of policies; 0 is the mark of packets that no sandbox sent. */

@@ -18,6 +18,8 @@ const MAX_SANDBOXES = 32_767;
 const MAX_PORTS = 1023;
 /** Distinct egress policies in use at one time. */
 const MAX_POLICIES = 32_767;
+/** Pairs of a sandbox and an address of the host, of all sandboxes together. */
+const MAX_HOST_ACCESS = 65_536;
 /** The ends of the intervals that a policy of 64 allowed and 64 denied prefixes over the base ones can have. */
 const MAX_INTERVAL_ENDS = 1024;
 
@@ -48,6 +50,9 @@ export const POLICIES: NamedSet = { name: 'policies', key: ['mark'], data: 'verd
 
 /** Port, and the addresses that are bound to it. */
 export const PORTS: NamedSet = { name: 'ports', key: ['iface_index', 'ether_addr', 'ipv4_addr'], size: MAX_PORTS };
+
+/** A sandbox's address and one of the host's that it may open connections to; in the root namespace's table. */
+export const HOST_ACCESS: NamedSet = { name: 'host_access', key: ['ipv4_addr', 'ipv4_addr'], size: MAX_HOST_ACCESS };
 
 /** What a policy accepts. */
 export function acceptedSet(policy: number): NamedSet {

@@ -1,22 +1,14 @@
 import { firstAddress, lastAddress, type Prefix } from '../../addr/prefix.ts';
-import type { Element, NamedSet, Ruleset } from '../../plan/ruleset.ts';
-import { rootTable } from './names.ts';
+import type { NamedSet, Ruleset } from '../../plan/ruleset.ts';
+import { HOST_ACCESS, rootTable } from './names.ts';
 import { reported } from './router.ts';
 import { accept, goto, iifname, isEstablished, isIn, isIpv4, masquerade, oifname, rule } from './words.ts';
 
-/** Rows of either set of the root table; an interval has two ends. */
+/** Rows of the set; an interval has two ends. */
 const MAX_RANGES = 1024;
 
 /** All addresses of sandboxes. */
 const RANGES: NamedSet = { name: 'ranges', key: ['ipv4_addr'], interval: true, size: 2 * MAX_RANGES };
-
-/** Sandboxes and addresses of the host that they may open connections to. */
-export const HOST_ACCESS: NamedSet = {
-  name: 'host_access',
-  key: ['ipv4_addr', 'ipv4_addr'],
-  interval: true,
-  size: MAX_RANGES,
-};
 
 export type RootOptions = {
   readonly instance: string;
@@ -67,14 +59,5 @@ export function rootRuleset({ instance, cable, ranges, reportGroup }: RootOption
       },
       reported('denied', reportGroup),
     ],
-  };
-}
-
-/** Lets the sandboxes of `source` open connections to the host's addresses in `destination`. */
-export function hostAccessElement(source: Prefix, destination: Prefix, comment: string): Element {
-  return {
-    key: [firstAddress(source), firstAddress(destination)],
-    last: [lastAddress(source), lastAddress(destination)],
-    comment,
   };
 }

@@ -9,9 +9,9 @@ import type { Rule, Ruleset } from '../../plan/ruleset.ts';
 import { rulesetText } from '../../plan/ruleset-text.ts';
 import { compilePolicy } from '../policy/compile.ts';
 import { bridgeRuleset } from './bridge.ts';
-import { attachmentElements, policyRuleset, portElements } from './elements.ts';
-import { BRIDGE_TABLE, ROUTER_TABLE } from './names.ts';
-import { HOST_ACCESS, hostAccessElement, rootRuleset } from './root.ts';
+import { attachmentElements, hostAccessElement, policyRuleset, portElements } from './elements.ts';
+import { BRIDGE_TABLE, HOST_ACCESS, ROUTER_TABLE } from './names.ts';
+import { rootRuleset } from './root.ts';
 import { routerRuleset } from './router.ts';
 import { LabNamespace } from './testing/lab.ts';
 
@@ -55,7 +55,7 @@ const rulesets: [string, Ruleset][] = [
       elements: [
         {
           set: HOST_ACCESS,
-          elements: [hostAccessElement(parsePrefix('10.11.0.0/16'), parsePrefix('192.0.2.0/31'), 'dns')],
+          elements: [hostAccessElement(parseIpv4('10.11.0.1'), parseIpv4('192.0.2.2'), comment)],
         },
       ],
     },

@@ -7,9 +7,9 @@ import { applyTransaction } from '../../linux/nftables/batch.ts';
 import { newElements } from '../../linux/nftables/element.ts';
 import { addRuleset, replaceRuleset } from '../../linux/nftables/ruleset.ts';
 import { compilePolicy } from '../policy/compile.ts';
-import { attachmentElements, policyRuleset } from './elements.ts';
-import { ROUTER_TABLE, rootTable } from './names.ts';
-import { HOST_ACCESS, hostAccessElement, rootRuleset } from './root.ts';
+import { attachmentElements, hostAccessElement, policyRuleset } from './elements.ts';
+import { HOST_ACCESS, ROUTER_TABLE, rootTable } from './names.ts';
+import { rootRuleset } from './root.ts';
 import { routerRuleset } from './router.ts';
 import { LabNamespace } from './testing/lab.ts';
 
@@ -149,7 +149,7 @@ describe('a guest', { timeout: 60_000 }, () => {
   it('opens no connection to the host until it may', async () => {
     expect(() => guest.run('ping', '-c', '1', '-W', '1', '10.9.0.1')).toThrow();
     expect(host.run('nft', 'list', 'chain', 'inet', 'culvert-test', 'denied')).toContain('counter packets 1 ');
-    const element = hostAccessElement(parsePrefix('10.11.0.0/16'), parsePrefix('10.9.0.1/32'), 'test');
+    const element = hostAccessElement(parseIpv4('10.11.0.1'), parseIpv4('10.9.0.1'), 'test');
     applyTransaction(hostNetfilter, newElements(rootTable('test'), HOST_ACCESS, [element]));
     expect(await upload(guest, host, '10.9.0.1')).toBe('1048576 from 10.11.0.1');
   });

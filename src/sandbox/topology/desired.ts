@@ -1,7 +1,7 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import type { KernelObject } from '../../plan/state.ts';
 import { bridgeObjects } from './bridge.ts';
-import type { Layout } from './layout.ts';
+import { hostAddress, type Layout } from './layout.ts';
 import { microvmObjects } from './microvm.ts';
 import { netnsObjects } from './netns.ts';
 
@@ -21,6 +21,11 @@ export type Network = { readonly slot: number; readonly rates: Rates } & (
   /** `address` is the sandbox's own, on the bridge */
   | { readonly topology: 'bridge'; readonly address: Ipv4 }
 );
+
+/** The address that the host and the outside know it by. */
+export function addressOf(network: Network, layout: Layout): Ipv4 {
+  return network.topology === 'bridge' ? network.address : hostAddress(layout, network.slot);
+}
 
 /** The kernel objects that make up one sandbox's network: the only place that knows. Pure. */
 export function desired(network: Network, layout: Layout): KernelObject[] {

@@ -24,6 +24,11 @@ export const DEFAULT_LAYOUT: Omit<Layout, 'mtu'> = {
   tap: { address: parseIpv4('169.254.0.22'), length: 30, mac: parseMac('02:fc:00:00:00:05'), transmitQueue: 5000 },
 };
 
+/** All that sandboxes and their cables take addresses from. */
+export function sandboxRanges({ hostRange, linkRange, bridgeRange }: Layout): Prefix[] {
+  return [hostRange, linkRange, bridgeRange];
+}
+
 /** Inside a sandbox every name and index is the same, so a snapshot taken in one network resumes in another. */
 export const ETH0: Link = { name: 'eth0', index: 2 };
 export const TAP0: Link = { name: 'tap0', index: 3 };

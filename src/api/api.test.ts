@@ -74,6 +74,27 @@ describe('the sandboxes', () => {
     const [own] = await other.client.create({ topology: 'netns', rates: {}, policy: { egress: 'none' } });
     expect(own).toMatchObject({ policy: { egress: 'none' }, rates: {} });
   });
+
+  it('take the config’s for the parts of a policy that the request leaves away', async () => {
+    const topology = { netns: { policy: { egress: 'none', allow: ['10.1.0.0/16'] } } };
+    await using other = await MemoryDaemon.start({ config: { topology } });
+    const [part] = await other.client.create({ topology: 'netns', policy: { deny: ['10.1.2.0/24'] } });
+    expect(part?.policy).toEqual({ egress: 'none', allow: ['10.1.0.0/16'], deny: ['10.1.2.0/24'] });
+    const [rest] = await other.client.create({ topology: 'netns', policy: { egress: 'open', allow: [] } });
+    expect(rest?.policy).toEqual({ egress: 'open', allow: [], deny: [] });
+    const wrong = other.client.create({ topology: 'netns', policy: { deny: ['10.1.2.0/24', '10.1.2.1/24'] } });
+    await expect(wrong).rejects.toMatchObject({ code: 'invalid_prefix', field: 'policy.deny[1]' });
+  });
+
+  it('are described to Firecracker, where there is a guest', async () => {
+    await client.create({ id: 'a1', topology: 'microvm', rates: { receive: { rate: 1_000_000 } } });
+    expect(await client.firecracker('a1')).toMatchObject({
+      'boot-source': { boot_args: 'ip=169.254.0.21::169.254.0.22:255.255.255.252:a1:eth0:off' },
+      'network-interfaces': [{ host_dev_name: 'tap0', rx_rate_limiter: { bandwidth: { size: 500_000 } } }],
+    });
+    await client.create({ id: 'b1', topology: 'netns' });
+    await expect(client.firecracker('b1')).rejects.toMatchObject({ code: 'not_a_microvm' });
+  });
 });
 
 describe('the leases', () => {

@@ -12,6 +12,7 @@ const STATUS: Readonly<Record<string, FailureStatus>> = {
   request_timeout: 408,
   sandbox_exists: 409,
   lease_state: 409,
+  not_a_microvm: 409,
   body_too_big: 413,
   media_type: 415,
   headers_too_big: 431,

@@ -34,6 +34,7 @@ describe('/openapi.json', () => {
       'GET /v1/leases/{slot}',
       'GET /v1/sandboxes',
       'GET /v1/sandboxes/{id}',
+      'GET /v1/sandboxes/{id}/firecracker',
       'GET /v1/status',
       'PATCH /v1/sandboxes/{id}',
       'POST /v1/leases/{slot}/release',

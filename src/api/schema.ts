@@ -62,6 +62,32 @@ export const sandboxResource = z
 
 export const sandboxList = z.object({ sandboxes: z.array(sandboxResource) }).meta({ id: 'SandboxList' });
 
+const rateLimiter = z
+  .object({
+    bandwidth: z.object({
+      size: z.int().meta({ description: 'bytes' }),
+      refill_time: z.int().meta({ description: 'ms' }),
+    }),
+  })
+  .meta({ id: 'FirecrackerRateLimiter', description: 'Firecracker’s own limiter, which makes the guest wait' });
+
+export const firecrackerResource = z
+  .object({
+    'boot-source': z.object({
+      boot_args: z.string().meta({ description: 'To be added to the guest kernel’s arguments' }),
+    }),
+    'network-interfaces': z.array(
+      z.object({
+        iface_id: z.string(),
+        host_dev_name: z.string(),
+        guest_mac: macText,
+        tx_rate_limiter: rateLimiter,
+        rx_rate_limiter: rateLimiter.optional(),
+      }),
+    ),
+  })
+  .meta({ id: 'Firecracker', description: 'Parts of Firecracker’s configuration, under its own names' });
+
 export const createBody = closedObject({
   id: sandboxId.optional().meta({ description: 'Made by the daemon where absent' }),
   count: z.int().min(1).max(MAX_BATCH).default(1).meta({ description: 'How many, all or none; with an `id` only 1' }),
@@ -183,6 +209,7 @@ export const failureResource = z
 
 /** Resources and requests as they stand in JSON. */
 export type SandboxResource = z.output<typeof sandboxResource>;
+export type FirecrackerResource = z.output<typeof firecrackerResource>;
 export type LeaseResource = z.output<typeof leaseResource>;
 export type StatusResource = z.output<typeof statusResource>;
 export type EventResource = z.output<typeof eventResource>;

@@ -4,12 +4,23 @@ import { CulvertError, InputError } from '../errors.ts';
 export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
 
+/** A failure that ends the process with an exit code of its own. */
+export class ExitError extends CulvertError {
+  readonly exitCode: number;
+
+  constructor(code: string, message: string, exitCode: number, cause: unknown) {
+    super(code, message, { cause });
+    this.exitCode = exitCode;
+  }
+}
+
 /** What stops a command is what stands on the host, however well the command was put. */
 const NOT_USAGE = new Set([
   'sandbox_unknown',
   'sandbox_exists',
   'lease_unknown',
   'lease_state',
+  'not_a_microvm',
   'range_in_use',
   'no_uplink',
   'socket_taken',
@@ -26,8 +37,10 @@ const ADVICE: Readonly<Record<string, string>> = {
   slots_exhausted: 'remove sandboxes, or raise limits.sandboxes in the config',
   bridge_exhausted: 'remove sandboxes, or use the topology netns',
   range_in_use: 'choose another range in the config',
+  name_in_use: 'choose another --name',
   socket_taken: 'stop that daemon with culvert down, or choose another --run-dir',
   daemon_timeout: 'see culvert status, and the daemon’s log',
+  namespace_unseen: 'run this where the daemon runs, in its mount namespace',
   internal: 'see the daemon’s log',
 };
 
@@ -45,10 +58,9 @@ export function failureOf(error: unknown): Failure | undefined {
   if (error instanceof CommanderError) return usageFailure(error);
   if (error instanceof CulvertError) {
     const { code, message, field } = error;
-    const isUsage = error instanceof InputError && !NOT_USAGE.has(code);
     const advice = adviceOn(code, message);
     return {
-      exitCode: isUsage ? EXIT_USAGE : EXIT_FAILED,
+      exitCode: exitCodeOf(error),
       code,
       message,
       ...(field === undefined ? {} : { field }),
@@ -88,6 +100,11 @@ export function fail(error: unknown, parameters: readonly string[]): void {
   if (process.env['CULVERT_DEBUG'] !== undefined && error instanceof Error) {
     process.stderr.write(`${error.stack ?? ''}\n`);
   }
+}
+
+function exitCodeOf(error: CulvertError): number {
+  if (error instanceof ExitError) return error.exitCode;
+  return error instanceof InputError && !NOT_USAGE.has(error.code) ? EXIT_USAGE : EXIT_FAILED;
 }
 
 function usageFailure({ code, exitCode, message }: CommanderError): Failure | undefined {

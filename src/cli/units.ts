@@ -35,7 +35,7 @@ export function parseRate(text: string): number {
  * @throws InvalidArgumentError
  */
 export function parseBytes(text: string): number {
-  const [, digits, unit = ''] = /^(\d{1,15}(?:\.\d{1,9})?) ?([a-z]{0,4})$/i.exec(text) ?? [];
+  const [, digits, unit = ''] = /^(\d{1,15}(?:\.\d{1,9})?)(?: ?([a-z]{1,4}))?$/i.exec(text) ?? [];
   if (digits === undefined) throw new InvalidArgumentError(`Want ${BYTES_WORDS}.`);
   if (/^[kmg]b$/.test(unit.slice(0, 1).toLowerCase() + unit.slice(1)) || unit === 'b') {
     throw new InvalidArgumentError(

@@ -6,6 +6,7 @@ import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { type NamespaceState, observeNamespace } from '../linux/observe.ts';
 import { type KernelObject, ROOT } from '../plan/state.ts';
 import { type Host, rootCable } from '../sandbox/host.ts';
+import { assertNameFree, claimRunFolder } from './claim.ts';
 import { type Config, layoutOf } from './config/config.ts';
 import { ThreadEngine } from './thread-engine.ts';
 
@@ -16,25 +17,34 @@ const LEAST_MTU = 576;
  * Starts the engine on this host.
  *
  * @param version of the program, for the status
- * @throws InputError where the config does not fit the host; CulvertError of whatever kept the engine from starting
+ * @throws InputError where the config does not fit the host; CulvertError `folder_in_use`, `name_in_use`, or of whatever
+ *   kept the engine from starting
  */
 export async function startEngine(config: Config, version: string): Promise<ThreadEngine> {
-  const host = readHost(config);
-  return ThreadEngine.start({
-    host,
-    version,
-    stateDir: config.stateDir,
-    runDir: config.runDir,
-    slots: { first: parseSlot(1), last: parseSlot(config.limits.sandboxes) },
-    poolSizes: config.pool,
-    quarantineFloor_ms: config.quarantine.floorMs,
-  });
+  const held = claimRunFolder(config);
+  try {
+    const host = readHost(config);
+    const options = {
+      host,
+      version,
+      stateDir: config.stateDir,
+      runDir: config.runDir,
+      slots: { first: parseSlot(1), last: parseSlot(config.limits.sandboxes) },
+      poolSizes: config.pool,
+      quarantineFloor_ms: config.quarantine.floorMs,
+    };
+    return await ThreadEngine.start(options, held);
+  } catch (error) {
+    held[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** What the daemon must know of the root namespace; changes nothing. */
 function readHost(config: Config): Host {
   using socket = new NetlinkSocket(NETLINK_ROUTE);
   const root = observeNamespace(socket, ROOT);
+  assertNameFree(config, root);
   const uplink = config.uplink ?? defaultUplink(root);
   const mtu = config.mtu ?? mtuOf(config, root, uplink);
   const host: Host = {

@@ -15,19 +15,23 @@ export class ThreadEngine implements Engine {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Set<(event: CulvertEvent) => void>();
-  readonly #exited: Promise<void>;
+  readonly #ready = Promise.withResolvers<void>();
+  /** Resolves when the kernel thread has ended, with the reason where nobody had asked it to. */
+  readonly ended: Promise<CulvertError | undefined>;
+  #isClosing = false;
   #lastCall = 0;
   #lastEvent = 0;
   #failure: CulvertError | undefined;
 
-  private constructor(worker: Worker) {
+  private constructor(worker: Worker, held: Disposable) {
     this.#worker = worker;
     worker.on('message', (message: Answer | Notice) => this.#receive(message));
     worker.on('error', (error) => this.#fail(error));
-    this.#exited = new Promise((resolve) => {
+    this.ended = new Promise((resolve) => {
       worker.once('exit', () => {
         this.#fail(new Error('the kernel thread has ended'));
-        resolve();
+        held[Symbol.dispose]();
+        resolve(this.#isClosing ? undefined : this.#failure);
       });
     });
   }
@@ -35,18 +39,14 @@ export class ThreadEngine implements Engine {
   /**
    * Starts the kernel thread; the engine is ready, every sandbox of an earlier run adopted.
    *
+   * @param held is let go of when the thread has ended
    * @throws CulvertError of whatever kept it from starting
    */
-  static async start(options: Omit<CoreOptions, 'emit'>): Promise<ThreadEngine> {
+  static async start(options: Omit<CoreOptions, 'emit'>, held: Disposable): Promise<ThreadEngine> {
     const worker = new Worker(new URL('kernel-thread.ts', import.meta.url), { workerData: options });
-    await new Promise<void>((resolve, reject) => {
-      worker.once('error', reject);
-      worker.once('message', (message: Notice) => {
-        if (message.notice === 'ready') resolve();
-        else if ('error' in message) reject(errorOf(message.error));
-      });
-    });
-    return new ThreadEngine(worker);
+    const engine = new ThreadEngine(worker, held);
+    await engine.#ready.promise;
+    return engine;
   }
 
   create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
@@ -95,8 +95,9 @@ export class ThreadEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    this.#isClosing = true;
     this.#worker.postMessage('close');
-    await this.#exited;
+    await this.ended;
   }
 
   #call<T>(method: Method, ...parameters: unknown[]): Promise<T> {
@@ -115,16 +116,30 @@ export class ThreadEngine implements Engine {
 
   #receive(message: Answer | Notice): void {
     if ('notice' in message) {
-      if (message.notice === 'event') this.#publish(message.event);
-      else if (message.notice === 'problem') {
-        this.#publish({ type: 'daemon.problem', message: message.error.message, data: { code: message.error.code } });
-      }
+      this.#note(message);
       return;
     }
     const waiting = this.#waiting.get(message.id);
     this.#waiting.delete(message.id);
     if ('error' in message) waiting?.reject(errorOf(message.error));
     else waiting?.resolve(message.result as never);
+  }
+
+  #note(notice: Notice): void {
+    switch (notice.notice) {
+      case 'ready':
+        this.#ready.resolve();
+        break;
+      case 'failed':
+        this.#ready.reject(errorOf(notice.error));
+        break;
+      case 'event':
+        this.#publish(notice.event);
+        break;
+      case 'problem':
+        this.#publish({ type: 'daemon.problem', message: notice.error.message, data: { code: notice.error.code } });
+        break;
+    }
   }
 
   #publish(event: Omit<CulvertEvent, 'sequence' | 'wallMs'>): void {
@@ -134,6 +149,7 @@ export class ThreadEngine implements Engine {
 
   #fail(cause: Error): void {
     this.#failure ??= new CulvertError('engine_stopped', `Cannot reach the kernel: ${cause.message}`, { cause });
+    this.#ready.reject(this.#failure);
     for (const { reject } of this.#waiting.values()) reject(this.#failure);
     this.#waiting.clear();
   }

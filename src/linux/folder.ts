@@ -8,6 +8,10 @@ const TMPFS_MAGIC = 0x01021994;
 const NSFS_MAGIC = 0x6e736673;
 /** fcntl.h */
 const O_RDWR_CREAT_CLOEXEC = 0o2000102;
+/** linux/mount.h */
+const MS_NOSUID = 2;
+const MS_NODEV = 4;
+const MS_NOEXEC = 8;
 /** linux/fs.h */
 const MNT_DETACH = 2;
 
@@ -17,7 +21,8 @@ const MNT_DETACH = 2;
  */
 export function preparePins(folder: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o755 });
-  if (statfsSync(folder).type !== TMPFS_MAGIC) mount('culvert', folder, 'tmpfs', 0);
+  if (statfsSync(folder).type !== TMPFS_MAGIC)
+    mount('culvert', folder, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, 'mode=0755');
   for (const name of readdirSync(folder)) {
     const path = join(folder, name);
     // a file with nothing mounted on it: whoever was making or removing the pin was killed half-way

@@ -1,4 +1,4 @@
-import { closeSync, openSync, unlinkSync } from 'node:fs';
+import { closeSync, openSync, statfsSync, unlinkSync } from 'node:fs';
 import { close, mount, open, setns, umount, unshare } from './syscall.ts';
 
 /** linux/sched.h */
@@ -9,6 +9,9 @@ const MS_BIND = 4096;
 const MNT_DETACH = 2;
 /** fcntl.h */
 const O_RDONLY_CLOEXEC = 0o2000000;
+
+/** linux/magic.h */
+const NSFS_MAGIC = 0x6e736673;
 
 const OWN = '/proc/thread-self/ns/net';
 
@@ -34,6 +37,16 @@ export class NamespaceHandle implements Disposable {
 
   [Symbol.dispose](): void {
     close(this.fd);
+  }
+}
+
+/** Whether a namespace is pinned at `path`, as far as the calling process's mount namespace shows. */
+export function isNamespace(path: string): boolean {
+  try {
+    return statfsSync(path).type === NSFS_MAGIC;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
   }
 }
 

@@ -7,6 +7,9 @@ import { errnoName } from './errno.ts';
  * is what makes setns(2) usable: a thread that enters a namespace does so alone.
  */
 
+/** asm-generic/errno-base.h */
+const EAGAIN = 11;
+
 const libc = koffi.load('libc.so.6');
 
 const c = {
@@ -64,6 +67,16 @@ export function recv(fd: number, buffer: Uint8Array, flags: number): number {
   return checked('receive from a socket', Number(c.recv(fd, buffer, buffer.length, flags)));
 }
 
+/**
+ * {@link recv} from a socket that does not wait, or with MSG_DONTWAIT in `flags`: undefined where nothing is there. A
+ * socket that is asked again and again mostly has nothing, and an error for that would cost more than the call.
+ */
+export function recvNow(fd: number, buffer: Uint8Array, flags: number): number | undefined {
+  const length = Number(c.recv(fd, buffer, buffer.length, flags));
+  if (length < 0 && koffi.errno() === EAGAIN) return undefined;
+  return checked('receive from a socket', length);
+}
+
 export function setsockopt(fd: number, level: number, name: number, value: number): void {
   checked(`set socket option ${level}/${name} to ${value}`, Number(c.setsockopt(fd, level, name, [value], 4)));
 }
@@ -91,8 +104,15 @@ export function setns(fd: number, type: number): void {
   checked('enter a namespace', Number(c.setns(fd, type)));
 }
 
-export function mount(source: string, target: string, type: string | null, flags: number): void {
-  checked(`mount ${source} on ${target}`, Number(c.mount(source, target, type, flags, null)));
+/** @param options as in mount(8) after `-o`, those of the filesystem only */
+export function mount(
+  source: string,
+  target: string,
+  type: string | null,
+  flags: number,
+  options: string | null = null,
+): void {
+  checked(`mount ${source} on ${target}`, Number(c.mount(source, target, type, flags, options)));
 }
 
 export function umount(target: string, flags: number): void {

@@ -3,6 +3,7 @@ import type {
   ChangeBody,
   CreateBody,
   EventResource,
+  FirecrackerResource,
   LeaseResource,
   ReconcileResult,
   RemovalResource,
@@ -17,6 +18,7 @@ export type {
   ChangeBody,
   CreateBody,
   EventResource,
+  FirecrackerResource,
   LeaseResource,
   ReconcileResult,
   RemovalResource,
@@ -62,6 +64,15 @@ export class CulvertClient implements Disposable {
 
   inspect(id: string): Promise<SandboxResource> {
     return this.#call('GET', `/v1/sandboxes/${encodeURIComponent(id)}`);
+  }
+
+  /**
+   * What Firecracker is to be given for the guest of a `microvm` sandbox.
+   *
+   * @throws InputError `not_a_microvm`
+   */
+  firecracker(id: string): Promise<FirecrackerResource> {
+    return this.#call('GET', `/v1/sandboxes/${encodeURIComponent(id)}/firecracker`);
   }
 
   /** Changes rates, policy or both while the sandbox runs. */

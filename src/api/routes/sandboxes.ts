@@ -1,7 +1,16 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import type { CreateRequest } from '../../daemon/engine.ts';
 import { policyOver, sandboxId } from '../../schema/values.ts';
-import { changeBody, createBody, removalList, removeBody, sandboxList, sandboxResource } from '../schema.ts';
+import { firecrackerOf } from '../firecracker.ts';
+import {
+  changeBody,
+  createBody,
+  firecrackerResource,
+  removalList,
+  removeBody,
+  sandboxList,
+  sandboxResource,
+} from '../schema.ts';
 import type { Services } from '../services.ts';
 import { sandboxView } from '../view.ts';
 import { failures, jsonBody, jsonReply } from './describe.ts';
@@ -34,6 +43,18 @@ const inspect = createRoute({
   tags,
   request: { params },
   responses: { 200: jsonReply(sandboxResource, 'The sandbox'), ...failures(400, 404, 500, 503) },
+});
+
+const firecracker = createRoute({
+  method: 'get',
+  path: '/v1/sandboxes/{id}/firecracker',
+  summary: 'Say how to configure Firecracker for the guest of one sandbox',
+  tags,
+  request: { params },
+  responses: {
+    200: jsonReply(firecrackerResource, 'What goes into its configuration'),
+    ...failures(400, 404, 409, 500, 503),
+  },
 });
 
 const change = createRoute({
@@ -95,6 +116,11 @@ export function sandboxRoutes({ engine, config }: Services): OpenAPIHono {
   });
 
   app.openapi(inspect, async (c) => c.json(sandboxView(await engine.inspect(c.req.valid('param').id)), 200));
+
+  app.openapi(firecracker, async (c) => {
+    const sandbox = await engine.inspect(c.req.valid('param').id);
+    return c.json(firecrackerOf(sandbox, config.topology.microvm.tap.address.length), 200);
+  });
 
   app.openapi(change, async (c) => {
     const { rates, policy } = c.req.valid('json');

@@ -22,7 +22,10 @@ export function addUp(program: Command): void {
     examples: [
       ['culvert up', 'with everything as it is by default'],
       ['culvert up --config /etc/culvert.yaml', 'with a config, see docs/config.md'],
-      ['culvert up --name b --state-dir /srv/b --run-dir /run/b', 'another one on the same host'],
+      [
+        'culvert up --config b.yaml --name b --run-dir /run/b --state-dir /srv/b',
+        'another one; b.yaml has other ranges',
+      ],
     ],
   })
     .option('--state-dir <dir>', 'holds the leases, on a disk that outlives a boot (default: /var/lib/culvert)')
@@ -49,7 +52,9 @@ async function up({ json, config: file, ...given }: Options): Promise<void> {
   const daemon = await serve(engine, config, version, log);
   closeOnSignals(daemon);
   await announce(daemon, engine, json === true);
-  await daemon.closed;
+  const failure = await engine.ended;
+  await daemon.close();
+  if (failure !== undefined) throw failure;
 }
 
 async function announce({ socketPath, tcpPort }: Daemon, engine: Engine, json: boolean): Promise<void> {

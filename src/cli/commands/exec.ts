@@ -1,0 +1,90 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Command } from 'commander';
+import type { CulvertClient } from '../../api/client/client.ts';
+import { CulvertError } from '../../errors.ts';
+import { addClientCommand, type Common, clientOf } from '../command.ts';
+import { ExitError } from '../failure.ts';
+
+/** Signals that are passed on to the command, whoever they come from. */
+const SIGNALS = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+
+/** A terminal sends these to the command as well as to us. */
+const TERMINAL_SIGNALS = ['SIGINT', 'SIGQUIT'] as const;
+
+/** As a shell says it, POSIX.1-2017, 2.8.2 */
+const EXIT_NOT_EXECUTABLE = 126;
+const EXIT_NOT_FOUND = 127;
+
+export function addExec(program: Command): void {
+  addClientCommand(program, {
+    usage: 'exec <id> <command...>',
+    summary: 'Run a command inside a sandbox’s network',
+    details:
+      'It gets the network namespace and nothing else: files, user and environment are yours. Exits as the command does, with 127 where there is no such command and 126 where it cannot be run. Needs root.',
+    examples: [
+      ['culvert exec build-42 -- ip address', 'see what it has'],
+      ['culvert exec build-42 -- ping -c 1 192.0.2.1', 'reach out from it'],
+      ['culvert exec build-42 -- bash', 'look around'],
+    ],
+  }).action(exec);
+}
+
+async function exec(id: string, [command = '', ...parameters]: string[], options: Common): Promise<void> {
+  const child = await start(id, command, parameters, options);
+  const stop = passSignals(child);
+  const { promise, resolve, reject } = Promise.withResolvers<[code: number | null, signal: NodeJS.Signals | null]>();
+  child.once('error', reject).once('exit', (...end) => resolve(end));
+  try {
+    const [code, signal] = await promise;
+    stop();
+    // Whoever waits for us sees what became of the command.
+    if (signal === null) process.exitCode = code ?? 0;
+    else process.kill(process.pid, signal);
+  } catch (cause) {
+    stop();
+    throw refused(command, cause as NodeJS.ErrnoException);
+  }
+}
+
+async function start(id: string, command: string, parameters: string[], options: Common): Promise<ChildProcess> {
+  const { isNamespace, NamespaceHandle } = await import('../../linux/namespace.ts');
+  using client = clientOf(options);
+  const sandbox = await client.inspect(id);
+  const { netns } = sandbox;
+  if (!isNamespace(netns)) {
+    throw new CulvertError('namespace_unseen', `Cannot enter sandbox ${id}: no namespace is to be seen at ${netns}`);
+  }
+  using namespace = new NamespaceHandle(netns);
+  await assertSameLife(client, sandbox);
+  // spawn() forks before it returns, so the child is born inside.
+  return namespace.run(() => spawn(command, parameters, { stdio: 'inherit' }));
+}
+
+/** Between the answer and the opening of the pin, the slot may have become another sandbox's. */
+async function assertSameLife(
+  client: CulvertClient,
+  { id, slot, generation }: Awaited<ReturnType<CulvertClient['inspect']>>,
+): Promise<void> {
+  const now = await client.inspect(id);
+  if (now.slot === slot && now.generation === generation) return;
+  throw new CulvertError('sandbox_replaced', `Cannot enter sandbox ${id}: it was removed and made again just now`);
+}
+
+/** @returns what ends it */
+function passSignals(child: ChildProcess): () => void {
+  const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+  const passFromOthers = process.stdin.isTTY ? (): void => undefined : pass;
+  for (const signal of SIGNALS) process.on(signal, pass);
+  for (const signal of TERMINAL_SIGNALS) process.on(signal, passFromOthers);
+  return () => {
+    for (const signal of SIGNALS) process.off(signal, pass);
+    for (const signal of TERMINAL_SIGNALS) process.off(signal, passFromOthers);
+  };
+}
+
+function refused(command: string, cause: NodeJS.ErrnoException): ExitError {
+  const isMissing = cause.code === 'ENOENT';
+  const why = isMissing ? 'there is no such command' : (cause.code ?? cause.message);
+  const exitCode = isMissing ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+  return new ExitError('command_failed', `Cannot run ${command}: ${why}`, exitCode, cause);
+}

@@ -7,6 +7,7 @@ import { ROUTER } from '../src/plan/state.ts';
 import { planText } from '../src/plan/text.ts';
 import { bridgeItself } from '../src/sandbox/topology/bridge.ts';
 import { desired, type Network } from '../src/sandbox/topology/desired.ts';
+import { BRIDGE } from '../src/sandbox/topology/layout.ts';
 
 const rates = { transmit: { rate: 200_000_000, burst: 100_000_000 }, receive: { rate: 1_000_000, burst: 65_536 } };
 const networks: Network[] = [
@@ -87,6 +88,26 @@ describe.each(networks)('a $topology network in the kernel', (network) => {
     // whether the bridge has a carrier follows with a delay
     expect(world.run(ROUTER, 'ip', 'route').replace('linkdown ', '')).toBe(before.replace('linkdown ', ''));
   });
+});
+
+it('knows every port of the bridge, its own and others', () => {
+  using world = new World();
+  const network: Network = { topology: 'bridge', slot: 3, rates: {}, address: parseIpv4('10.8.64.7') };
+  expect(world.kernel.ports(ROUTER, BRIDGE)).toEqual([]);
+  world.kernel.apply(diff([], desired(network, world.layout)));
+  world.run(ROUTER, 'ip', 'link', 'add', 'stranger', 'type', 'veth', 'peer', 'name', 'behind');
+  world.run(ROUTER, 'ip', 'link', 'set', 'stranger', 'master', BRIDGE.name);
+  const seen = world.ask(ROUTER, 'ip', '-j', 'link', 'show', 'master', BRIDGE.name) as { ifindex: number }[];
+  expect(seen).toHaveLength(2);
+  const found = world.kernel.ports(ROUTER, BRIDGE);
+  expect(found.map(({ name, index }) => ({ name, index }))).toEqual([
+    { name: 'stranger', index: expect.any(Number) as number },
+    { name: 's3', index: 10_003 },
+  ]);
+  expect(found.map(({ index }) => index)).toEqual(seen.map(({ ifindex }) => ifindex));
+  expect(world.ask(ROUTER, 'bridge', '-j', '-d', 'link', 'show', 'dev', 's3')).toEqual([
+    expect.objectContaining({ isolated: true, learning: false, neigh_suppress: true }),
+  ]);
 });
 
 it('reaches the sandbox from the router', () => {

@@ -10,6 +10,7 @@ import { NetlinkSocket } from './netlink/socket.ts';
 import { deleteGuard, observeGuard, setGuard } from './nftables/guard.ts';
 import { type NamespaceState, observeNamespace } from './observe.ts';
 import { type Step, steps } from './requests.ts';
+import { listPorts } from './route/bridge.ts';
 import { deleteLink, getLink } from './route/link.ts';
 import { newVeth } from './route/veth.ts';
 import { SyscallError } from './syscall.ts';
@@ -102,6 +103,11 @@ export class Kernel implements Disposable {
       else if (error.errnoName !== 'ENODEV') throw error;
     }
     return present;
+  }
+
+  /** All ports of a bridge, whoever put them there. */
+  ports(namespace: NamespaceName, bridge: Link): Link[] {
+    return this.#withSocket(namespace, (socket) => listPorts(socket, bridge.index));
   }
 
   /** Deletes links that may be gone by now. */

@@ -15,6 +15,7 @@ import {
   IFLA_AF_SPEC,
   IFLA_BRPORT_ISOLATED,
   IFLA_BRPORT_LEARNING,
+  IFLA_BRPORT_NEIGH_SUPPRESS,
   IFLA_IFNAME,
   IFLA_INET_CONF,
   IFLA_INFO_KIND,
@@ -156,9 +157,10 @@ function readLink(
   const bridge = links.get(number(attributes, IFLA_MASTER));
   if (bridge !== undefined) {
     const port = nested(info, IFLA_INFO_SLAVE_DATA);
-    const safe = port.get(IFLA_BRPORT_ISOLATED)?.[0] === 1 && port.get(IFLA_BRPORT_LEARNING)?.[0] === 0;
+    const has = (type: number, value: number): boolean => port.get(type)?.[0] === value;
+    const isOurs = has(IFLA_BRPORT_ISOLATED, 1) && has(IFLA_BRPORT_LEARNING, 0) && has(IFLA_BRPORT_NEIGH_SUPPRESS, 1);
     // a port that is not isolated is as good as none: the plan then makes it one
-    if (safe) objects.push({ kind: 'port', namespace, link, bridge });
+    if (isOurs) objects.push({ kind: 'port', namespace, link, bridge });
   }
 }
 

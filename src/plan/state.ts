@@ -47,7 +47,7 @@ export type KernelObject =
       readonly transmitQueue: number;
     } & LinkEnd)
   | ({ readonly kind: 'bridge' } & LinkEnd)
-  /** A link made a port of a bridge: isolated, learning nothing. */
+  /** A link made a port of a bridge: isolated, learning nothing, spared from ARP that is meant for all. */
   | { readonly kind: 'port'; readonly namespace: NamespaceName; readonly link: Link; readonly bridge: Link }
   /** A static entry of a bridge's forwarding database: frames to `mac` leave by `link`. */
   | { readonly kind: 'fdb'; readonly namespace: NamespaceName; readonly link: Link; readonly mac: Mac }

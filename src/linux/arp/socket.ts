@@ -1,5 +1,5 @@
 import { SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET } from '../netlink/constants.ts';
-import { bind, close, getsockopt, recv, SyscallError, send, setsockopt, socket } from '../syscall.ts';
+import { bind, close, getsockopt, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
 import { AF_PACKET, PACKET_STATISTICS, SO_RCVBUF, SO_RCVBUFFORCE, SOCK_NONBLOCK, SOL_PACKET } from './constants.ts';
 import { type ArpFrame, ETH_P_ARP, readArpFrame, writeArpFrame } from './packet.ts';
 
@@ -80,12 +80,8 @@ export class ArpSocket implements Disposable {
   }
 
   #receive(): Uint8Array | undefined {
-    try {
-      return this.#buffer.subarray(0, recv(this.#fd, this.#buffer, 0));
-    } catch (error) {
-      if (error instanceof SyscallError && error.errnoName === 'EAGAIN') return undefined;
-      throw error;
-    }
+    const length = recvNow(this.#fd, this.#buffer, 0);
+    return length === undefined ? undefined : this.#buffer.subarray(0, length);
   }
 }
 

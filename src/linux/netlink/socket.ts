@@ -1,5 +1,5 @@
 import { CulvertError } from '../../errors.ts';
-import { bind, close, recv, SyscallError, send, setsockopt, socket } from '../syscall.ts';
+import { bind, close, recv, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
 import { readAttributes, readString } from './attribute.ts';
 import {
   AF_NETLINK,
@@ -170,12 +170,8 @@ export class NetlinkSocket implements Disposable {
    * @throws SyscallError ENOBUFS, once, where the queue was full and datagrams were lost
    */
   receive(): Uint8Array | undefined {
-    try {
-      return this.#receive(MSG_DONTWAIT);
-    } catch (error) {
-      if (error instanceof SyscallError && error.errnoName === 'EAGAIN') return undefined;
-      throw error;
-    }
+    const length = recvNow(this.#fd, this.#buffer, MSG_TRUNC | MSG_DONTWAIT);
+    return length === undefined ? undefined : this.#received(length);
   }
 
   [Symbol.dispose](): void {
@@ -253,8 +249,11 @@ export class NetlinkSocket implements Disposable {
   }
 
   /** One datagram, viewed in the receive buffer until the next call. */
-  #receive(flags = 0): Uint8Array {
-    const length = recv(this.#fd, this.#buffer, MSG_TRUNC | flags);
+  #receive(): Uint8Array {
+    return this.#received(recv(this.#fd, this.#buffer, MSG_TRUNC));
+  }
+
+  #received(length: number): Uint8Array {
     if (length > this.#buffer.length) {
       throw new CulvertError(
         'netlink_truncated',

@@ -1,19 +1,42 @@
 import type { Link } from '../../plan/state.ts';
+import { readAttributes, readString } from '../netlink/attribute.ts';
 import { NLA_F_NESTED } from '../netlink/constants.ts';
-import type { Request } from '../netlink/socket.ts';
+import type { NetlinkSocket, Request } from '../netlink/socket.ts';
 import {
   AF_BRIDGE,
   IFLA_BRPORT_ISOLATED,
   IFLA_BRPORT_LEARNING,
+  IFLA_BRPORT_NEIGH_SUPPRESS,
+  IFLA_EXT_MASK,
   IFLA_IFNAME,
   IFLA_INFO_KIND,
   IFLA_LINKINFO,
   IFLA_MASTER,
   IFLA_PROTINFO,
+  RTEXT_FILTER_SKIP_STATS,
+  RTM_GETLINK,
   RTM_NEWLINK,
   RTM_SETLINK,
 } from './constants.ts';
 import { CREATE_LINK, writeLinkHeader } from './link.ts';
+
+/** Every port of the bridge with this index, as a dump that leaves all other links out. */
+export function listPorts(socket: NetlinkSocket, bridge: number): Link[] {
+  const request: Request = {
+    attempt: `list the ports of link ${bridge}`,
+    type: RTM_GETLINK,
+    flags: 0,
+    write(writer) {
+      writeLinkHeader(writer, 0, 0, 0);
+      writer.attrU32(IFLA_MASTER, bridge).attrU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    },
+  };
+  return socket.dump(request, ({ body }) => ({
+    // struct ifinfomsg, 16 bytes
+    index: new DataView(body.buffer, body.byteOffset, body.length).getInt32(4, true),
+    name: readString(readAttributes(body, 16).get(IFLA_IFNAME) ?? new Uint8Array()),
+  }));
+}
 
 export function newBridge(link: Link): Request {
   return {
@@ -40,7 +63,11 @@ export function setMaster(link: Link, bridge: number): Request {
   };
 }
 
-/** Frames do not pass from one isolated port to another; without learning, a forged source address moves nothing. */
+/**
+ * Frames do not pass from one isolated port to another; without learning, a forged source address moves nothing. ARP
+ * that everybody is to hear, probes and announcements (RFC 5227), passes by the port: a sandbox learns nothing of the
+ * others by it, and a bridge of many ports does not copy each to all of them.
+ */
 export function isolatePort(link: Link): Request {
   return {
     attempt: `isolate port ${link.name}`,
@@ -50,7 +77,7 @@ export function isolatePort(link: Link): Request {
       writer.u8(AF_BRIDGE).u8(0).u16(0).u32(link.index).u32(0).u32(0);
       // Without the nested flag the bridge reads the attribute as a bare port state.
       writer.nest(IFLA_PROTINFO | NLA_F_NESTED, (port) =>
-        port.attrU8(IFLA_BRPORT_LEARNING, 0).attrU8(IFLA_BRPORT_ISOLATED, 1),
+        port.attrU8(IFLA_BRPORT_LEARNING, 0).attrU8(IFLA_BRPORT_ISOLATED, 1).attrU8(IFLA_BRPORT_NEIGH_SUPPRESS, 1),
       );
     },
   };

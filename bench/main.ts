@@ -1,12 +1,19 @@
 import { release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { print, printJson, printTable } from '../src/cli/output.ts';
+import { type Crowd, growCrowd } from './crowd.ts';
 import { type Figure, isMet, measuredText, ratioText, referenceText, targetText } from './figure.ts';
 import { type Bench, FULL, QUICK, type Row } from './row.ts';
 import { cold } from './rows/cold.ts';
+import { growth } from './rows/growth.ts';
+import { health } from './rows/health.ts';
+import { memory } from './rows/memory.ts';
+import { pool } from './rows/pool.ts';
+import { warm } from './rows/warm.ts';
 import { Stage } from './stage.ts';
 
-const ROWS: readonly Row[] = [cold];
+/** Those with a crowd come last: it would disturb the others. */
+const ROWS: readonly Row[] = [cold, warm, health, growth, memory, pool];
 
 const USAGE = `usage: npm run bench -- [--quick] [--json] [ROW...]
 
@@ -42,8 +49,15 @@ async function run(rows: readonly Row[], quick: boolean): Promise<Figure[]> {
       process.exit(1);
     });
   }
-  const say = (line: string): void => void process.stderr.write(`${line}\n`);
-  const bench: Bench = { stage, scale: quick ? QUICK : FULL, say };
+  const scale = quick ? QUICK : FULL;
+  using lasting = new DisposableStack();
+  let crowd: Promise<Crowd> | undefined;
+  const grow = async (): Promise<Crowd> => {
+    const grown = await growCrowd(stage, scale);
+    lasting.use(grown.culvert);
+    return grown;
+  };
+  const bench: Bench = { stage, scale, crowd: () => (crowd ??= grow()) };
   const figures: Figure[] = [];
   for (const row of rows) {
     const { name } = row;
@@ -71,6 +85,10 @@ async function show(figures: readonly Figure[]): Promise<void> {
   );
 }
 
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
 let given: ReturnType<typeof readArguments>;
 try {
   given = readArguments();
@@ -80,7 +98,13 @@ try {
 }
 if (given.help) print(USAGE);
 else {
-  const figures = await run(given.rows, given.quick);
+  let figures: Figure[];
+  try {
+    figures = await run(given.rows, given.quick);
+  } catch (error) {
+    say(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    process.exit(1);
+  }
   if (given.json)
     printJson({ kernel: release(), figures: figures.map((figure) => ({ ...figure, met: isMet(figure) })) });
   else await show(figures);

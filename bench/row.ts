@@ -1,20 +1,53 @@
+import type { Crowd } from './crowd.ts';
 import type { Figure } from './figure.ts';
 import type { Stage } from './stage.ts';
 
 /** How much is done: in full, or just enough to see that all of it works. */
 export type Scale = {
+  /** sandboxes where a row says 100 */
+  readonly few: number;
   /** sandboxes where a row says 300 */
   readonly some: number;
   /** sandboxes where a row says 10,000 */
   readonly many: number;
+  /** rounds that contestants take turns in */
   readonly rounds: number;
   readonly perRound: number;
+  /** requests whose latency is taken one by one */
+  readonly requests: number;
+  readonly churnMs: number;
+  /** of each stream of packets */
+  readonly streamMs: number;
 };
 
-export const FULL: Scale = { some: 300, many: 10_000, rounds: 7, perRound: 20 };
-export const QUICK: Scale = { some: 30, many: 120, rounds: 3, perRound: 4 };
+export const FULL: Scale = {
+  few: 100,
+  some: 300,
+  many: 10_000,
+  rounds: 7,
+  perRound: 20,
+  requests: 1000,
+  churnMs: 60_000,
+  streamMs: 2000,
+};
 
-export type Bench = { readonly stage: Stage; readonly scale: Scale; readonly say: (line: string) => void };
+export const QUICK: Scale = {
+  few: 15,
+  some: 30,
+  many: 120,
+  rounds: 3,
+  perRound: 4,
+  requests: 50,
+  churnMs: 2000,
+  streamMs: 1000,
+};
+
+export type Bench = {
+  readonly stage: Stage;
+  readonly scale: Scale;
+  /** A host with as many sandboxes as `scale.many`, made for the first row that asks. */
+  readonly crowd: () => Promise<Crowd>;
+};
 
 /** A row of the table, or several that are measured together. */
 export type Row = {

@@ -9,6 +9,7 @@ import { getLink } from '../src/linux/route/link.ts';
 import { newVeth } from '../src/linux/route/veth.ts';
 import { mount, umount } from '../src/linux/syscall.ts';
 import { ROOT } from '../src/plan/state.ts';
+import { until } from './until.ts';
 
 /** linux/fs.h */
 const MNT_DETACH = 2;
@@ -18,7 +19,6 @@ const DISK = new URL('../.cache', import.meta.url).pathname;
 
 /** ms: the kernel takes some 20 s for 10,000 namespaces */
 const CLEANUP_TIMEOUT_MS = 120_000;
-const POLL_MS = 20;
 
 /** A folder in memory for pins: when it is disposed of, all that is pinned in it is let go at once. */
 export class PinFolder implements Disposable {
@@ -63,12 +63,10 @@ export class Stage implements Disposable {
     } finally {
       removeNamespace(pin);
     }
-    for (const begin = performance.now(); performance.now() - begin < CLEANUP_TIMEOUT_MS; ) {
+    await until('the kernel has removed what was let go', CLEANUP_TIMEOUT_MS, () => {
       const [error] = socket.batch([getLink(probe.link)]);
-      if (error?.errnoName === 'ENODEV') return;
-      await new Promise((resolve) => void setTimeout(resolve, POLL_MS));
-    }
-    throw new Error(`The kernel has not removed what was let go ${CLEANUP_TIMEOUT_MS} ms ago`);
+      return error?.errnoName === 'ENODEV';
+    });
   }
 
   [Symbol.dispose](): void {

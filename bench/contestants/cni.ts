@@ -32,7 +32,7 @@ export class Cni implements Creator, Disposable {
   }
 
   /** The namespaces, which a container runtime makes before it calls. */
-  prepare(count: number): void {
+  async prepare(count: number): Promise<void> {
     for (let made = 0; made < count; made++) {
       createNamespace(join(this.#pins.path, `c${++this.#prepared}`), () => undefined);
     }

@@ -6,7 +6,7 @@ export type Creator = {
   /** Makes some more; the time that takes is what is measured, so nothing else is done in it. */
   create(count: number): Promise<void>;
   /** Does what must come before `create` and is not its work. */
-  prepare?(count: number): void;
+  prepare?(count: number): Promise<void>;
 };
 
 /** Lets a creator make as many as are missing. */
@@ -14,7 +14,7 @@ export async function growTo(creator: Creator, live: number): Promise<void> {
   const CHUNK = 50;
   while (creator.live < live) {
     const count = Math.min(CHUNK, live - creator.live);
-    creator.prepare?.(count);
+    await creator.prepare?.(count);
     await creator.create(count);
   }
 }
@@ -40,7 +40,7 @@ export async function race(creators: readonly Creator[], { around, rounds, perRo
       const index = (round + turn) % creators.length;
       const creator = creators[index];
       if (creator === undefined) continue;
-      creator.prepare?.(perRound);
+      await creator.prepare?.(perRound);
       const begin = performance.now();
       await creator.create(perRound);
       costs_us[index]?.push(((performance.now() - begin) * 1000) / perRound);

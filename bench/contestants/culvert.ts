@@ -1,10 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LabHost } from '../../lab/host.ts';
 import { CulvertClient } from '../../src/api/client/client.ts';
 import type { Topology } from '../../src/ipam/lease.ts';
 import { LineProcess } from '../line-process.ts';
 import { PinFolder, type Stage } from '../stage.ts';
+import { until } from '../until.ts';
 import type { Creator } from './creator.ts';
 
 const PROGRAM = new URL('../../bin/culvert', import.meta.url).pathname;
@@ -15,6 +16,12 @@ export type CulvertOptions = {
   readonly bridgeRange?: string;
 };
 
+/** What a daemon keeps warm by default. */
+export const DEFAULT_POOL = { microvm: 64, netns: 32, bridge: 8 } as const;
+
+/** ms: a pool of some hundred networks, next to whatever else runs */
+const FILL_TIMEOUT_MS = 60_000;
+
 let started = 0;
 
 /** A daemon, as `culvert up` runs it, on a host of its own; its leases are on the checkout's disk. */
@@ -22,9 +29,11 @@ export class Culvert implements Creator, Disposable {
   readonly name = 'Culvert';
   readonly host = new LabHost();
   readonly client: CulvertClient;
+  readonly socketPath: string;
   readonly #pins: PinFolder;
   readonly #folder: string;
   readonly #name = `bench-${++started}`;
+  #pool: Partial<Record<Topology, number>> = {};
   #process: LineProcess | undefined;
   #live = 0;
 
@@ -32,7 +41,8 @@ export class Culvert implements Creator, Disposable {
     this.#pins = new PinFolder(stage.folder, `${this.#name}-run`);
     this.#folder = join(stage.disk, this.#name);
     mkdirSync(this.#folder);
-    this.client = new CulvertClient({ socketPath: join(this.#pins.path, 'api.sock') });
+    this.socketPath = join(this.#pins.path, 'api.sock');
+    this.client = new CulvertClient({ socketPath: this.socketPath });
   }
 
   static async start(stage: Stage, options: CulvertOptions = {}): Promise<Culvert> {
@@ -47,7 +57,8 @@ export class Culvert implements Creator, Disposable {
   }
 
   /** Runs `culvert up` on the folders of before, and resolves when it says that it is ready. */
-  async up({ pool = {}, bridgeRange }: CulvertOptions): Promise<void> {
+  async up({ pool = {}, bridgeRange }: CulvertOptions = {}): Promise<void> {
+    this.#pool = pool;
     const config = join(this.#folder, 'config.json');
     const content = {
       name: this.#name,
@@ -75,10 +86,33 @@ export class Culvert implements Creator, Disposable {
     return join(this.#pins.path, 'netns', name);
   }
 
+  /** A figure of /proc/PID/status or smaps_rollup, in bytes. */
+  memory(file: 'status' | 'smaps_rollup', name: string): number {
+    const text = readFileSync(`/proc/${this.pid}/${file}`, 'utf8');
+    const [, kibibytes] = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text) ?? [];
+    if (kibibytes === undefined) throw new Error(`There is no ${name} in /proc/${this.pid}/${file}`);
+    return Number(kibibytes) * 1024;
+  }
+
+  /** Waits until as many networks are warm as shall be. */
+  async prepare(): Promise<void> {
+    const sizes = Object.entries(this.#pool) as [Topology, number][];
+    if (sizes.length === 0) return;
+    await until('the pool is full', FILL_TIMEOUT_MS, async () => {
+      const { warm } = await this.client.status();
+      return sizes.every(([topology, size]) => warm[topology] >= size);
+    });
+  }
+
   /** In one request, as `culvert create --count` does. */
   async create(count: number): Promise<void> {
     await this.client.create({ topology: 'microvm', count });
     this.#live += count;
+  }
+
+  async createNamed(id: string): Promise<void> {
+    await this.client.create({ id, topology: 'microvm' });
+    this.#live++;
   }
 
   /** Ends the daemon as a crash would, and leaves the sandboxes running. */

@@ -111,7 +111,7 @@ static uint64_t make_sandbox(struct batch *batch, const struct options *options,
   link_veth(batch, &(struct link_end){name, outside, ROUTER_MAC}, &(struct link_end){"eth0", ETH0, ETH0_MAC}, options->mtu, namespace);
   link_settings(batch, outside, false);
   link_up(batch, outside);
-  neighbour(batch, outside, host, ETH0_MAC);
+  neighbour(batch, outside, GUEST_ADDRESS, ETH0_MAC); // looked up when the destination has been rewritten
   host_route(batch, outside, host);
   flush(batch, router->route, "router batch", slot);
 
@@ -139,17 +139,27 @@ static uint64_t make_sandbox(struct batch *batch, const struct options *options,
   return now_ns() - begin;
 }
 
-static void write_setting(const char *path, const char *value) {
+// What each link of the router starts with. IPv6 stays off: its multicast routes cost linear time, and netlink has no
+// message for the default.
+static const char *const ROUTER_SETTINGS[][2] = {
+    {"ipv6/conf/default/disable_ipv6", "1"},       {"ipv4/ip_forward", "1"},
+    {"ipv4/conf/default/rp_filter", "1"},          {"ipv4/conf/default/log_martians", "1"},
+    {"ipv4/conf/default/send_redirects", "0"},     {"ipv4/conf/all/send_redirects", "0"},
+    {"ipv4/conf/default/accept_redirects", "0"},   {"ipv4/conf/all/accept_redirects", "0"},
+};
+
+static void write_setting(const char *name, const char *value) {
+  char path[128];
+  snprintf(path, sizeof path, "/proc/sys/net/%s", name);
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0 || write(fd, value, strlen(value)) < 0) die("Cannot write %s to %s", value, path);
   close(fd);
 }
 
-// IPv6 stays off on the router's links: its multicast routes cost linear time, and netlink has no message for the default.
 static struct sockets make_router(struct batch *batch, const struct options *options) {
   close(enter_new_namespace(options->directory, "router"));
-  write_setting("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
-  write_setting("/proc/sys/net/ipv4/ip_forward", "1");
+  for (size_t i = 0; i < sizeof ROUTER_SETTINGS / sizeof *ROUTER_SETTINGS; i++)
+    write_setting(ROUTER_SETTINGS[i][0], ROUTER_SETTINGS[i][1]);
   struct sockets router = {open_netlink(NETLINK_ROUTE), open_netlink(NETLINK_NETFILTER)};
   link_up(batch, LO);
   address(batch, LO, LINK_RANGE, 16); // every gateway answers

@@ -5,6 +5,7 @@ import { ExecAgent } from '../contestants/exec-agent.ts';
 import { KernelLimit } from '../contestants/kernel-limit.ts';
 import type { Figure } from '../figure.ts';
 import type { Row } from '../row.ts';
+import { assertSameObjects } from '../same-objects.ts';
 import { median, medianRatio } from '../statistics.ts';
 
 /** What the rate must be at least, as a multiple of the others'. */
@@ -18,6 +19,7 @@ export const cold: Row = {
     using culvert = await Culvert.start(stage);
     const { mtu } = await culvert.client.status();
     using kernel = new KernelLimit(stage, { mtu });
+    await assertSameObjects(culvert, kernel);
     using agent = new ExecAgent();
     using cni = new Cni(stage);
     const others = [agent, cni, kernel];

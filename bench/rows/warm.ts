@@ -1,0 +1,42 @@
+import { growTo } from '../contestants/creator.ts';
+import { Culvert, DEFAULT_POOL } from '../contestants/culvert.ts';
+import type { Row } from '../row.ts';
+import { percentile } from '../statistics.ts';
+import { pause } from '../until.ts';
+
+/** ms on average between an answer and the next request: about twice what the largest platforms need */
+const MEAN_PAUSE_MS = 9;
+
+/** Latency of single creates that the pool serves, refilled meanwhile as it is in real life. */
+export const warm: Row = {
+  name: 'warm',
+  summary: 'latency of a create from the warm pool, through the HTTP API',
+  async run({ stage, scale }) {
+    using culvert = await Culvert.start(stage, { pool: DEFAULT_POOL });
+    await growTo(culvert, scale.some);
+    await culvert.prepare();
+    const latenciesMs: number[] = [];
+    for (let request = 0; request < scale.requests; request++) {
+      const begin = performance.now();
+      await culvert.create(1);
+      latenciesMs.push(performance.now() - begin);
+      // Exponential, so that requests meet every phase of what the daemon does in between.
+      await pause(-Math.log(1 - Math.random()) * MEAN_PAUSE_MS);
+    }
+    const figure = `create from the warm pool, HTTP API, one at a time, at ${scale.some} live and more`;
+    return [
+      {
+        figure: `${figure}: p50`,
+        value: percentile(latenciesMs, 0.5),
+        unit: 'ms',
+        target: { of: 'value', is: 'at most', bound: 1 },
+      },
+      {
+        figure: `${figure}: p99`,
+        value: percentile(latenciesMs, 0.99),
+        unit: 'ms',
+        target: { of: 'value', is: 'at most', bound: 5 },
+      },
+    ];
+  },
+};

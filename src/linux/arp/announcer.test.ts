@@ -23,6 +23,8 @@ const LAST = '02:00:00:00:00:ff';
 /** Ends with its standard input. Without -Z it wants to become a user that a user namespace does not have. */
 const CAPTURE = 'tcpdump -Z root -i eth0 -nlet --immediate-mode arp 2>&1 & cat; kill $!';
 
+const LIMIT = 100;
+
 /** A slow machine fails no test. */
 const timeout = 60_000;
 
@@ -73,12 +75,14 @@ it('is what tcpdump sees, and what a neighbour believes', { timeout }, async () 
   sandbox.ip(`neighbour add 10.8.64.7 lladdr ${FORMER} dev eth0 nud stale`);
 
   announcer.announce(address, parseMac(OWNER), 0);
-  expect(announcer.poll(RFC_5227.announceIntervalMs - 1)).toEqual([]);
+  expect(announcer.poll(0, LIMIT)).toEqual([]);
+  expect(announcer.poll(RFC_5227.announceIntervalMs - 1, LIMIT)).toEqual([]);
   expect(announcer.size).toBe(1);
-  expect(announcer.poll(RFC_5227.announceIntervalMs)).toEqual([]);
-  expect(announcer.poll(3 * RFC_5227.announceIntervalMs)).toEqual([]);
+  expect(announcer.poll(RFC_5227.announceIntervalMs, LIMIT)).toEqual([]);
+  expect(announcer.poll(3 * RFC_5227.announceIntervalMs, LIMIT)).toEqual([]);
   expect(announcer.size).toBe(0);
   announcer.announce(parseIpv4('10.8.64.201'), parseMac(LAST), 0);
+  announcer.poll(0, LIMIT);
   const seen = await linesUntil(lines, '10.8.64.201');
 
   const said =
@@ -94,9 +98,12 @@ it('says nothing again that was cancelled, and only the last of what was said', 
   const [one, other] = [parseIpv4('10.8.64.8'), parseIpv4('10.8.64.9')];
   announcer.announce(one, parseMac(OWNER), 0);
   announcer.announce(other, parseMac(FORMER), 0);
+  // one a time
+  announcer.poll(0, 1);
+  announcer.poll(0, 1);
   announcer.announce(other, parseMac(OWNER), 1000);
   announcer.cancel(one);
-  for (let nowMs = 1000; nowMs < 10_000; nowMs += 500) announcer.poll(nowMs);
+  for (let nowMs = 1000; nowMs < 10_000; nowMs += 500) announcer.poll(nowMs, 1);
   expect(announcer.size).toBe(0);
   const heard: Ipv4[] = [];
   while (heard.length < 5) {
@@ -113,11 +120,11 @@ it('says what it could not say', () => {
   const announcer = new Announcer(onAway);
   const address = parseIpv4('10.8.64.7');
   announcer.announce(address, parseMac(OWNER), 0);
+  expect(announcer.poll(0, LIMIT)).toEqual([]);
   router.ip('link delete away');
-  const failures = [...announcer.poll(2000), ...announcer.poll(4000)];
+  const failures = [...announcer.poll(2000, LIMIT), ...announcer.poll(4000, LIMIT)];
   expect(failures.map(({ code }) => code)).toEqual(['announcement_failed']);
   expect(failures[0]?.message).toMatch(/^Cannot announce 10.8.64.7: Cannot send 42 bytes: (ENXIO|ENETDOWN)$/);
-  expect(() => announcer.announce(address, parseMac(OWNER), 5000)).toThrow(/^Cannot announce 10.8.64.7/);
   expect(announcer.size).toBe(0);
 });
 

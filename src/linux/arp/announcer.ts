@@ -13,8 +13,9 @@ const MAX_PENDING = 1024;
 type Pending = { readonly mac: Mac; readonly left: number; readonly dueMs: number };
 
 /**
- * Says which addresses are where from now on (RFC 5227, 2.3): at once, and again by {@link poll}. The sender is the
- * address's owner, so the link that it is said on may be another's, such as the bridge's.
+ * Says which addresses are where from now on (RFC 5227, 2.3), with the next {@link poll} and again with later ones, so
+ * that who hands an address out does not wait for the wire. The sender is the address's owner, so the link that it is
+ * said on may be another's, such as the bridge's.
  */
 export class Announcer {
   readonly #socket: ArpSocket;
@@ -26,14 +27,14 @@ export class Announcer {
     this.#timing = timing;
   }
 
-  /** How many addresses are to be announced again. */
+  /** How many addresses are to be announced, or announced again. */
   get size(): number {
     return this.#pending.size;
   }
 
   /**
    * @param nowMs of a clock that never goes back
-   * @throws CulvertError `announcement_failed`, `too_many_announcements`; the address is not announced again
+   * @throws CulvertError `too_many_announcements`; the address is not announced
    */
   announce(address: Ipv4, mac: Mac, nowMs: number): void {
     this.#pending.delete(address);
@@ -43,7 +44,7 @@ export class Announcer {
         `Cannot announce ${formatIpv4(address)}: ${MAX_PENDING} addresses are being announced already`,
       );
     }
-    this.#say(address, { mac, left: this.#timing.announceNum, dueMs: nowMs }, nowMs);
+    this.#pending.set(address, { mac, left: this.#timing.announceNum, dueMs: nowMs });
   }
 
   /** The address has another owner, or none: what was to be said of it is not true any more. */
@@ -51,10 +52,14 @@ export class Announcer {
     this.#pending.delete(address);
   }
 
-  /** Says again what is due. @returns a CulvertError `announcement_failed` for each that was not sent and is given up */
-  poll(nowMs: number): CulvertError[] {
+  /**
+   * Says what is due, at most `limit` of it.
+   *
+   * @returns a CulvertError `announcement_failed` for each that was not sent and is given up
+   */
+  poll(nowMs: number, limit: number): CulvertError[] {
     const failures: CulvertError[] = [];
-    const due = [...this.#pending].filter(([, { dueMs }]) => dueMs <= nowMs);
+    const due = [...this.#pending].filter(([, { dueMs }]) => dueMs <= nowMs).slice(0, limit);
     for (const [address, pending] of due) {
       this.#pending.delete(address);
       try {

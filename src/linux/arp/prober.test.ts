@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { addIpv4, formatIpv4, type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
-import { formatMac, parseMac } from '../../addr/mac.ts';
+import { formatMac, type Mac, parseMac } from '../../addr/mac.ts';
 import { buildArp } from '../../sandbox/ruleset/testing/frame.ts';
 import { LabNamespace } from '../../sandbox/ruleset/testing/lab.ts';
 import { RawLink } from '../../sandbox/ruleset/testing/raw-link.ts';
@@ -29,6 +29,9 @@ const EVERYONE = 'ff:ff:ff:ff:ff:ff';
 
 /** More than all the waits of one address. */
 const WHOLE_MS = 10_000;
+
+/** More than there is to send. */
+const LIMIT = 1000;
 
 /** A slow machine fails no test. */
 const timeout = 60_000;
@@ -74,15 +77,20 @@ function start(...addresses: string[]): void {
 }
 
 function text(result: ProbeResult): string {
-  const who = result.outcome === 'in_use' ? ` ${formatMac(result.mac)}` : '';
+  const who = 'mac' in result ? ` ${formatMac(result.mac)}` : '';
   return `${formatIpv4(result.address)} ${result.outcome}${who}`;
+}
+
+/** What was said of an address that nobody had asked for is left out. */
+function isAsked({ outcome }: ProbeResult): boolean {
+  return outcome !== 'claimed';
 }
 
 /** Polls with the same time until so many results are there, or for good: an answer comes when it comes. */
 async function results(nowMs: number, count: number): Promise<string[]> {
   const found: string[] = [];
   while (found.length < count) {
-    found.push(...prober.poll(nowMs).map(text));
+    found.push(...prober.poll(nowMs, LIMIT).filter(isAsked).map(text));
     // oxlint-disable-next-line no-await-in-loop -- waits for the wire
     if (found.length < count) await sleep(5);
   }
@@ -92,7 +100,8 @@ async function results(nowMs: number, count: number): Promise<string[]> {
 /** Lets the time run as far as no answer matters any more. */
 function runOut(fromMs: number): string[] {
   const found: string[] = [];
-  for (let nowMs = fromMs; nowMs <= fromMs + WHOLE_MS; nowMs += 100) found.push(...prober.poll(nowMs).map(text));
+  for (let nowMs = fromMs; nowMs <= fromMs + WHOLE_MS; nowMs += 100)
+    found.push(...prober.poll(nowMs, LIMIT).filter(isAsked).map(text));
   return found.toSorted();
 }
 
@@ -103,7 +112,7 @@ function claimOf(address: string): Uint8Array {
 it('finds who has an address, and that nobody has another', { timeout }, async () => {
   start('10.8.64.7', '10.8.64.70');
   // begun, and past the first wait: the first probe of both
-  expect(prober.poll(0)).toEqual([]);
+  expect(prober.poll(0, LIMIT)).toEqual([]);
   expect(await results(1000, 1)).toEqual([`10.8.64.7 in_use ${SANDBOX_MAC}`]);
   expect(prober.size).toBe(1);
   expect(runOut(1000)).toEqual(['10.8.64.70 free']);
@@ -113,7 +122,7 @@ it('finds who has an address, and that nobody has another', { timeout }, async (
 it('asks for a whole range at once', { timeout }, async () => {
   const range = Array.from({ length: 200 }, (_, i) => addIpv4(parseIpv4('10.8.64.2'), i));
   for (const address of range) prober.start(address);
-  prober.poll(0);
+  prober.poll(0, LIMIT);
   const used = ['10.8.64.7', '10.8.64.8', '10.8.64.9'];
   expect(await results(1000, 3)).toEqual(used.map((address) => `${address} in_use ${SANDBOX_MAC}`));
   const free = range.map((address) => formatIpv4(address)).filter((address) => !used.includes(address));
@@ -135,7 +144,7 @@ it('sends each probe of the RFC', { timeout }, async () => {
 
 it('loses to another who asks for the same address, but not to itself', { timeout }, async () => {
   start('10.8.64.70', '10.8.64.71');
-  prober.poll(0);
+  prober.poll(0, LIMIT);
   w4.send(buildArp({ from: BRIDGE_MAC, to: EVERYONE }, 1, { mac: BRIDGE_MAC, ip: '0.0.0.0' }, '10.8.64.71'));
   w4.send(buildArp({ from: RIVAL, to: EVERYONE }, 1, { mac: RIVAL, ip: '0.0.0.0' }, '10.8.64.70'));
   expect(await results(0, 1)).toEqual([`10.8.64.70 in_use ${RIVAL}`]);
@@ -146,18 +155,18 @@ it('hears a claim until the last moment', { timeout }, async () => {
   const punctual = new Prober(socket, parseMac(BRIDGE_MAC), { random: () => 0 });
   const address = parseIpv4('10.8.64.70');
   punctual.start(address);
-  for (const nowMs of [0, 1000, 2000, 3999]) expect(punctual.poll(nowMs)).toEqual([]);
+  for (const nowMs of [0, 1000, 2000, 3999]) expect(punctual.poll(nowMs, LIMIT)).toEqual([]);
   w4.send(claimOf('10.8.64.70'));
   let found: ProbeResult[] = [];
   while (found.length === 0) {
     // oxlint-disable-next-line no-await-in-loop -- waits for the wire
     await sleep(5);
-    found = punctual.poll(3999);
+    found = punctual.poll(3999, LIMIT);
   }
   expect(found.map(text)).toEqual([`10.8.64.70 in_use ${RIVAL}`]);
   punctual.start(address);
-  for (const nowMs of [4000, 5000, 6000, 7999]) expect(punctual.poll(nowMs)).toEqual([]);
-  expect(punctual.poll(8000)).toEqual([{ address, outcome: 'free' }]);
+  for (const nowMs of [4000, 5000, 6000, 7999]) expect(punctual.poll(nowMs, LIMIT)).toEqual([]);
+  expect(punctual.poll(8000, LIMIT)).toEqual([{ address, outcome: 'free' }]);
 });
 
 it('does not believe a claim from before it was asked', { timeout }, async () => {
@@ -173,9 +182,43 @@ it('does not believe a claim from before it was asked', { timeout }, async () =>
   expect(runOut(0)).toEqual(['10.8.64.70 free']);
 });
 
+it('hears who claims an address unasked, but not the one whose it is', { timeout }, async () => {
+  const right = '02:00:00:00:00:72';
+  const isOwner = (address: Ipv4, mac: Mac): boolean => address === parseIpv4('10.8.64.72') && formatMac(mac) === right;
+  const listener = new Prober(socket, parseMac(BRIDGE_MAC), { isOwner });
+  listener.start(parseIpv4('10.8.64.72'));
+  listener.poll(0, LIMIT);
+  const say = (mac: string, ip: string): void => w4.send(buildArp({ from: mac, to: EVERYONE }, 2, { mac, ip }, ip));
+  say(right, '10.8.64.72');
+  say(RIVAL, '10.8.64.73');
+  say(RIVAL, '10.8.64.73');
+  say(RIVAL, '10.8.64.72');
+  const found: string[] = [];
+  while (!found.some((line) => line.includes('in_use'))) {
+    found.push(...listener.poll(0, LIMIT).map(text));
+    // oxlint-disable-next-line no-await-in-loop -- waits for the wire
+    await sleep(5);
+  }
+  expect(new Set(found)).toEqual(new Set([`10.8.64.73 claimed ${RIVAL}`, `10.8.64.72 in_use ${RIVAL}`]));
+});
+
+it('sends no more at a time than it may', { timeout }, async () => {
+  using fresh = new RawLink(wire, 14);
+  start('10.8.64.220', '10.8.64.221', '10.8.64.222');
+  prober.poll(0, LIMIT);
+  expect(prober.poll(1000, 2)).toEqual([]);
+  socket.send(probe(parseMac(BRIDGE_MAC), parseIpv4('10.8.64.230')));
+  expect(prober.poll(1000, 2)).toEqual([]);
+  socket.send(probe(parseMac(BRIDGE_MAC), parseIpv4('10.8.64.231')));
+  const last = parseIpv4('10.8.64.231');
+  const frames = await fresh.untilRead(readArpFrame, ({ packet }) => packet.target === last);
+  const asked = frames.map(({ packet }) => formatIpv4(packet.target));
+  expect(asked).toEqual(['10.8.64.220', '10.8.64.221', '10.8.64.230', '10.8.64.222', '10.8.64.231']);
+});
+
 it('calls nothing free where it may have missed an answer', { timeout }, async () => {
   start('10.8.64.70');
-  prober.poll(0);
+  prober.poll(0, LIMIT);
   const noise = buildArp({ from: RIVAL, to: EVERYONE }, 2, { mac: RIVAL, ip: '10.8.64.99' }, '10.8.64.98');
   for (let i = 0; i < 5000; i++) w4.send(noise);
   expect(await results(0, 1)).toEqual(['10.8.64.70 unverified']);
@@ -189,13 +232,15 @@ it('says that it cannot tell where the link is down or away', { timeout }, async
   const asker = new Prober(onAway, parseMac(BRIDGE_MAC), { random: () => 0 });
   const address = parseIpv4('10.8.64.70');
   asker.start(address);
-  expect(asker.poll(0)).toEqual([]);
+  expect(asker.poll(0, LIMIT)).toEqual([]);
   router.ip('link set away down');
   const message = 'Cannot tell whether 10.8.64.70 is free: Cannot receive from a socket: ENETDOWN';
-  expect(asker.poll(1)).toEqual([{ address, outcome: 'unverified', cause: expect.objectContaining({ message }) }]);
+  expect(asker.poll(1, LIMIT)).toEqual([
+    { address, outcome: 'unverified', cause: expect.objectContaining({ message }) },
+  ]);
   router.ip('link delete away');
   asker.start(address);
-  const [result] = [...asker.poll(2), ...asker.poll(3), ...asker.poll(4)];
+  const [result] = [...asker.poll(2, LIMIT), ...asker.poll(3, LIMIT), ...asker.poll(4, LIMIT)];
   expect(result).toMatchObject({ outcome: 'unverified' });
 });
 

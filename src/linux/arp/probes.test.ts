@@ -24,7 +24,8 @@ it('asks as RFC 5227 says, and calls free only what nobody claimed', () => {
         const asked = new Map<Ipv4, { begunMs: number | undefined; sentMs: number[] }>();
         let nowMs = 0;
         const advance = (): void => {
-          const { send, free } = probes.advance(nowMs);
+          const { send, free } = probes.advance(nowMs, 3);
+          expect(send.length).toBeLessThanOrEqual(3);
           for (const probe of asked.values()) probe.begunMs ??= nowMs;
           for (const one of send) {
             const { begunMs = Number.NaN, sentMs = [] } = asked.get(one) ?? {};
@@ -70,14 +71,14 @@ it('takes no longer than the RFC', () => {
   const probes = new Probes(RFC_5227, () => 0.999);
   probes.start(1 as Ipv4);
   let nowMs = 0;
-  while (probes.advance(nowMs).free.length === 0) nowMs += 10;
+  while (probes.advance(nowMs, 1).free.length === 0) nowMs += 10;
   expect(nowMs).toBeLessThanOrEqual(probeWaitMs + (probeNum - 1) * probeMaxMs + announceWaitMs + 10 * (probeNum + 1));
 });
 
 it('gives up what has begun, and nothing else', () => {
   const probes = new Probes(RFC_5227, () => 0);
   probes.start(1 as Ipv4);
-  probes.advance(0);
+  probes.advance(0, 1);
   probes.start(2 as Ipv4);
   expect(probes.abandon()).toEqual([1]);
   expect(probes.size).toBe(1);

@@ -63,8 +63,11 @@ export class Probes {
     return begun;
   }
 
-  /** @param nowMs of a clock that never goes back; all claims up to now must have been told */
-  advance(nowMs: number): Advance {
+  /**
+   * @param nowMs of a clock that never goes back; all claims up to now must have been told
+   * @param limit how many probes to send at most; the others stay due
+   */
+  advance(nowMs: number, limit: number): Advance {
     const send: Ipv4[] = [];
     const free: Ipv4[] = [];
     for (const [address, probe] of this.#probes) {
@@ -75,6 +78,7 @@ export class Probes {
         this.#probes.delete(address);
         continue;
       }
+      if (send.length === limit) continue;
       send.push(address);
       probe.sent++;
       // counted from now, also where now is late: the gaps never shrink

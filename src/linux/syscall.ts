@@ -15,6 +15,7 @@ const libc = koffi.load('libc.so.6');
 const c = {
   socket: libc.func('int socket(int domain, int type, int protocol)'),
   bind: libc.func('int bind(int fd, const uint8_t *addr, uint32_t len)'),
+  connect: libc.func('int connect(int fd, const uint8_t *addr, uint32_t len)'),
   send: libc.func('int64_t send(int fd, const uint8_t *buf, uint64_t len, int flags)'),
   recv: libc.func('int64_t recv(int fd, _Out_ uint8_t *buf, uint64_t len, int flags)'),
   setsockopt: libc.func('int setsockopt(int fd, int level, int name, const int *value, uint32_t len)'),
@@ -58,8 +59,12 @@ export function bind(fd: number, address: Uint8Array, attempt = 'bind a socket')
   checked(attempt, Number(c.bind(fd, address, address.length)));
 }
 
-export function send(fd: number, bytes: Uint8Array): number {
-  return checked(`send ${bytes.length} bytes`, Number(c.send(fd, bytes, bytes.length, 0)));
+export function connect(fd: number, address: Uint8Array, attempt: string): void {
+  checked(attempt, Number(c.connect(fd, address, address.length)));
+}
+
+export function send(fd: number, bytes: Uint8Array, attempt = `send ${bytes.length} bytes`): number {
+  return checked(attempt, Number(c.send(fd, bytes, bytes.length, 0)));
 }
 
 /** Returns how many bytes were written to `buffer`; with MSG_TRUNC in `flags`, how many there were. */

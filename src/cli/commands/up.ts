@@ -37,11 +37,13 @@ export function addUp(program: Command): void {
 
 async function up({ json, config: file, ...given }: Options): Promise<void> {
   // Only this command needs the daemon, which is most of what there is to load.
-  const [{ loadConfig }, { startEngine }, { serve }] = await Promise.all([
+  const [{ loadConfig }, { startEngine }, { serve }, { ServiceManager }] = await Promise.all([
     import('../../daemon/config/load.ts'),
     import('../../daemon/start.ts'),
     import('../../daemon/main.ts'),
+    import('../../daemon/service-manager.ts'),
   ]);
+  using manager = new ServiceManager(process.env, log);
   const config = await loadConfig(file, {
     ...(given.name === undefined ? {} : { name: given.name }),
     ...(given.stateDir === undefined ? {} : { stateDir: resolve(given.stateDir) }),
@@ -51,10 +53,16 @@ async function up({ json, config: file, ...given }: Options): Promise<void> {
   const engine = await startEngine(config, version);
   const daemon = await serve(engine, config, version, log);
   closeOnSignals(daemon);
-  await announce(daemon, engine, json === true);
-  const failure = await engine.ended;
-  await daemon.close();
-  if (failure !== undefined) throw failure;
+  try {
+    manager.ready(`Serving ${daemon.socketPath}`);
+    manager.watch(() => engine.status());
+    await announce(daemon, engine, json === true);
+    const failure = await engine.ended;
+    if (failure !== undefined) throw failure;
+  } finally {
+    manager.stopping();
+    await daemon.close();
+  }
 }
 
 async function announce({ socketPath, tcpPort }: Daemon, engine: Engine, json: boolean): Promise<void> {

@@ -100,10 +100,14 @@ async function take(log: PacketLog, count: number): Promise<LoggedPacket[]> {
   return packets;
 }
 
-function described({ source, destination, mac, claimant, ...packet }: LoggedPacket): Record<string, unknown> {
-  const { payload: _, sequence: __, ...rest } = packet;
+function described(packet: LoggedPacket): Record<string, unknown> {
+  const { prefix, inLink, inBridge, outLink, etherType, source, destination, mac, claimant } = packet;
   return {
-    ...rest,
+    prefix,
+    inLink,
+    inBridge,
+    outLink,
+    etherType,
     source: source && formatIpv4(source),
     destination: destination && formatIpv4(destination),
     mac: mac && formatMac(mac),

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { parseMac } from '../../addr/mac.ts';
+import { type Body, buildFragments, buildFrame } from '../../sandbox/ruleset/testing/frame.ts';
 import { readLoggedPacket } from './packet.ts';
 
 /** ARP that port s3 of a bridge claims 10.8.64.9 with, as Linux 6.18 logged it. */
@@ -45,9 +46,44 @@ it('reads a packet as the kernel logs it', () => {
     source: address,
     destination: address,
     claimant: mac,
+    protocol: undefined,
+    port: undefined,
+    quotedDestination: undefined,
     payload: CAPTURED.slice(PAYLOAD_AT),
     sequence: 0,
   });
+});
+
+/** The captured message with another packet in it: an Ethernet frame without its header. */
+function withPacket(frame: Uint8Array): Uint8Array {
+  const packet = frame.subarray(14);
+  const bytes = new Uint8Array(PAYLOAD_AT + packet.length);
+  bytes.set(CAPTURED.subarray(0, PAYLOAD_AT));
+  bytes[9] = 0;
+  bytes.set(packet, PAYLOAD_AT);
+  new DataView(bytes.buffer).setUint16(PAYLOAD_AT - 4, 4 + packet.length, true);
+  return bytes;
+}
+
+it('reads where a packet was to go, and what an error is about', () => {
+  const addressed = {
+    ether: { from: '02:00:00:00:00:01', to: '02:00:00:00:00:02' },
+    from: '10.0.0.1',
+    to: '192.0.2.7',
+  };
+  const read = (body: Body): ReturnType<typeof readLoggedPacket> =>
+    readLoggedPacket(withPacket(buildFrame({ ...addressed, body })));
+  const to = { source: parseIpv4('10.0.0.1'), destination: parseIpv4('192.0.2.7') };
+  expect(read({ kind: 'udp', from: 5, to: 53, text: 'x' })).toMatchObject({ ...to, protocol: 17, port: 53 });
+  expect(read({ kind: 'syn', from: 5, to: 443, segment: 1400 })).toMatchObject({ ...to, protocol: 6, port: 443 });
+  const quoted = { from: '192.0.2.7', to: '10.0.0.9', ports: [1, 2] } as const;
+  const error = { ...to, protocol: 1, port: undefined, quotedDestination: parseIpv4('10.0.0.9') };
+  expect(read({ kind: 'icmp', type: 3, code: 3, quoted })).toMatchObject(error);
+  expect(read({ kind: 'icmp', type: 8, code: 0, quoted })).toMatchObject({ ...error, quotedDestination: undefined });
+  const udp = { kind: 'udp', from: 5, to: 53, text: 'a second fragment has no ports' } as const;
+  const [first, second] = buildFragments({ ...addressed, body: udp }, 16, 7);
+  expect(readLoggedPacket(withPacket(first))).toMatchObject({ protocol: 17, port: 53 });
+  expect(readLoggedPacket(withPacket(second))).toMatchObject({ protocol: 17, port: undefined });
 });
 
 it('reads the message whatever the sender wrote into the packet', () => {

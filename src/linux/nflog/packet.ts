@@ -34,15 +34,34 @@ export type LoggedPacket = {
   readonly destination: Ipv4 | undefined;
   /** In ARP, the MAC address that is said to have `source`. */
   readonly claimant: Mac | undefined;
+  /** In IPv4 what it carries, by the numbers of netinet/in.h. */
+  readonly protocol: number | undefined;
+  /** Of TCP and UDP, the destination's; undefined in a fragment that is not the first. */
+  readonly port: number | undefined;
+  /** In an ICMP error (RFC 792), the destination of the packet that it is about. */
+  readonly quotedDestination: Ipv4 | undefined;
   /** from the network header on, as much as the log's socket and the rule ask for */
   readonly payload: Uint8Array;
   /** Grows by one with each packet of the group, also with those that are lost; unsigned 32 bits. */
   readonly sequence: number | undefined;
 };
 
-type Addresses = Pick<LoggedPacket, 'source' | 'destination' | 'claimant'>;
+type Contents = Pick<LoggedPacket, 'source' | 'destination' | 'claimant' | 'protocol' | 'port' | 'quotedDestination'>;
 
-const NO_ADDRESSES: Addresses = { source: undefined, destination: undefined, claimant: undefined };
+const NOTHING_KNOWN: Contents = {
+  source: undefined,
+  destination: undefined,
+  claimant: undefined,
+  protocol: undefined,
+  port: undefined,
+  quotedDestination: undefined,
+};
+
+/** Destination unreachable, time exceeded, parameter problem: the ICMP messages that quote a packet. */
+const ICMP_ERRORS: ReadonlySet<number | undefined> = new Set([3, 11, 12]);
+/** netinet/in.h */
+const IPPROTO = { icmp: 1, tcp: 6, udp: 17 } as const;
+const FRAGMENT_OFFSET = 0x1fff;
 
 /**
  * Reads a message of nfnetlink_log. Whatever its sender wrote into the packet, the message is read.
@@ -70,7 +89,7 @@ export function readLoggedPacket(body: Uint8Array): LoggedPacket {
     outLink: index(NFULA_IFINDEX_OUTDEV),
     mac: readMac(attributes.get(NFULA_HWADDR)),
     etherType,
-    ...readAddresses(etherType, payload),
+    ...readContents(etherType, payload),
     payload,
     sequence: index(NFULA_SEQ),
   };
@@ -82,15 +101,37 @@ function readMac(bytes: Uint8Array | undefined): Mac | undefined {
   return bytes.slice(4, 10) as Mac;
 }
 
-function readAddresses(etherType: number, payload: Uint8Array): Addresses {
+function readContents(etherType: number, payload: Uint8Array): Contents {
   if (etherType === ETH_P_ARP) {
     const arp = readArp(payload);
-    return arp ? { source: arp.sender, destination: arp.target, claimant: arp.senderMac } : NO_ADDRESSES;
+    if (arp === undefined) return NOTHING_KNOWN;
+    return { ...NOTHING_KNOWN, source: arp.sender, destination: arp.target, claimant: arp.senderMac };
   }
-  if (etherType !== ETH_P_IP || payload.length < 20 || (payload[0] ?? 0) >>> 4 !== 4) return NO_ADDRESSES;
+  if (etherType !== ETH_P_IP || payload.length < 20 || (payload[0] ?? 0) >>> 4 !== 4) return NOTHING_KNOWN;
   return {
-    source: readU32be(payload.subarray(12)) as Ipv4,
-    destination: readU32be(payload.subarray(16)) as Ipv4,
-    claimant: undefined,
+    ...NOTHING_KNOWN,
+    source: addressAt(payload, 12),
+    destination: addressAt(payload, 16),
+    protocol: payload[9],
+    ...readTransport(payload),
   };
+}
+
+function readTransport(packet: Uint8Array): Partial<Contents> {
+  if ((readU16be(packet.subarray(6)) & FRAGMENT_OFFSET) !== 0) return {};
+  const body = packet.subarray(((packet[0] ?? 0) & 15) * 4);
+  switch (packet[9]) {
+    case IPPROTO.tcp:
+    case IPPROTO.udp:
+      return body.length < 4 ? {} : { port: readU16be(body.subarray(2)) };
+    case IPPROTO.icmp:
+      // eight bytes, then the header that is quoted
+      return ICMP_ERRORS.has(body[0]) && body.length >= 28 ? { quotedDestination: addressAt(body, 8 + 16) } : {};
+    default:
+      return {};
+  }
+}
+
+function addressAt(bytes: Uint8Array, at: number): Ipv4 {
+  return readU32be(bytes.subarray(at)) as Ipv4;
 }

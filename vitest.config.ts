@@ -5,5 +5,8 @@ export default defineConfig({
     include: ['src/**/*.test.ts', 'bench/**/*.test.ts', 'test/**/*.test.ts'],
     // A test file may have a network namespace of its own, which belongs to a process.
     pool: 'forks',
+    // Only for what hangs: how long something takes decides no test.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });

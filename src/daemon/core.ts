@@ -15,23 +15,18 @@ import { flushAddresses } from '../linux/conntrack/flush.ts';
 import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
-import { applyTransaction } from '../linux/nftables/batch.ts';
-import { observeTable } from '../linux/nftables/observe.ts';
-import { replaceRuleset } from '../linux/nftables/ruleset.ts';
-import { deleteTable } from '../linux/nftables/table.ts';
-import { rulesetDigest } from '../plan/ruleset.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import { deniedFlows } from '../sandbox/denied-flows.ts';
 import { Gate, type Pass } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isOwned, passOf } from '../sandbox/holding.ts';
-import { type Host, rootCable, UPLINK } from '../sandbox/host.ts';
+import { RootNamespace } from '../sandbox/host/root.ts';
+import { type Host, UPLINK } from '../sandbox/host.ts';
 import { HostAccess } from '../sandbox/host-access.ts';
 import { Manager } from '../sandbox/manager.ts';
 import { Reaper } from '../sandbox/reaper.ts';
 import { bridgeRuleset } from '../sandbox/ruleset/bridge.ts';
 import { rootTable } from '../sandbox/ruleset/names.ts';
-import { rootRuleset } from '../sandbox/ruleset/root.ts';
 import { routerRuleset } from '../sandbox/ruleset/router.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Survey } from '../sandbox/survey.ts';
@@ -41,6 +36,8 @@ import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, St
 /** NFLOG groups that drops in the router and in the root namespace are reported to. */
 const ROUTER_REPORTS = 5;
 const ROOT_REPORTS = 6;
+/** How often the root namespace is looked at. */
+const WATCH_MS = 5_000;
 /** Sandboxes that one step verifies after a start. */
 const VERIFY_PER_STEP = 32;
 
@@ -66,6 +63,7 @@ export class Core implements Disposable {
   readonly #kernel: Kernel;
   readonly #netfilter: NetlinkSocket;
   readonly #rootNetfilter: NetlinkSocket;
+  readonly #root: RootNamespace;
   readonly #manager: Manager;
   readonly #reaper: Reaper;
   readonly #survey: Survey;
@@ -73,6 +71,7 @@ export class Core implements Disposable {
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
   #heldToPolicies = false;
+  #watchedMs = 0;
   #unverified: Iterator<{ readonly holding: Holding; readonly plan: ReturnType<Survey['hostPlan']> }> | undefined;
 
   /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
@@ -86,10 +85,18 @@ export class Core implements Disposable {
     preparePins(pins);
     this.#kernel = new Kernel(pins, [ROOT, ROUTER]);
     this.#survey = new Survey(this.#kernel, host);
-    this.#kernel.apply(this.#survey.hostPlan());
-    this.#netfilter = this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER));
     this.#rootNetfilter = new NetlinkSocket(NETLINK_NETFILTER);
-    this.#protectRoot();
+    this.#root = new RootNamespace({
+      host,
+      kernel: this.#kernel,
+      survey: this.#survey,
+      netfilter: this.#rootNetfilter,
+      reportGroup: ROOT_REPORTS,
+      formerSettings: join(stateDir, 'former-settings.json'),
+    });
+    this.#root.setUp();
+    this.#openLegacy();
+    this.#netfilter = this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER));
     this.#gate = new Gate(
       this.#netfilter,
       host.layout,
@@ -152,8 +159,11 @@ export class Core implements Disposable {
       ...[...this.#survey.sandboxPlans(holdings)].map(({ plan }) => plan),
     ].filter((plan) => plan.length > 0);
     if (!dryRun) for (const plan of plans) this.#kernel.apply(plan);
-    const changes = dryRun ? [] : this.#gate.restore(holdings.filter(isOwned).map(passOf));
-    return { plan: [...plans.flatMap((plan) => planText(plan).split('\n')), ...changes], applied: !dryRun };
+    const passes = holdings.filter(isOwned).map(passOf);
+    const rules = dryRun
+      ? [...this.#root.missingRules(), ...this.#gate.compare(passes)]
+      : [...this.#root.watch(), ...this.#gate.restore(passes)];
+    return { plan: [...plans.flatMap((plan) => planText(plan).split('\n')), ...rules], applied: !dryRun };
   }
 
   /**
@@ -168,12 +178,10 @@ export class Core implements Disposable {
   purge(): void {
     this.remove(this.list().map(({ id }) => id));
     this.#manager.drain();
-    const { host } = this.#options;
     for (const namespace of this.#kernel.namespaces()) {
       if (namespace !== ROUTER) this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace } }]);
     }
-    applyTransaction(this.#rootNetfilter, [deleteTable(rootTable(host.instance))]);
-    this.#kernel.deleteLinks(ROOT, [rootCable(host.instance)]);
+    this.#root.remove();
     this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace: ROUTER } }]);
     releasePins(join(this.#options.runDir, 'netns'));
   }
@@ -203,6 +211,7 @@ export class Core implements Disposable {
 
   /** A little of the work that nobody waits for. Says whether there is more that can be done now. */
   step(): boolean {
+    this.#watchRoot();
     this.#reaper.step();
     if (!this.#heldToPolicies) {
       // Once: a policy that was changed when the last run ended may not have taken hold of what is established.
@@ -284,17 +293,25 @@ export class Core implements Disposable {
       .map(holdingOf);
   }
 
-  #protectRoot(): void {
-    const { instance, layout } = this.#options.host;
-    const ruleset = rootRuleset({
-      instance,
-      cable: rootCable(instance).name,
-      ranges: [layout.hostRange, layout.bridgeRange],
-      reportGroup: ROOT_REPORTS,
-    });
-    const socket = this.#rootNetfilter;
-    if (observeTable(socket, ruleset.table)?.digest === rulesetDigest(ruleset)) return;
-    applyTransaction(socket, replaceRuleset(ruleset));
+  /** What netlink cannot reach must not keep the daemon from starting; a person is told. */
+  #openLegacy(): void {
+    try {
+      this.#root.openLegacy();
+    } catch (error) {
+      this.#problems.set('legacy_firewall', error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** Others change the root namespace too: what is ours there is put back. */
+  #watchRoot(): void {
+    const nowMs = this.#store.clock.monotonicMs();
+    if (nowMs - this.#watchedMs < WATCH_MS) return;
+    this.#watchedMs = nowMs;
+    const repairs = this.#root.watch();
+    if (repairs.length === 0) return;
+    // a table that was made anew has none of the sandboxes' elements
+    this.#gate.restore([...this.#manager.live.values()].map(passOf));
+    this.#options.emit({ type: 'host.repaired', message: `Put back in the root namespace: ${repairs.join('; ')}` });
   }
 
   #cutDenied(passes: readonly Pass[]): void {

@@ -7,8 +7,8 @@ import type { Mac } from '../addr/mac.ts';
  * are those of linux/netfilter/nf_tables.h; `ruleset-text.ts` renders them in the words of nft(8).
  */
 
-/** `netdev` tables see the frames of single links, before anything else does. */
-export type Family = 'inet' | 'bridge' | 'netdev';
+/** `netdev` tables see the frames of single links, before anything else does; `ip` ones are others'. */
+export type Family = 'inet' | 'ip' | 'bridge' | 'netdev';
 
 export type Table = { readonly family: Family; readonly name: string };
 

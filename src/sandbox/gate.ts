@@ -30,6 +30,9 @@ type Placed = { readonly table: Table; readonly set: NamedSet; readonly element:
 /** What of a slot stands in the tables now. */
 type Standing = { readonly placed: readonly Placed[]; readonly policy: InstalledPolicy };
 
+/** What the tables hold, by slot and by policy: a copy that saves reading. */
+type Books = { readonly standing: Map<number, Standing>; readonly policies: Policies };
+
 /** The sets that hold sandboxes, by table. */
 const SETS: readonly { readonly table: Table; readonly sets: readonly NamedSet[] }[] = [
   { table: ROUTER_TABLE, sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS] },
@@ -45,8 +48,7 @@ export class Gate {
   readonly #layout: Layout;
   readonly #rulesets: readonly Ruleset[];
   readonly #hostAccess: HostAccess;
-  #standing = new Map<number, Standing>();
-  #policies: Policies;
+  #books: Books;
 
   /**
    * @param socket of NETLINK_NETFILTER, in the router namespace
@@ -58,7 +60,7 @@ export class Gate {
     this.#layout = layout;
     this.#rulesets = rulesets;
     this.#hostAccess = hostAccess;
-    this.#policies = this.#newPolicies();
+    this.#books = this.#newBooks();
   }
 
   /**
@@ -69,32 +71,15 @@ export class Gate {
    *   tables were as they should be
    */
   restore(passes: readonly Pass[]): string[] {
-    const observed = this.#observe();
-    const requests: Request[] = [];
-    this.#standing = new Map();
-    this.#policies = this.#newPolicies();
-    if (observed === undefined) requests.push(...this.#rulesets.flatMap(replaceRuleset));
-    else this.#policies.adopt(observed.policies);
-    const present = new Map(observed?.placed.map((placed) => [placedKey(placed), placed]));
-    const changes: string[] = observed === undefined ? ['replace the tables'] : [];
-    const added: Placed[] = [];
-    for (const placed of passes.flatMap((pass) => this.#place(pass, requests, []))) {
-      const key = placedKey(placed);
-      const found = present.get(key);
-      present.delete(key);
-      if (found !== undefined && sameElement(found.element, placed.element)) continue;
-      if (found !== undefined) requests.push(...deletion(found));
-      added.push(placed);
-      changes.push(`add ${key}`);
-    }
-    for (const [key, placed] of present) {
-      requests.push(...deletion(placed));
-      changes.push(`delete ${key}`);
-    }
-    requests.push(...additions(added));
+    const { requests, changes, books } = this.#compare(passes);
+    this.#books = books;
     if (requests.length > 0) applyTransaction(this.#socket, requests);
-    changes.push(...this.#hostAccess.restore(passes.map((pass) => this.#hostGuest(pass))));
-    return changes;
+    return [...changes, ...this.#hostAccess.restore(passes.map((pass) => this.#hostGuest(pass)))];
+  }
+
+  /** What {@link restore} would put right. */
+  compare(passes: readonly Pass[]): string[] {
+    return [...this.#compare(passes).changes, ...this.#hostAccess.compare(passes.map((pass) => this.#hostGuest(pass)))];
   }
 
   /** @throws SyscallError; then none of them passes */
@@ -102,26 +87,26 @@ export class Gate {
     if (passes.length === 0) return;
     const requests: Request[] = [];
     const added: InstalledPolicy[] = [];
-    const placed = passes.flatMap((pass) => this.#place(pass, requests, added));
+    const placed = passes.flatMap((pass) => this.#place(this.#books, pass, requests, added));
     try {
       this.#hostAccess.give(passes.map((pass) => this.#hostGuest(pass)));
       applyTransaction(this.#socket, [...requests, ...additions(placed)]);
     } catch (error) {
       this.#hostAccess.take(passes.map(({ network }) => network.slot));
       for (const { network } of passes) this.#forget(network.slot);
-      this.#policies.forget(added);
+      this.#books.policies.forget(added);
       throw error;
     }
   }
 
   /** Cuts the slots off, both ways, at once. A slot that is cut off already is no error. */
   detach(slots: readonly number[]): void {
-    const placed = slots.flatMap((slot) => this.#standing.get(slot)?.placed ?? []);
+    const placed = slots.flatMap((slot) => this.#books.standing.get(slot)?.placed ?? []);
     if (placed.length === 0) return;
     applyTransaction(this.#socket, placed.flatMap(deletion));
     this.#hostAccess.take(slots);
     for (const slot of slots) this.#forget(slot);
-    const idle = this.#policies.dropIdle();
+    const idle = this.#books.policies.dropIdle();
     if (idle.length > 0) applyTransaction(this.#socket, idle.flatMap(removeRuleset));
   }
 
@@ -132,22 +117,22 @@ export class Gate {
    */
   change(pass: Pass): void {
     const { slot } = pass.network;
-    const former = this.#standing.get(slot);
+    const former = this.#books.standing.get(slot);
     if (former === undefined) {
       throw new CulvertError('not_attached', `Cannot change the policy of slot ${slot}: it is cut off`);
     }
     const requests = former.placed.flatMap(deletion);
     const added: InstalledPolicy[] = [];
-    const placed = this.#place(pass, requests, added);
+    const placed = this.#place(this.#books, pass, requests, added);
     try {
       applyTransaction(this.#socket, [...requests, ...additions(placed)]);
     } catch (error) {
       this.#forget(slot);
-      this.#standing.set(slot, former);
-      this.#policies.forget(added);
+      this.#books.standing.set(slot, former);
+      this.#books.policies.forget(added);
       throw error;
     }
-    this.#policies.give(former.policy);
+    this.#books.policies.give(former.policy);
     this.#hostAccess.give([this.#hostGuest(pass)]);
   }
 
@@ -170,15 +155,41 @@ export class Gate {
     };
   }
 
+  #compare(passes: readonly Pass[]): { requests: Request[]; changes: string[]; books: Books } {
+    const observed = this.#observe();
+    const requests: Request[] = [];
+    const books = this.#newBooks();
+    if (observed === undefined) requests.push(...this.#rulesets.flatMap(replaceRuleset));
+    else books.policies.adopt(observed.policies);
+    const present = new Map(observed?.placed.map((placed) => [placedKey(placed), placed]));
+    const changes: string[] = observed === undefined ? ['replace the tables of the router'] : [];
+    const added: Placed[] = [];
+    for (const placed of passes.flatMap((pass) => this.#place(books, pass, requests, []))) {
+      const key = placedKey(placed);
+      const found = present.get(key);
+      present.delete(key);
+      if (found !== undefined && sameElement(found.element, placed.element)) continue;
+      if (found !== undefined) requests.push(...deletion(found));
+      added.push(placed);
+      changes.push(`add ${key}`);
+    }
+    for (const [key, placed] of present) {
+      requests.push(...deletion(placed));
+      changes.push(`delete ${key}`);
+    }
+    requests.push(...additions(added));
+    return { requests, changes, books };
+  }
+
   /** Works out a sandbox's elements; a policy that is new goes into `requests` and `added`. */
-  #place(pass: Pass, requests: Request[], added: InstalledPolicy[]): Placed[] {
-    const taken = this.#policies.take(pass.policy);
+  #place(books: Books, pass: Pass, requests: Request[], added: InstalledPolicy[]): Placed[] {
+    const taken = books.policies.take(pass.policy);
     if (taken.added !== undefined) {
       requests.push(...addRuleset(taken.added));
       added.push(taken.policy);
     }
     const placed = placedElements(pass, taken.policy.number, this.#layout);
-    this.#standing.set(pass.network.slot, { placed, policy: taken.policy });
+    books.standing.set(pass.network.slot, { placed, policy: taken.policy });
     return placed;
   }
 
@@ -187,13 +198,13 @@ export class Gate {
   }
 
   #forget(slot: number): void {
-    const standing = this.#standing.get(slot);
-    if (standing !== undefined) this.#policies.give(standing.policy);
-    this.#standing.delete(slot);
+    const standing = this.#books.standing.get(slot);
+    if (standing !== undefined) this.#books.policies.give(standing.policy);
+    this.#books.standing.delete(slot);
   }
 
-  #newPolicies(): Policies {
-    return new Policies(sandboxRanges(this.#layout));
+  #newBooks(): Books {
+    return { standing: new Map(), policies: new Policies(sandboxRanges(this.#layout)) };
   }
 }
 

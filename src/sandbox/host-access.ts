@@ -39,21 +39,17 @@ export class HostAccess {
 
   /** Brings the table to these sandboxes and no others. Returns what was put right, as {@link Gate.restore} does. */
   restore(guests: readonly HostGuest[]): string[] {
+    const { strays, missing } = this.#compare(guests);
     this.#standing.clear();
-    const found = observeTable(this.#socket, this.#table, [HOST_ACCESS.name])?.elements.get(HOST_ACCESS.name) ?? [];
-    const present = new Map(found.map((element) => [keyText(element), element]));
-    const missing: Element[] = [];
-    for (const guest of guests) {
-      const elements = elementsOf(guest);
-      if (elements.length > 0) this.#standing.set(guest.slot, elements);
-      for (const element of elements) if (!present.delete(keyText(element))) missing.push(element);
-    }
-    const strays = [...present.values()];
+    for (const guest of guests) this.#standing.set(guest.slot, elementsOf(guest));
     this.#write(strays, missing);
-    return [
-      ...missing.map((element) => `add host_access ${keyText(element)}`),
-      ...strays.map((element) => `delete host_access ${keyText(element)}`),
-    ];
+    return changesText(strays, missing);
+  }
+
+  /** What {@link restore} would put right. */
+  compare(guests: readonly HostGuest[]): string[] {
+    const { strays, missing } = this.#compare(guests);
+    return changesText(strays, missing);
   }
 
   /** Lets each reach what its policy says now, and no longer what it said before. */
@@ -74,6 +70,13 @@ export class HostAccess {
     for (const slot of slots) this.#standing.delete(slot);
   }
 
+  #compare(guests: readonly HostGuest[]): { readonly strays: Element[]; readonly missing: Element[] } {
+    const found = observeTable(this.#socket, this.#table, [HOST_ACCESS.name])?.elements.get(HOST_ACCESS.name) ?? [];
+    const present = new Map(found.map((element) => [keyText(element), element]));
+    const missing = guests.flatMap(elementsOf).filter((element) => !present.delete(keyText(element)));
+    return { strays: [...present.values()], missing };
+  }
+
   #write(deleted: readonly Element[], added: readonly Element[]): void {
     if (deleted.length === 0 && added.length === 0) return;
     applyTransaction(this.#socket, [
@@ -91,6 +94,13 @@ export function allowedHostAddresses({ allow, deny }: EgressPolicy): Ipv4[] {
 
 function elementsOf({ address, policy, owner }: HostGuest): Element[] {
   return allowedHostAddresses(policy).map((destination) => hostAccessElement(address, destination, owner));
+}
+
+function changesText(strays: readonly Element[], missing: readonly Element[]): string[] {
+  return [
+    ...missing.map((element) => `add inet host_access ${keyText(element)}`),
+    ...strays.map((element) => `delete inet host_access ${keyText(element)}`),
+  ];
 }
 
 function isOneAddress({ length }: Prefix): boolean {

@@ -2,6 +2,7 @@ import type { Kernel } from '../linux/apply.ts';
 import { type HalfVeth, joinVeths } from '../linux/observe.ts';
 import { readSysctl } from '../linux/sysctl.ts';
 import { diff, type Plan } from '../plan/diff.ts';
+import { sameObject } from '../plan/same.ts';
 import { type Guard, type KernelObject, type NamespaceName, objectKey, ROOT, ROUTER } from '../plan/state.ts';
 import { type Holding, networkOf } from './holding.ts';
 import { type Host, hostObjects } from './host.ts';
@@ -27,6 +28,25 @@ export class Survey {
   constructor(kernel: Kernel, host: Host) {
     this.#kernel = kernel;
     this.#host = host;
+  }
+
+  /**
+   * Whether the root namespace has what it should, without a look at the router namespace and its thousands of links:
+   * cheap enough to ask again and again.
+   */
+  isRootWhole(): boolean {
+    const { objects, halves } = this.#kernel.look(ROOT);
+    const present = new Map(objects.map((object) => [objectKey(object), object]));
+    return hostObjects(this.#host).every((object) => {
+      if (object.namespace !== ROOT) return true;
+      if (object.kind === 'sysctl') return readSysctl(object.name) === object.value;
+      if (object.kind !== 'veth') {
+        const found = present.get(objectKey(object));
+        return found !== undefined && sameObject(found, object);
+      }
+      const end = halves.find((half) => half.end.link.index === object.link.index)?.end;
+      return end?.link.name === object.link.name && end.up === object.up && end.mtu === object.mtu;
+    });
   }
 
   /** What the host lacks, or has otherwise. Other people's objects in the root namespace are not looked at. */

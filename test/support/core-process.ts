@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Topology } from '../../src/ipam/lease.ts';
-import { createSandbox, openCore, pause_ms, settle, VICTIM } from './killed-core.ts';
+import { createSandbox, openCore, pause_ms, settle, VICTIM } from './lab-core.ts';
 
 /*
  * A core in a process of its own, so that the process can be killed: `core-process.ts FOLDER COMMAND TOPOLOGY`.
@@ -31,7 +31,8 @@ function begin(): void {
 }
 
 if (command === 'adopt') begin();
-using core = openCore(folder, topology, command === 'warm' ? 1 : 0);
+const poolSizes = { microvm: 0, netns: 0, bridge: 0, [topology]: command === 'warm' ? 1 : 0 };
+using core = openCore(folder, { poolSizes });
 
 switch (command) {
   case 'prepare':

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LabHost } from '../../lab/host.ts';
 import type { Topology } from '../../src/ipam/lease.ts';
 import { NamespaceHandle } from '../../src/linux/namespace.ts';
-import { type Report, takeOver } from './killed-core.ts';
+import { type Report, takeOver } from './lab-core.ts';
 
 /*
  * A process that creates, hands out, removes or adopts is killed with SIGKILL at the entry of each of its system calls
@@ -54,7 +54,7 @@ class Fixture implements Disposable {
 
   takeOver(check: (report: Report) => void): void {
     using host = new NamespaceHandle(this.lab.pin('host'));
-    host.run(() => takeOver(this.lab.folder, this.topology, check));
+    host.run(() => takeOver(this.lab.folder, check));
   }
 
   [Symbol.dispose](): void {

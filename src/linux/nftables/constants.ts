@@ -8,8 +8,11 @@ export const NFT_MSG_NEWTABLE = 0;
 export const NFT_MSG_GETTABLE = 1;
 export const NFT_MSG_DELTABLE = 2;
 export const NFT_MSG_NEWCHAIN = 3;
+export const NFT_MSG_GETCHAIN = 4;
 export const NFT_MSG_DELCHAIN = 5;
 export const NFT_MSG_NEWRULE = 6;
+export const NFT_MSG_GETRULE = 7;
+export const NFT_MSG_DELRULE = 8;
 export const NFT_MSG_NEWSET = 9;
 export const NFT_MSG_GETSET = 10;
 export const NFT_MSG_DELSET = 11;
@@ -18,6 +21,7 @@ export const NFT_MSG_GETSETELEM = 13;
 export const NFT_MSG_DELSETELEM = 14;
 
 export const NFPROTO_INET = 1;
+export const NFPROTO_IPV4 = 2;
 export const NFPROTO_NETDEV = 5;
 export const NFPROTO_BRIDGE = 7;
 
@@ -52,7 +56,9 @@ export const NFTA_HOOK_DEV = 3;
 
 export const NFTA_RULE_TABLE = 1;
 export const NFTA_RULE_CHAIN = 2;
+export const NFTA_RULE_HANDLE = 3;
 export const NFTA_RULE_EXPRESSIONS = 4;
+export const NFTA_RULE_USERDATA = 7;
 
 export const NFT_SET_INTERVAL = 0x4;
 export const NFT_SET_MAP = 0x8;

@@ -1,12 +1,14 @@
 import type { Family } from '../../plan/ruleset.ts';
 import type { MessageWriter } from '../netlink/message.ts';
 import type { Request } from '../netlink/socket.ts';
-import { NFNL_SUBSYS_NFTABLES, NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_NETDEV } from './constants.ts';
+import { NFNL_SUBSYS_NFTABLES, NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_NETDEV } from './constants.ts';
 
-const FAMILIES = { inet: NFPROTO_INET, bridge: NFPROTO_BRIDGE, netdev: NFPROTO_NETDEV } as const satisfies Record<
-  Family,
-  number
->;
+const FAMILIES = {
+  inet: NFPROTO_INET,
+  ip: NFPROTO_IPV4,
+  bridge: NFPROTO_BRIDGE,
+  netdev: NFPROTO_NETDEV,
+} as const satisfies Record<Family, number>;
 
 /** struct nfgenmsg: family, version 0, and a resource that only the ends of a batch name. */
 export const NFGENMSG_LENGTH = 4;

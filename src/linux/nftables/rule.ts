@@ -1,5 +1,6 @@
 import type { Rule, Table } from '../../plan/ruleset.ts';
 import { NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE } from '../netlink/constants.ts';
+import type { MessageWriter } from '../netlink/message.ts';
 import type { Request } from '../netlink/socket.ts';
 import {
   NFT_MSG_NEWRULE,
@@ -17,10 +18,14 @@ export function newRule(table: Table, chain: string, rule: Rule, position: numbe
   const attempt = `add rule ${position} of chain ${chain} to table ${tableText(table)}`;
   return tableMessage(table.family, attempt, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, (writer) => {
     writer.attrString(NFTA_RULE_TABLE, table.name).attrString(NFTA_RULE_CHAIN, chain);
-    writer.nest(NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, (list) => {
-      for (const expression of rule) {
-        list.nest(NFTA_LIST_ELEM | NLA_F_NESTED, (nest) => writeExpression(nest, expression));
-      }
-    });
+    writeExpressions(writer, rule);
+  });
+}
+
+export function writeExpressions(writer: MessageWriter, rule: Rule): void {
+  writer.nest(NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, (list) => {
+    for (const expression of rule) {
+      list.nest(NFTA_LIST_ELEM | NLA_F_NESTED, (nest) => writeExpression(nest, expression));
+    }
   });
 }

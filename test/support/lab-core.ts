@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Core } from '../../src/daemon/core.ts';
+import { Core, type CoreOptions } from '../../src/daemon/core.ts';
 import { parseSandboxId, parseSlot, type Topology } from '../../src/ipam/lease.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { DEFAULT_LAYOUT } from '../../src/sandbox/topology/layout.ts';
@@ -20,16 +20,17 @@ export function pause_ms(time: number): void {
 }
 
 /** A core on a {@link LabHost}, for the thread that is inside that host. */
-export function openCore(folder: string, topology: Topology, poolSize: number): Core {
+export function openCore(folder: string, options: Partial<CoreOptions> = {}): Core {
   return new Core({
-    host: { instance: 'kill', layout: { ...DEFAULT_LAYOUT, mtu: 1420 }, uplink: 'eth0' },
+    host: { instance: 'lab', layout: { ...DEFAULT_LAYOUT, mtu: 1420 }, uplink: 'eth0' },
     version: '0',
     stateDir: join(folder, 'state'),
     runDir: join(folder, 'run'),
     slots: { first: parseSlot(1), last: parseSlot(64) },
-    poolSizes: { microvm: 0, netns: 0, bridge: 0, [topology]: poolSize },
+    poolSizes: { microvm: 0, netns: 0, bridge: 0 },
     quarantineFloor_ms: 0,
     emit: () => undefined,
+    ...options,
   });
 }
 
@@ -51,8 +52,8 @@ export function settle(core: Core): void {
 }
 
 /** Another core comes, finds what the killed one left, and clears away the victim when `check` has looked. */
-export function takeOver(folder: string, topology: Topology, check: (report: Report) => void): void {
-  using core = openCore(folder, topology, 0);
+export function takeOver(folder: string, check: (report: Report) => void): void {
+  using core = openCore(folder);
   settle(core);
   const { plan } = core.reconcile({ dryRun: true });
   check({ sandboxes: core.list(), leases: core.leases(), plan });

@@ -1,0 +1,63 @@
+import type { NetlinkSocket, Request } from '../../linux/netlink/socket.ts';
+import { applyTransaction } from '../../linux/nftables/batch.ts';
+import {
+  deleteRule,
+  type ForeignChain,
+  insertRule,
+  listCommented,
+  listForwards,
+} from '../../linux/nftables/foreign.ts';
+import type { Table } from '../../plan/ruleset.ts';
+import { accept, counter, iifname, oifname, rule } from '../ruleset/words.ts';
+
+/**
+ * Keeps the sandboxes' way open through chains of others whose policy is to drop what is forwarded, as Docker sets it:
+ * an accept in a table of our own does not undo a drop in another's. Two rules, for the one cable, stand at the head
+ * of each such chain.
+ */
+export class ForwardAccept {
+  readonly #socket: NetlinkSocket;
+  readonly #own: Table;
+  readonly #rules: ReadonlyMap<string, ReturnType<typeof rule>>;
+
+  /**
+   * @param socket of NETLINK_NETFILTER, in the root namespace
+   * @param own table of this daemon, whose rules need none
+   * @param cable the root's end of the cable to the router
+   */
+  constructor(socket: NetlinkSocket, own: Table, cable: string) {
+    this.#socket = socket;
+    this.#own = own;
+    this.#rules = new Map([
+      [`${own.name} from sandboxes`, rule(iifname(cable), counter, accept)],
+      [`${own.name} to sandboxes`, rule(oifname(cable), counter, accept)],
+    ]);
+  }
+
+  /** What puts in the rules that are missing. */
+  missing(): Request[] {
+    const chains = this.#chains().filter(({ isDropping }) => isDropping);
+    return chains.flatMap((chain) => {
+      const present = new Set(listCommented(this.#socket, chain).map(({ comment }) => comment));
+      return [...this.#rules]
+        .filter(([comment]) => !present.has(comment))
+        .map(([comment, words]) => insertRule(chain, words, comment));
+    });
+  }
+
+  /** Takes them out of every chain, whatever its policy is now. */
+  remove(): void {
+    const requests = this.#chains().flatMap((chain) =>
+      listCommented(this.#socket, chain)
+        .filter(({ comment }) => this.#rules.has(comment))
+        .map((found) => deleteRule(chain, found)),
+    );
+    if (requests.length > 0) applyTransaction(this.#socket, requests);
+  }
+
+  #chains(): ForeignChain[] {
+    return (['ip', 'inet'] as const)
+      .flatMap((family) => listForwards(this.#socket, family))
+      .filter(({ table }) => table.family !== this.#own.family || table.name !== this.#own.name);
+  }
+}

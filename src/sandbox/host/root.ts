@@ -1,0 +1,131 @@
+import type { Kernel } from '../../linux/apply.ts';
+import {
+  deleteLegacyForward,
+  hasLegacyFilter,
+  insertLegacyForward,
+  listLegacyForward,
+} from '../../linux/iptables-legacy.ts';
+import type { NetlinkSocket, Request } from '../../linux/netlink/socket.ts';
+import { applyTransaction } from '../../linux/nftables/batch.ts';
+import { observeTable } from '../../linux/nftables/observe.ts';
+import { replaceRuleset } from '../../linux/nftables/ruleset.ts';
+import { deleteTable } from '../../linux/nftables/table.ts';
+import type { Plan } from '../../plan/diff.ts';
+import { type Ruleset, rulesetDigest } from '../../plan/ruleset.ts';
+import { ROOT } from '../../plan/state.ts';
+import { planText } from '../../plan/text.ts';
+import { type Host, rootCable } from '../host.ts';
+import { rootRuleset } from '../ruleset/root.ts';
+import type { Survey } from '../survey.ts';
+import { FormerSettings } from './former.ts';
+import { ForwardAccept } from './forward.ts';
+
+export type RootParts = {
+  readonly host: Host;
+  readonly kernel: Kernel;
+  readonly survey: Survey;
+  /** of NETLINK_NETFILTER, in the root namespace */
+  readonly netfilter: NetlinkSocket;
+  /** NFLOG group that drops are reported to */
+  readonly reportGroup: number;
+  /** a file for what the host's settings were before */
+  readonly formerSettings: string;
+};
+
+/**
+ * What Culvert has in the root namespace, which belongs to others: one cable with its routes, one table, two rules in
+ * chains that would drop what the sandboxes send, one setting of the uplink. It is put there once, watched and put
+ * back, and taken away without a trace.
+ */
+export class RootNamespace {
+  readonly #parts: RootParts;
+  readonly #ruleset: Ruleset;
+  readonly #forward: ForwardAccept;
+  readonly #former: FormerSettings;
+  readonly #legacyRules: readonly string[];
+
+  constructor(parts: RootParts) {
+    const { host, netfilter, reportGroup, formerSettings } = parts;
+    const { hostRange, bridgeRange } = host.layout;
+    const cable = rootCable(host.instance).name;
+    this.#parts = parts;
+    this.#ruleset = rootRuleset({ instance: host.instance, cable, ranges: [hostRange, bridgeRange], reportGroup });
+    this.#forward = new ForwardAccept(netfilter, this.#ruleset.table, cable);
+    this.#former = new FormerSettings(formerSettings);
+    this.#legacyRules = [`-i ${cable} -j ACCEPT`, `-o ${cable} -j ACCEPT`];
+  }
+
+  /** Puts everything in its place; the router namespace too, which the cable ends in. */
+  setUp(): void {
+    this.#apply(this.#parts.survey.hostPlan());
+    this.#ensureRules();
+  }
+
+  /** Puts back what others have taken away or changed, and says what it was; empty where nothing was. */
+  watch(): string[] {
+    const { survey } = this.#parts;
+    const plan = survey.isRootWhole() ? [] : survey.hostPlan();
+    this.#apply(plan);
+    return [...(plan.length === 0 ? [] : planText(plan).split('\n')), ...this.#ensureRules()];
+  }
+
+  /** The rules that are missing, in words; what is missing of objects {@link Survey.hostPlan} tells. */
+  missingRules(): string[] {
+    return this.#rules().map(({ text }) => text);
+  }
+
+  /**
+   * Opens the way through the tables of ip_tables, where they would drop. Netlink does not reach them, so it is done at
+   * a start and not watched.
+   *
+   * @throws CulvertError `iptables_failed`
+   */
+  openLegacy(): void {
+    if (!hasLegacyFilter()) return;
+    const lines = listLegacyForward();
+    if (!lines.includes('-P FORWARD DROP')) return;
+    insertLegacyForward(this.#legacyRules.filter((rule) => !lines.includes(`-A FORWARD ${rule}`)));
+  }
+
+  /** Takes everything away but the router namespace. */
+  remove(): void {
+    const { kernel, host, netfilter } = this.#parts;
+    this.#forward.remove();
+    if (hasLegacyFilter()) {
+      const lines = listLegacyForward();
+      deleteLegacyForward(this.#legacyRules.filter((rule) => lines.includes(`-A FORWARD ${rule}`)));
+    }
+    if (observeTable(netfilter, this.#ruleset.table) !== undefined) {
+      applyTransaction(netfilter, [deleteTable(this.#ruleset.table)]);
+    }
+    kernel.deleteLinks(ROOT, [rootCable(host.instance)]);
+    this.#former.restore();
+  }
+
+  #apply(plan: Plan): void {
+    const settings = plan.flatMap(({ object }) =>
+      object.kind === 'sysctl' && object.namespace === ROOT ? [object.name] : [],
+    );
+    if (settings.length > 0) this.#former.keep(settings);
+    this.#parts.kernel.apply(plan);
+  }
+
+  #ensureRules(): string[] {
+    const rules = this.#rules();
+    if (rules.length > 0) {
+      applyTransaction(
+        this.#parts.netfilter,
+        rules.flatMap(({ requests }) => requests),
+      );
+    }
+    return rules.map(({ text }) => text);
+  }
+
+  #rules(): { readonly text: string; readonly requests: readonly Request[] }[] {
+    const { table } = this.#ruleset;
+    const isOurs = observeTable(this.#parts.netfilter, table)?.digest === rulesetDigest(this.#ruleset);
+    const own = { text: `replace table ${table.family} ${table.name}`, requests: replaceRuleset(this.#ruleset) };
+    const accepts = this.#forward.missing().map((request) => ({ text: request.attempt, requests: [request] }));
+    return isOurs ? accepts : [own, ...accepts];
+  }
+}

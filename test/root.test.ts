@@ -1,0 +1,174 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
+import { parsePrefix } from '../src/addr/prefix.ts';
+import type { Core } from '../src/daemon/core.ts';
+import type { CulvertEvent } from '../src/daemon/engine.ts';
+import { parseSandboxId } from '../src/ipam/lease.ts';
+import { NamespaceHandle } from '../src/linux/namespace.ts';
+import type { EgressPolicy } from '../src/sandbox/policy/policy.ts';
+import type { Sandbox } from '../src/sandbox/sandbox.ts';
+import { openCore, pause_ms, settle } from './support/lab-core.ts';
+
+/* What a daemon has in the root namespace of a host that is others' too. */
+
+const HOST_ADDRESS = '192.0.2.2';
+const a1 = parseSandboxId('a1');
+const OPEN: EgressPolicy = { egress: 'open', allow: [], deny: [] };
+
+let lab: LabHost;
+let inside: NamespaceHandle;
+
+beforeEach(() => {
+  lab = new LabHost();
+  inside = new NamespaceHandle(lab.pin('host'));
+});
+
+afterEach(() => {
+  inside[Symbol.dispose]();
+  lab[Symbol.dispose]();
+});
+
+function withCore(body: (core: Core, events: readonly string[]) => void): void {
+  const events: string[] = [];
+  const emit = ({ type, message }: Omit<CulvertEvent, 'sequence' | 'wallMs'>): void =>
+    void events.push(`${type} ${message}`);
+  inside.run(() => {
+    using core = openCore(lab.folder, { emit });
+    body(core, events);
+  });
+}
+
+function create(core: Core, policy: EgressPolicy = OPEN): Sandbox {
+  const [sandbox] = core.create([{ id: a1, specification: { topology: 'netns', rates: {}, policy } }]);
+  if (sandbox === undefined) throw new Error('No sandbox');
+  return sandbox;
+}
+
+function answers(where: string, address: string): boolean {
+  try {
+    lab.run(where, 'ping', '-c1', '-W1', address);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Everything that others would notice. */
+function rootState(): Record<string, unknown> {
+  const json = (...command: string[]): unknown => JSON.parse(lab.run('host', ...command));
+  return {
+    links: json('ip', '-j', 'link'),
+    addresses: json('ip', '-j', 'address'),
+    routes: json('ip', '-j', 'route', 'show', 'table', 'all'),
+    neighbours: (json('ip', '-j', 'neighbour') as { dst: string }[]).filter(({ dst }) => dst !== OUTSIDE_ADDRESS),
+    rules: lab.run('host', 'nft', 'list', 'ruleset'),
+    settings: lab.run('host', 'sh', '-c', 'grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward'),
+  };
+}
+
+describe('a chain of others that drops what is forwarded', () => {
+  const chain = ['ip', 'filter', 'FORWARD'];
+
+  beforeEach(() => {
+    lab.run('host', 'nft', 'add', 'table', 'ip', 'filter');
+    lab.run('host', 'nft', 'add', 'chain', ...chain, '{ type filter hook forward priority 0; policy drop; }');
+  });
+
+  it('lets sandboxes pass, and again after the rules were flushed', () => {
+    withCore((core, events) => {
+      const { netns } = create(core);
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
+      lab.run('host', 'nft', 'flush', 'chain', ...chain);
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(false);
+      expect(core.reconcile({ dryRun: true }).plan).toEqual([
+        'insert rule "culvert-lab from sandboxes" into chain FORWARD of table ip filter',
+        'insert rule "culvert-lab to sandboxes" into chain FORWARD of table ip filter',
+      ]);
+      pause_ms(5_100);
+      core.step();
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
+      expect(events.filter((event) => event.startsWith('host.repaired'))).toHaveLength(1);
+      expect(core.reconcile({ dryRun: true }).plan).toEqual([]);
+    });
+  });
+
+  it('has its own rules only when Culvert has gone', () => {
+    const before = rootState();
+    withCore((core) => {
+      create(core);
+      core.purge();
+    });
+    expect(rootState()).toEqual(before);
+  });
+});
+
+describe('the root namespace', () => {
+  it('is as before when Culvert has gone, also in a later run', () => {
+    const before = rootState();
+    withCore((core) => create(core));
+    expect(rootState()).not.toEqual(before);
+    withCore((core) => core.purge());
+    expect(rootState()).toEqual(before);
+  });
+
+  it.each([
+    ['a table', ['nft', 'delete', 'table', 'inet', 'culvert-lab']],
+    ['the cable', ['ip', 'link', 'delete', 'cv-lab']],
+    ['a route', ['ip', 'route', 'delete', '10.11.0.0/16']],
+    ['a setting', ['sh', '-c', 'echo 0 > /proc/sys/net/ipv4/conf/eth0/forwarding']],
+  ])('gets %s back that somebody took away', (_, command) => {
+    withCore((core) => {
+      const policy: EgressPolicy = { ...OPEN, allow: [parsePrefix(`${HOST_ADDRESS}/32`)] };
+      const { netns } = create(core, policy);
+      lab.run('host', ...command);
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(false);
+      expect(core.reconcile({ dryRun: false }).plan).not.toEqual([]);
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
+      expect(answers(netns, HOST_ADDRESS)).toBe(true);
+      expect(core.reconcile({ dryRun: true }).plan).toEqual([]);
+    });
+  });
+});
+
+describe('the host itself', () => {
+  it('is reached only where the policy names its address', () => {
+    withCore((core) => {
+      const { netns, hostAddress } = create(core, { ...OPEN, allow: [parsePrefix('192.0.2.0/24')] });
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
+      expect(answers(netns, HOST_ADDRESS)).toBe(false);
+      core.update(a1, { policy: { ...OPEN, allow: [parsePrefix(`${HOST_ADDRESS}/32`)] } });
+      expect(answers(netns, HOST_ADDRESS)).toBe(true);
+      core.update(a1, { policy: OPEN });
+      expect(answers(netns, HOST_ADDRESS)).toBe(false);
+      expect(hostAddress).toBeDefined();
+    });
+  });
+});
+
+describe('a policy that becomes narrower', () => {
+  /** Flows that both namespaces track to an address, which is one flow seen twice. */
+  function flows(netns: string, address: string): number {
+    const router = netns.replace(/[^/]*$/, 'router');
+    return ['host', router].reduce((sum, where) => {
+      const listed = lab.run(where, 'conntrack', '-L', '-d', address, '-o', 'id').trim();
+      return sum + listed.split('\n').filter((line) => line !== '').length;
+    }, 0);
+  }
+
+  it('ends what it denies and nothing else', () => {
+    withCore((core) => {
+      const { netns } = create(core, { ...OPEN, allow: [parsePrefix(`${HOST_ADDRESS}/32`)] });
+      lab.run('outside', 'ip', 'address', 'add', '192.0.2.7/24', 'dev', 'eth0');
+      for (const address of [OUTSIDE_ADDRESS, '192.0.2.7', HOST_ADDRESS]) expect(answers(netns, address)).toBe(true);
+      expect(flows(netns, OUTSIDE_ADDRESS)).toBe(2);
+      core.update(a1, { policy: { ...OPEN, deny: [parsePrefix(`${OUTSIDE_ADDRESS}/32`)] } });
+      expect(flows(netns, OUTSIDE_ADDRESS)).toBe(0);
+      expect(flows(netns, '192.0.2.7')).toBe(2);
+      expect(flows(netns, HOST_ADDRESS)).toBe(1);
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(false);
+      expect(answers(netns, '192.0.2.7')).toBe(true);
+      core.remove([a1]);
+      settle(core);
+    });
+  });
+});

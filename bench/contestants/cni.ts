@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LabHost } from '../../lab/host.ts';
+import { LineProcess } from '../../lab/line-process.ts';
 import { createNamespace } from '../../src/linux/namespace.ts';
-import { LineProcess } from '../line-process.ts';
 import { PinFolder, type Stage } from '../stage.ts';
 import type { Creator } from './creator.ts';
 

@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LabHost } from '../../lab/host.ts';
+import { LineProcess } from '../../lab/line-process.ts';
 import { CulvertClient } from '../../src/api/client/client.ts';
 import type { Topology } from '../../src/ipam/lease.ts';
-import { LineProcess } from '../line-process.ts';
 import { PinFolder, type Stage } from '../stage.ts';
 import { until } from '../until.ts';
 import type { Creator } from './creator.ts';

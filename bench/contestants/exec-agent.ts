@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { LabHost } from '../../lab/host.ts';
-import { LineProcess } from '../line-process.ts';
+import { LineProcess } from '../../lab/line-process.ts';
 import type { Creator } from './creator.ts';
 
 const SCRIPT = new URL('exec-agent.sh', import.meta.url).pathname;

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { LineProcess } from '../line-process.ts';
+import { LineProcess } from '../../lab/line-process.ts';
 import { PinFolder, type Stage } from '../stage.ts';
 import type { Creator } from './creator.ts';
 

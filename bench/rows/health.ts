@@ -1,7 +1,7 @@
 import { request } from 'node:http';
+import { LineProcess } from '../../lab/line-process.ts';
 import { Culvert, DEFAULT_POOL } from '../contestants/culvert.ts';
 import { formatNumber } from '../figure.ts';
-import { LineProcess } from '../line-process.ts';
 import type { Row } from '../row.ts';
 import { percentile } from '../statistics.ts';
 import { pause } from '../until.ts';

@@ -1,19 +1,23 @@
 import { release } from 'node:os';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { print, printJson, printTable } from '../src/cli/output.ts';
 import { type Crowd, growCrowd } from './crowd.ts';
 import { type Figure, isMet, measuredText, ratioText, referenceText, targetText } from './figure.ts';
 import { type Bench, FULL, QUICK, type Row } from './row.ts';
+import { churn } from './rows/churn.ts';
 import { cold } from './rows/cold.ts';
 import { growth } from './rows/growth.ts';
 import { health } from './rows/health.ts';
 import { memory } from './rows/memory.ts';
+import { network } from './rows/network.ts';
 import { pool } from './rows/pool.ts';
+import { remove } from './rows/remove.ts';
+import { restart } from './rows/restart.ts';
 import { warm } from './rows/warm.ts';
 import { Stage } from './stage.ts';
 
 /** Those with a crowd come last: it would disturb the others. */
-const ROWS: readonly Row[] = [cold, warm, health, growth, memory, pool];
+const ROWS: readonly Row[] = [cold, warm, health, churn, remove, network, growth, memory, restart, pool];
 
 const USAGE = `usage: npm run bench -- [--quick] [--json] [ROW...]
 
@@ -102,7 +106,7 @@ else {
   try {
     figures = await run(given.rows, given.quick);
   } catch (error) {
-    say(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    say(inspect(error));
     process.exit(1);
   }
   if (given.json)

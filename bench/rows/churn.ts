@@ -1,0 +1,78 @@
+import { Culvert, DEFAULT_POOL } from '../contestants/culvert.ts';
+import type { Figure } from '../figure.ts';
+import { countHoldings, growthOf } from '../leftovers.ts';
+import type { Row } from '../row.ts';
+import { until } from '../until.ts';
+
+const TOPOLOGIES = ['microvm', 'netns', 'bridge'] as const;
+/** sandboxes of each topology that are live at a time */
+const LIVE_OF_EACH = 200;
+/** requests at a time */
+const WORKERS = 16;
+/** Room for those that rest in quarantine. */
+const BRIDGE_RANGE = '10.8.64.0/22';
+const SETTLE_TIMEOUT_MS = 60_000;
+
+/** Creates and removes for a minute, all topologies alike, and counts what is left afterwards. */
+export const churn: Row = {
+  name: 'churn',
+  summary: 'creates and removes, mixed topologies, sustained, with nothing leaked',
+  async run({ stage, scale }) {
+    using culvert = await Culvert.start(stage, { pool: DEFAULT_POOL, bridgeRange: BRIDGE_RANGE });
+    await settled(culvert);
+    const before = await countHoldings(culvert);
+    const { cycles, elapsedMs, live } = await turnOver(culvert, scale.churnMs);
+    await culvert.client.remove(live);
+    await settled(culvert);
+    const leaked = growthOf(before, await countHoldings(culvert));
+    const what = leaked.length === 0 ? '' : ` (${leaked.join(', ')})`;
+    return [
+      {
+        figure: `churn for ${scale.churnMs / 1000} s: creates with as many removes, ${3 * LIVE_OF_EACH} live`,
+        value: (cycles * 1000) / elapsedMs,
+        unit: '/s',
+        target: { of: 'value', is: 'at least', bound: 500 },
+      },
+      {
+        figure: `kinds of things there are more of than before the churn${what}`,
+        value: leaked.length,
+        unit: '',
+        target: { of: 'value', is: 'at most', bound: 0 },
+      },
+    ] satisfies Figure[];
+  },
+};
+
+/** One request for each create and each remove; the oldest of a topology goes when there are enough. */
+async function turnOver(
+  { client }: Culvert,
+  durationMs: number,
+): Promise<{ cycles: number; elapsedMs: number; live: string[] }> {
+  const live = TOPOLOGIES.map((topology) => ({ topology, ids: [] as string[] }));
+  let cycles = 0;
+  let next = 0;
+  const begin = performance.now();
+  const worker = async (): Promise<void> => {
+    while (performance.now() - begin < durationMs) {
+      const one = live[next++ % live.length];
+      if (one === undefined) return;
+      const oldest = one.ids.length + WORKERS > LIVE_OF_EACH ? one.ids.shift() : undefined;
+      if (oldest !== undefined) await client.remove([oldest]);
+      const [made] = await client.create({ topology: one.topology });
+      if (made !== undefined) one.ids.push(made.id);
+      if (oldest !== undefined) cycles++;
+    }
+  };
+  await Promise.all(Array.from({ length: WORKERS }, worker));
+  return { cycles, elapsedMs: performance.now() - begin, live: live.flatMap(({ ids }) => ids) };
+}
+
+/** Nothing is being removed or rests, and the pool is full. */
+async function settled(culvert: Culvert): Promise<void> {
+  await culvert.prepare();
+  await until('nothing is being removed', SETTLE_TIMEOUT_MS, async () => {
+    const { removing, quarantined } = await culvert.client.status();
+    return removing === 0 && quarantined === 0;
+  });
+  await culvert.prepare();
+}

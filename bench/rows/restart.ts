@@ -1,0 +1,72 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { OUTSIDE_ADDRESS } from '../../lab/host.ts';
+import type { Culvert } from '../contestants/culvert.ts';
+import { formatNumber } from '../figure.ts';
+import type { Row } from '../row.ts';
+import { pause, until } from '../until.ts';
+
+const run = promisify(execFile);
+
+/** ms between packets, and how long they go on: from before the end of the old daemon until after the new one is done */
+const PACKET_INTERVAL_MS = 5;
+const PACKETS_MS = 10_000;
+/** ms that packets flow undisturbed first */
+const HEAD_START_MS = 500;
+const ADOPT_TIMEOUT_MS = 60_000;
+
+/** A daemon that ends as in a crash, and the one that takes its sandboxes over while packets flow. */
+export const restart: Row = {
+  name: 'restart',
+  summary: 'a restart with 10,000 live: creating again, all verified, no packet lost',
+  async run({ scale, crowd }) {
+    const { culvert } = await crowd();
+    const lost = await startPackets(culvert);
+    await pause(HEAD_START_MS);
+    const begin = performance.now();
+    await culvert.kill();
+    await culvert.up();
+    await culvert.create(1);
+    const creatingMs = performance.now() - begin;
+    await until('all are adopted', ADOPT_TIMEOUT_MS, async () => !(await culvert.client.status()).adopting);
+    const adoptedMs = performance.now() - begin;
+    const figure = `restart after SIGKILL with ${formatNumber(scale.many)} live`;
+    return [
+      {
+        figure: `${figure}: until a create is done`,
+        value: creatingMs / 1000,
+        unit: 's',
+        target: { of: 'value', is: 'at most', bound: 1 },
+      },
+      {
+        figure: `${figure}: until all are verified`,
+        value: adoptedMs / 1000,
+        unit: 's',
+        target: { of: 'value', is: 'at most', bound: 3 },
+      },
+      {
+        figure: `${figure}: packets lost of those a sandbox sent meanwhile`,
+        value: await lost(),
+        unit: '',
+        target: { of: 'value', is: 'at most', bound: 0 },
+      },
+    ];
+  },
+};
+
+/** Lets a sandbox talk to the outside; the function that comes back waits for the end and says how many went unanswered. */
+async function startPackets({ client }: Culvert): Promise<() => Promise<number>> {
+  const policy = { egress: 'open' } as const;
+  const [sandbox] = await client.create({ topology: 'netns', policy });
+  if (sandbox === undefined) throw new Error('The daemon has created nothing');
+  const ping = ['ping', '-q', '-i', String(PACKET_INTERVAL_MS / 1000), '-c', String(PACKETS_MS / PACKET_INTERVAL_MS)];
+  const finished = run('nsenter', [`--net=${sandbox.netns}`, ...ping, OUTSIDE_ADDRESS]);
+  // ping ends with 1 where nothing came back at all; that is told when it is waited for
+  finished.catch(() => undefined);
+  return async () => {
+    const { stdout } = await finished;
+    const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(stdout) ?? [];
+    if (sent === undefined || received === undefined) throw new Error(`Cannot read what ping says: ${stdout}`);
+    return Number(sent) - Number(received);
+  };
+}

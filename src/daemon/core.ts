@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
@@ -12,7 +12,7 @@ import { openStore, type Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
 import { Kernel } from '../linux/apply.ts';
 import { flushAddresses } from '../linux/conntrack/flush.ts';
-import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
+import { FolderLock, folderUnusable, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
@@ -58,7 +58,7 @@ export type CoreOptions = {
  */
 export class Core implements Disposable {
   readonly #options: CoreOptions;
-  readonly #lock: FolderLock;
+  readonly #opened: DisposableStack;
   readonly #store: Store;
   readonly #kernel: Kernel;
   readonly #netfilter: NetlinkSocket;
@@ -78,14 +78,18 @@ export class Core implements Disposable {
   constructor(options: CoreOptions) {
     this.#options = options;
     const { host, stateDir, runDir, slots, poolSizes, emit } = options;
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-    this.#lock = new FolderLock(stateDir);
-    this.#store = openStore(join(stateDir, 'leases.sqlite'), systemClock());
+    makeFolder(stateDir);
+    // what is opened is closed again where a later step fails
+    using opened = new DisposableStack();
+    opened.use(new FolderLock(stateDir));
+    const leases = join(stateDir, 'leases.sqlite');
     const pins = join(runDir, 'netns');
+    assertNotLost(leases, pins);
+    this.#store = opened.use(openStore(leases, systemClock()));
     preparePins(pins);
-    this.#kernel = new Kernel(pins, [ROOT, ROUTER]);
+    this.#kernel = opened.use(new Kernel(pins, [ROOT, ROUTER]));
     this.#survey = new Survey(this.#kernel, host);
-    this.#rootNetfilter = new NetlinkSocket(NETLINK_NETFILTER);
+    this.#rootNetfilter = opened.use(new NetlinkSocket(NETLINK_NETFILTER));
     this.#root = new RootNamespace({
       host,
       kernel: this.#kernel,
@@ -96,7 +100,7 @@ export class Core implements Disposable {
     });
     this.#root.setUp();
     this.#openLegacy();
-    this.#netfilter = this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER));
+    this.#netfilter = opened.use(this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER)));
     this.#gate = new Gate(
       this.#netfilter,
       host.layout,
@@ -125,6 +129,7 @@ export class Core implements Disposable {
       emit: (type, holding, message) => emit({ type, message, ...subjectOf(holding) }),
     });
     this.#adopt();
+    this.#opened = opened.move();
   }
 
   create(requests: readonly CreateRequest[]): Sandbox[] {
@@ -225,11 +230,7 @@ export class Core implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#netfilter[Symbol.dispose]();
-    this.#rootNetfilter[Symbol.dispose]();
-    this.#kernel[Symbol.dispose]();
-    this.#store[Symbol.dispose]();
-    this.#lock[Symbol.dispose]();
+    this.#opened.dispose();
   }
 
   /**
@@ -328,6 +329,29 @@ export class Core implements Disposable {
   #flush(addresses: ReadonlySet<Ipv4>): boolean {
     return [this.#netfilter, this.#rootNetfilter].every((socket) => flushAddresses(socket, addresses).left === 0);
   }
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw folderUnusable(path, cause);
+  }
+}
+
+/**
+ * Without leases every namespace would belong to nobody, and be swept: a folder that was moved or mistaken must not cost
+ * the sandboxes that run.
+ */
+function assertNotLost(leases: string, pins: string): void {
+  if (existsSync(leases) || !existsSync(pins)) return;
+  const count = readdirSync(pins).length;
+  if (count === 0) return;
+  throw new CulvertError(
+    'leases_missing',
+    `Cannot start without ${leases}: ${count} namespaces are pinned in ${pins}, and nothing says whose; ` +
+      'put it back, or end the sandboxes and unmount the pins',
+  );
 }
 
 function subjectOf({ key, owner }: Holding): {

@@ -40,14 +40,25 @@ export function releasePins(folder: string): void {
   }
 }
 
+/** @param cause an error with the name of an errno */
+export function folderUnusable(folder: string, cause: unknown): CulvertError {
+  const { errnoName, code } = cause as { errnoName?: string; code?: string };
+  const message = `Cannot use ${folder}: it cannot be written (${errnoName ?? code}); check the mount, its space and the permissions`;
+  return new CulvertError('folder_unusable', message, { cause });
+}
+
 /** Holds a folder for this process alone, until it ends or lets go. */
 export class FolderLock implements Disposable {
   readonly #fd: number;
 
-  /** @throws CulvertError `folder_in_use` that names the holder */
+  /** @throws CulvertError `folder_in_use` that names the holder, `folder_unusable` */
   constructor(folder: string) {
     const path = join(folder, 'lock');
-    this.#fd = open(path, O_RDWR_CREAT_CLOEXEC, 0o600);
+    try {
+      this.#fd = open(path, O_RDWR_CREAT_CLOEXEC, 0o600);
+    } catch (cause) {
+      throw folderUnusable(folder, cause);
+    }
     try {
       lockFile(this.#fd, path);
     } catch (cause) {
@@ -56,7 +67,12 @@ export class FolderLock implements Disposable {
       const message = `Cannot use ${folder}: another daemon does (pid ${holder}); stop it or choose another folder`;
       throw new CulvertError('folder_in_use', message, { cause });
     }
-    writeFileSync(path, `${process.pid}\n`);
+    try {
+      writeFileSync(path, `${process.pid}\n`);
+    } catch (cause) {
+      close(this.#fd);
+      throw folderUnusable(folder, cause);
+    }
   }
 
   [Symbol.dispose](): void {

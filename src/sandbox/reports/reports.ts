@@ -1,0 +1,150 @@
+import { formatIpv4 } from '../../addr/ipv4.ts';
+import { CulvertError } from '../../errors.ts';
+import type { Lease } from '../../ipam/lease.ts';
+import type { Store } from '../../ipam/store.ts';
+import type { Kernel } from '../../linux/apply.ts';
+import { PacketLog } from '../../linux/nflog/log.ts';
+import type { LoggedPacket } from '../../linux/nflog/packet.ts';
+import { type NamespaceName, ROOT, ROUTER } from '../../plan/state.ts';
+import type { NewEvent, Problem } from '../event.ts';
+import { BRIDGE, type Layout } from '../topology/layout.ts';
+import { claimIn } from './claim.ts';
+import { deniedEvent, type Refusal, type Spoof, spoofedEvent } from './events.ts';
+import { Parties, partyKey } from './parties.ts';
+import { Tally } from './tally.ts';
+
+/** Reports that one step reads of each log: more than the rules make in a second. */
+const REPORTS_PER_STEP = 1024;
+/** How long it waits before it tries again to open a log. */
+const REOPEN_MS = 5000;
+/** How long a loss stays a problem that a person sees. */
+const LOSS_SHOWN_MS = 60_000;
+
+export type ReportsParts = {
+  readonly store: Store;
+  readonly kernel: Kernel;
+  readonly layout: Layout;
+  /** NFLOG groups that the rules of each namespace report to */
+  readonly groups: { readonly router: number; readonly root: number };
+  readonly emit: (event: NewEvent) => void;
+};
+
+/** One namespace's log, which is opened again where it could not be. */
+type Ear = {
+  readonly namespace: NamespaceName;
+  readonly group: number;
+  log: PacketLog | undefined;
+  refusal: string | undefined;
+  openMs: number;
+  /** of what the log counts, already told */
+  lost: number;
+};
+
+/**
+ * Turns what the rules report of the packets they stop into events that say who did what: which sandbox sent, and whose
+ * address it claimed or where it wanted to go. The rules report a part of a flood, this tells a part of that.
+ */
+export class Reports implements Disposable {
+  readonly #parts: ReportsParts;
+  readonly #parties: Parties;
+  readonly #ears: readonly Ear[];
+  readonly #spoofs = new Tally<Spoof>();
+  readonly #refusals = new Tally<Refusal>();
+  #lost = 0;
+  #lostMs: number | undefined;
+
+  constructor(parts: ReportsParts) {
+    this.#parts = parts;
+    this.#parties = new Parties(parts.store, parts.layout);
+    const ear = (namespace: NamespaceName, group: number): Ear => ({
+      namespace,
+      group,
+      log: undefined,
+      refusal: undefined,
+      openMs: 0,
+      lost: 0,
+    });
+    this.#ears = [ear(ROUTER, parts.groups.router), ear(ROOT, parts.groups.root)];
+  }
+
+  /** Reads what waits. To be called before leases are freed: reports name slots, and slots change hands. */
+  step(nowMs: number): void {
+    for (const ear of this.#ears) {
+      const log = ear.log ?? this.#open(ear, nowMs);
+      if (log === undefined) continue;
+      for (const packet of log.poll(REPORTS_PER_STEP)) this.#take(ear.namespace, packet, nowMs);
+      this.#countLost(ear, log, nowMs);
+    }
+    for (const told of this.#spoofs.flush(nowMs)) this.#parts.emit(spoofedEvent(told));
+    for (const told of this.#refusals.flush(nowMs)) this.#parts.emit(deniedEvent(told));
+  }
+
+  problems(nowMs: number): Problem[] {
+    const problems: Problem[] = this.#ears.flatMap(({ refusal }) =>
+      refusal === undefined ? [] : [{ code: 'reports_unheard', message: refusal }],
+    );
+    if (this.#lostMs !== undefined && nowMs - this.#lostMs < LOSS_SHOWN_MS) {
+      const message = `Lost ${this.#lost} reports of stopped packets since the start: events of them are missing`;
+      problems.push({ code: 'reports_lost', message });
+    }
+    return problems;
+  }
+
+  [Symbol.dispose](): void {
+    for (const { log } of this.#ears) log?.[Symbol.dispose]();
+  }
+
+  #open(ear: Ear, nowMs: number): PacketLog | undefined {
+    if (nowMs < ear.openMs) return undefined;
+    ear.openMs = nowMs + REOPEN_MS;
+    try {
+      ear.log = this.#parts.kernel.inside(ear.namespace, () => new PacketLog(ear.group));
+      ear.refusal = undefined;
+    } catch (error) {
+      if (!(error instanceof CulvertError)) throw error;
+      ear.refusal = `${error.message} (${ear.namespace} namespace): events of stopped packets are missing`;
+    }
+    return ear.log;
+  }
+
+  #take(namespace: NamespaceName, packet: LoggedPacket, nowMs: number): void {
+    const sender = this.#senderOf(namespace, packet);
+    // A warm network has nobody inside, and of one that is being cut off the last packets prove nothing.
+    if (sender?.state !== 'ready') return;
+    const subject = String(sender.slot);
+    if (packet.prefix === 'spoofed') {
+      const claim = claimIn(packet, sender, this.#parties);
+      if (claim === undefined) return;
+      const told = this.#spoofs.add(subject, partyKey(claim.of, claim.address), { sender, claim }, nowMs);
+      if (told !== undefined) this.#parts.emit(spoofedEvent(told));
+    } else if (packet.prefix === 'denied') {
+      const by = namespace === ROOT ? 'host' : packet.outLink === undefined ? 'router' : 'policy';
+      const where = packet.destination === undefined ? by : `${by} ${formatIpv4(packet.destination)}`;
+      const told = this.#refusals.add(subject, where, { sender, by, packet }, nowMs);
+      if (told !== undefined) this.#parts.emit(deniedEvent(told));
+    }
+  }
+
+  /** On the cables of sandboxes the link is certain; behind it, rules have seen to it that the address is. */
+  #senderOf(namespace: NamespaceName, { inLink, source }: LoggedPacket): Lease | undefined {
+    if (namespace === ROUTER && inLink !== undefined && inLink !== BRIDGE.index)
+      return this.#parties.behindLink(inLink);
+    const party = source === undefined ? undefined : this.#parties.at(source);
+    return party?.kind === 'sandbox' ? party.lease : undefined;
+  }
+
+  #countLost(ear: Ear, log: PacketLog, nowMs: number): void {
+    const { lost, overruns } = log.statistics;
+    // An overrun is seen at once, and how many it cost with the next report.
+    const all = Math.max(lost, overruns);
+    if (all === ear.lost) return;
+    const more = all - ear.lost;
+    ear.lost = all;
+    this.#lost += more;
+    if (this.#lostMs === undefined || nowMs - this.#lostMs >= LOSS_SHOWN_MS) {
+      const message = 'Reports of stopped packets came faster than they could be read: some are lost';
+      this.#parts.emit({ type: 'reports.lost', message, data: { lost: this.#lost } });
+    }
+    this.#lostMs = nowMs;
+  }
+}

@@ -8,7 +8,7 @@ import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import type { NamespaceState } from '../linux/observe.ts';
 import { getLink } from '../linux/route/link.ts';
 import { ROUTER } from '../plan/state.ts';
-import { rootCable, UPLINK } from '../sandbox/host.ts';
+import { rootCable, UPLINK } from '../sandbox/host/objects.ts';
 import type { Config } from './config/config.ts';
 
 /*

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
 import type { SlotRange } from '../ipam/allocator.ts';
-import { awaitingProbe, markProbed } from '../ipam/bridge/probe.ts';
 import { setBridgeRange } from '../ipam/bridge/range.ts';
 import { systemClock } from '../ipam/clock.ts';
 import type { Lease, SandboxId, Slot, Topology } from '../ipam/lease.ts';
@@ -11,20 +10,23 @@ import { onBoot } from '../ipam/quarantine.ts';
 import { openStore, type Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
 import { Kernel } from '../linux/apply.ts';
+import type { ArpTiming } from '../linux/arp/timing.ts';
 import { flushAddresses } from '../linux/conntrack/flush.ts';
 import { FolderLock, folderUnusable, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
+import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
 import { deniedFlows } from '../sandbox/denied-flows.ts';
 import { Gate, type Pass } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isOwned, passOf } from '../sandbox/holding.ts';
+import { HostAccess } from '../sandbox/host/access.ts';
+import { type Host, rootReportGroup, UPLINK } from '../sandbox/host/objects.ts';
 import { RootNamespace } from '../sandbox/host/root.ts';
-import { type Host, UPLINK } from '../sandbox/host.ts';
-import { HostAccess } from '../sandbox/host-access.ts';
 import { Manager } from '../sandbox/manager.ts';
 import { Reaper } from '../sandbox/reaper.ts';
+import { Reports } from '../sandbox/reports/reports.ts';
 import { bridgeRuleset } from '../sandbox/ruleset/bridge.ts';
 import { rootTable } from '../sandbox/ruleset/names.ts';
 import { routerRuleset } from '../sandbox/ruleset/router.ts';
@@ -33,9 +35,8 @@ import { Survey } from '../sandbox/survey.ts';
 import { addressOf } from '../sandbox/topology/desired.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 
-/** NFLOG groups that drops in the router and in the root namespace are reported to. */
+/** NFLOG group that drops in the router namespace are reported to, where all groups are ours. */
 const ROUTER_REPORTS = 5;
-const ROOT_REPORTS = 6;
 /** How often the root namespace is looked at. */
 const WATCH_MS = 5_000;
 /** Sandboxes that one step verifies after a start. */
@@ -49,6 +50,8 @@ export type CoreOptions = {
   readonly slots: SlotRange;
   readonly poolSizes: Readonly<Record<Topology, number>>;
   readonly quarantineFloor_ms: number;
+  /** of probes on the bridge; as RFC 5227 says where absent */
+  readonly arpTiming?: ArpTiming;
   readonly emit: (event: Omit<CulvertEvent, 'sequence' | 'wallMs'>) => void;
 };
 
@@ -68,6 +71,8 @@ export class Core implements Disposable {
   readonly #reaper: Reaper;
   readonly #survey: Survey;
   readonly #gate: Gate;
+  readonly #bridge: BridgeWatch;
+  readonly #reports: Reports;
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
   #heldToPolicies = false;
@@ -95,7 +100,7 @@ export class Core implements Disposable {
       kernel: this.#kernel,
       survey: this.#survey,
       netfilter: this.#rootNetfilter,
-      reportGroup: ROOT_REPORTS,
+      reportGroup: rootReportGroup(host.instance),
       formerSettings: join(stateDir, 'former-settings.json'),
     });
     this.#root.setUp();
@@ -126,8 +131,19 @@ export class Core implements Disposable {
       slots,
       poolSizes,
       cutDenied: (passes) => this.#cutDenied(passes),
-      emit: (type, holding, message) => emit({ type, message, ...subjectOf(holding) }),
+      emit: (type, holding, message) => this.#tell(type, holding, message),
     });
+    const parts = { store: this.#store, kernel: this.#kernel, layout: host.layout, emit };
+    this.#reports = opened.use(
+      new Reports({ ...parts, groups: { router: ROUTER_REPORTS, root: rootReportGroup(host.instance) } }),
+    );
+    this.#bridge = opened.use(
+      new BridgeWatch({
+        ...parts,
+        ...(options.arpTiming === undefined ? {} : { timing: options.arpTiming }),
+        discard: (slot) => this.#manager.discard(slot),
+      }),
+    );
     this.#adopt();
     this.#opened = opened.move();
   }
@@ -199,6 +215,11 @@ export class Core implements Disposable {
       code: 'removal_stuck',
       message: `Cannot clear up slot ${key.slot}: ${reason}`,
     }));
+    const { unwritten } = this.#manager;
+    if (unwritten > 0) {
+      const message = `Cannot write to ${this.#store.path} that ${unwritten} sandboxes are given up; it is tried again`;
+      stuck.push({ code: 'store_behind', message });
+    }
     return {
       name: host.instance,
       version,
@@ -210,21 +231,29 @@ export class Core implements Disposable {
       freeSlots: slots.last - slots.first + 1 - leases.length,
       adopting: this.#unverified !== undefined,
       mtu: host.layout.mtu,
-      problems: [...stuck, ...[...this.#problems].map(([code, message]) => ({ code, message }))],
+      problems: [
+        ...stuck,
+        ...[...this.#problems].map(([code, message]) => ({ code, message })),
+        ...this.#reports.problems(this.#nowMs),
+        ...this.#bridge.problems(this.#nowMs),
+      ],
     };
   }
 
   /** A little of the work that nobody waits for. Says whether there is more that can be done now. */
   step(): boolean {
     this.#watchRoot();
+    // before a slot can change hands: reports name slots
+    this.#reports.step(this.#nowMs);
     this.#reaper.step();
+    this.#bridge.step(this.#nowMs);
     if (!this.#heldToPolicies) {
       // Once: a policy that was changed when the last run ended may not have taken hold of what is established.
       this.#heldToPolicies = true;
       this.#cutDenied([...this.#manager.live.values()].map(passOf));
     }
-    this.#passAddresses();
     if (this.#verifySome()) return true;
+    this.#manager.writeAgain();
     const more = this.#manager.fillPool();
     return more || this.#reaper.pending > 0;
   }
@@ -240,7 +269,7 @@ export class Core implements Disposable {
   #adopt(): void {
     onBoot(this.#store, { floor_ms: this.#options.quarantineFloor_ms });
     setBridgeRange(this.#store, this.#options.host.layout.bridgeRange);
-    this.#passAddresses();
+    this.#bridge.step(this.#nowMs);
     // A removal that was under way goes on; so does a creation, with the lease it has.
     for (const lease of listLeases(this.#store)) if (lease.state === 'removing') this.#reaper.add(holdingOf(lease));
     const holdings = this.#holdings();
@@ -258,8 +287,17 @@ export class Core implements Disposable {
     if (settled.length > 0) this.#unverified = this.#survey.sandboxPlans(settled);
   }
 
-  #passAddresses(): void {
-    markProbed(this.#store, awaitingProbe(this.#store, 4096));
+  get #nowMs(): number {
+    return this.#store.clock.monotonicMs();
+  }
+
+  /** The wire hears of an address when its owner does. */
+  #tell(type: string, holding: Holding, message: string): void {
+    this.#options.emit({ type, message, ...subjectOf(holding) });
+    const { bridgeAddress } = holding;
+    if (bridgeAddress === undefined) return;
+    if (type === 'sandbox.created') this.#bridge.announce(bridgeAddress, this.#nowMs);
+    else if (type === 'sandbox.removed') this.#bridge.withdraw(bridgeAddress);
   }
 
   #verifySome(): boolean {

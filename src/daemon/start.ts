@@ -5,7 +5,7 @@ import { NETLINK_ROUTE } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { type NamespaceState, observeNamespace } from '../linux/observe.ts';
 import { type KernelObject, ROOT } from '../plan/state.ts';
-import { type Host, rootCable } from '../sandbox/host.ts';
+import { type Host, rootCable } from '../sandbox/host/objects.ts';
 import { assertNameFree, claimRunFolder } from './claim.ts';
 import { type Config, layoutOf } from './config/config.ts';
 import { ThreadEngine } from './thread-engine.ts';

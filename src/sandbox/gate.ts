@@ -13,7 +13,7 @@ import {
   type SetElements,
   type Table,
 } from '../plan/ruleset.ts';
-import type { HostAccess, HostGuest } from './host-access.ts';
+import type { HostAccess, HostGuest } from './host/access.ts';
 import { type InstalledPolicy, Policies } from './policies.ts';
 import type { EgressPolicy } from './policy/policy.ts';
 import { attachmentElements, portElements, transmitLimitElement } from './ruleset/elements.ts';

@@ -45,6 +45,7 @@ export class Manager {
   readonly #parts: ManagerParts;
   readonly #live = new Map<SandboxId, Owned>();
   readonly #pool: Pool;
+  readonly #unwritten: Holding[] = [];
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
@@ -141,6 +142,23 @@ export class Manager {
     if (holdings.length > 0) this.#abandon(holdings);
   }
 
+  /** Gives up a warm network that must not be handed out. */
+  discard(slot: Slot): void {
+    const holding = this.#pool.remove(slot);
+    if (holding !== undefined) this.#abandon([holding]);
+  }
+
+  /** Leases that were given up while the store could not be written. */
+  get unwritten(): number {
+    return this.#unwritten.length;
+  }
+
+  /** Writes again what the store refused. */
+  writeAgain(): void {
+    const holdings = this.#unwritten.splice(0);
+    if (holdings.length > 0) this.#abandon(holdings);
+  }
+
   /** Adds a few networks to the pool and says whether more are missing. */
   fillPool(): boolean {
     for (const topology of TOPOLOGIES) {
@@ -159,13 +177,14 @@ export class Manager {
     try {
       for (const holding of holdings) this.#build(holding);
       gate.attach(holdings.map(passOf));
+      store.transaction('normal', () => {
+        for (const { key } of holdings) advance(store, key, 'ready');
+      });
     } catch (error) {
+      gate.detach(holdings.map(({ key }) => key.slot));
       this.#abandon(holdings);
       throw error;
     }
-    store.transaction('normal', () => {
-      for (const { key } of holdings) advance(store, key, 'ready');
-    });
     for (const holding of holdings) {
       const ready: Owned = { ...holding, state: 'ready' };
       this.#live.set(holding.owner.id, ready);
@@ -228,9 +247,15 @@ export class Manager {
   /** What was begun and will not be finished: its leases go the way of every other. */
   #abandon(holdings: readonly Holding[]): void {
     const { store } = this.#parts;
-    store.transaction('normal', () => {
-      for (const { key } of holdings) advance(store, key, 'removing');
-    });
+    try {
+      store.transaction('normal', () => {
+        for (const { key } of holdings) advance(store, key, 'removing');
+      });
+    } catch {
+      // The leases stay held meanwhile, so nothing is given away twice; {@link unwritten} shows it.
+      this.#unwritten.push(...holdings);
+      return;
+    }
     this.#release(holdings);
   }
 

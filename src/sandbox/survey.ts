@@ -5,7 +5,7 @@ import { diff, type Plan } from '../plan/diff.ts';
 import { sameObject } from '../plan/same.ts';
 import { type Guard, type KernelObject, type NamespaceName, objectKey, ROOT, ROUTER } from '../plan/state.ts';
 import { type Holding, networkOf } from './holding.ts';
-import { type Host, hostObjects } from './host.ts';
+import { type Host, hostObjects } from './host/objects.ts';
 import { desired } from './topology/desired.ts';
 import { BRIDGE, cable, sandboxNamespace } from './topology/layout.ts';
 

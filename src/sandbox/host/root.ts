@@ -14,11 +14,11 @@ import type { Plan } from '../../plan/diff.ts';
 import { type Ruleset, rulesetDigest } from '../../plan/ruleset.ts';
 import { ROOT } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
-import { type Host, rootCable } from '../host.ts';
 import { rootRuleset } from '../ruleset/root.ts';
 import type { Survey } from '../survey.ts';
 import { FormerSettings } from './former.ts';
 import { ForwardAccept } from './forward.ts';
+import { type Host, rootCable } from './objects.ts';
 
 export type RootParts = {
   readonly host: Host;

@@ -1,13 +1,13 @@
-import { formatIpv4, type Ipv4 } from '../addr/ipv4.ts';
-import type { Prefix } from '../addr/prefix.ts';
-import type { NetlinkSocket } from '../linux/netlink/socket.ts';
-import { applyTransaction } from '../linux/nftables/batch.ts';
-import { deleteElements, newElements } from '../linux/nftables/element.ts';
-import { observeTable } from '../linux/nftables/observe.ts';
-import type { Element, Table } from '../plan/ruleset.ts';
-import type { EgressPolicy } from './policy/policy.ts';
-import { hostAccessElement } from './ruleset/elements.ts';
-import { HOST_ACCESS } from './ruleset/names.ts';
+import { formatIpv4, type Ipv4 } from '../../addr/ipv4.ts';
+import type { Prefix } from '../../addr/prefix.ts';
+import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
+import { applyTransaction } from '../../linux/nftables/batch.ts';
+import { deleteElements, newElements } from '../../linux/nftables/element.ts';
+import { observeTable } from '../../linux/nftables/observe.ts';
+import type { Element, Table } from '../../plan/ruleset.ts';
+import type { EgressPolicy } from '../policy/policy.ts';
+import { hostAccessElement } from '../ruleset/elements.ts';
+import { HOST_ACCESS } from '../ruleset/names.ts';
 
 /** What of a sandbox decides which of the host's own addresses it reaches. */
 export type HostGuest = {

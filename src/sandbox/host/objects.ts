@@ -1,8 +1,8 @@
-import { parseMac } from '../addr/mac.ts';
-import { type KernelObject, type Link, LOOPBACK, ROOT, ROUTER } from '../plan/state.ts';
-import { bridgeItself } from './topology/bridge.ts';
-import { EVERYWHERE } from './topology/cable.ts';
-import { hostAddress, type Layout, routerAddress } from './topology/layout.ts';
+import { parseMac } from '../../addr/mac.ts';
+import { type KernelObject, type Link, LOOPBACK, ROOT, ROUTER } from '../../plan/state.ts';
+import { bridgeItself } from '../topology/bridge.ts';
+import { EVERYWHERE } from '../topology/cable.ts';
+import { hostAddress, type Layout, routerAddress } from '../topology/layout.ts';
 
 /** The router's end of the cable to the root namespace. */
 export const UPLINK: Link = { name: 'uplink', index: 9_998 };
@@ -22,11 +22,24 @@ export type Host = {
   readonly uplink?: string;
 };
 
+/** The same, of the NFLOG groups: 0 to 65535, and the low ones are what people choose by hand. */
+const FIRST_ROOT_GROUP = 10_000;
+const ROOT_GROUPS = 50_000;
+
 /** The root's end of the cable: all that shows of Culvert in the root namespace. */
 export function rootCable(instance: string): Link {
+  return { name: `cv-${instance}`, index: FIRST_ROOT_INDEX + hashOf(instance, ROOT_INDEXES) };
+}
+
+/** The NFLOG group that the root namespace's rules report to: a group has one listener, and a host many daemons. */
+export function rootReportGroup(instance: string): number {
+  return FIRST_ROOT_GROUP + hashOf(instance, ROOT_GROUPS);
+}
+
+function hashOf(instance: string, modulus: number): number {
   let hash = 0;
-  for (const char of instance) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) % ROOT_INDEXES;
-  return { name: `cv-${instance}`, index: FIRST_ROOT_INDEX + hash };
+  for (const char of instance) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) % modulus;
+  return hash;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Topology } from '../ipam/lease.ts';
+import type { Slot, Topology } from '../ipam/lease.ts';
 import type { Holding } from './holding.ts';
 
 /** Networks that are built and wait for an owner, by topology, the oldest first. */
@@ -24,6 +24,15 @@ export class Pool {
   /** Puts back what was taken and not used, so that it is the next again. */
   giveBack(holding: Holding): void {
     this.#waiting.get(holding.topology)?.unshift(holding);
+  }
+
+  /** Takes one out for good; undefined where the slot does not wait here. */
+  remove(slot: Slot): Holding | undefined {
+    for (const waiting of this.#waiting.values()) {
+      const at = waiting.findIndex(({ key }) => key.slot === slot);
+      if (at >= 0) return waiting.splice(at, 1)[0];
+    }
+    return undefined;
   }
 
   size(topology: Topology): number {

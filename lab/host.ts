@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createNamespace } from '../src/linux/namespace.ts';
 import { umount } from '../src/linux/syscall.ts';
+import { writeSysctl } from '../src/linux/sysctl.ts';
 
 /** RFC 5737 TEST-NET-1 */
 export const OUTSIDE_ADDRESS = '192.0.2.1';
-const HOST_ADDRESS = '192.0.2.2';
+export const HOST_ADDRESS = '192.0.2.2';
 
 /** linux/fs.h */
 const MNT_DETACH = 2;
@@ -28,7 +29,12 @@ export class LabHost implements Disposable {
   constructor({ uplinkMtu = 1500 }: { readonly uplinkMtu?: number } = {}) {
     this.folder = mkdtempSync(join(tmpdir(), 'culvert-lab-'));
     mkdirSync(join(this.folder, 'lab'));
-    for (const name of ['host', 'outside']) createNamespace(this.pin(name), () => undefined);
+    for (const name of ['host', 'outside']) {
+      createNamespace(this.pin(name), () => {
+        // addresses that come and go by themselves would be differences to whoever compares
+        for (const which of ['all', 'default']) writeSysctl(`net/ipv6/conf/${which}/disable_ipv6`, '1');
+      });
+    }
     const mtu = String(uplinkMtu);
     const outside = this.pin('outside');
     const peer = ['type', 'veth', 'peer', 'name', 'eth0', 'mtu', mtu, 'netns', outside];

@@ -78,7 +78,14 @@ export type KernelObject =
       readonly mac: Mac;
     }
   /** A value under /proc/sys, of the namespace's own; for what netlink cannot set, since a write is slow. */
-  | { readonly kind: 'sysctl'; readonly namespace: NamespaceName; readonly name: string; readonly value: string }
+  | {
+      readonly kind: 'sysctl';
+      readonly namespace: NamespaceName;
+      readonly name: string;
+      readonly value: string;
+      /** It belongs to a module: where that is not loaded there is nothing to set. */
+      readonly ofModule?: true;
+    }
   /** Packets that come in by this link may go out by another; IPV4_DEVCONF_FORWARDING. */
   | { readonly kind: 'forwarding'; readonly namespace: NamespaceName; readonly link: Link }
   | {

@@ -1,6 +1,6 @@
 import type { Kernel } from '../linux/apply.ts';
 import { type HalfVeth, joinVeths } from '../linux/observe.ts';
-import { readSysctl } from '../linux/sysctl.ts';
+import { hasSysctl, readSysctl } from '../linux/sysctl.ts';
 import { diff, type Plan } from '../plan/diff.ts';
 import { sameObject } from '../plan/same.ts';
 import { type Guard, type KernelObject, type NamespaceName, objectKey, ROOT, ROUTER } from '../plan/state.ts';
@@ -37,9 +37,9 @@ export class Survey {
   isRootWhole(): boolean {
     const { objects, halves } = this.#kernel.look(ROOT);
     const present = new Map(objects.map((object) => [objectKey(object), object]));
-    return hostObjects(this.#host).every((object) => {
+    return this.#hostObjects().every((object) => {
+      if (object.kind === 'sysctl') return this.#settingOf(object) === object.value;
       if (object.namespace !== ROOT) return true;
-      if (object.kind === 'sysctl') return readSysctl(object.name) === object.value;
       if (object.kind !== 'veth') {
         const found = present.get(objectKey(object));
         return found !== undefined && sameObject(found, object);
@@ -51,17 +51,29 @@ export class Survey {
 
   /** What the host lacks, or has otherwise. Other people's objects in the root namespace are not looked at. */
   hostPlan(): Plan {
-    const wanted = hostObjects(this.#host);
+    const wanted = this.#hostObjects();
     const keys = new Set(wanted.map(objectKey));
     const namespaces: NamespaceName[] = this.#kernel.exists(ROUTER) ? [ROOT, ROUTER] : [ROOT];
     const states = namespaces.map((namespace) => this.#kernel.look(namespace));
     const seen = whole(states, ROOT).filter((object) => keys.has(objectKey(object)));
     for (const object of wanted) {
       if (object.kind !== 'sysctl' || !namespaces.includes(object.namespace)) continue;
-      const value = this.#kernel.inside(object.namespace, () => readSysctl(object.name));
-      seen.push({ ...object, value });
+      seen.push({ ...object, value: this.#settingOf(object) });
     }
     return diff(seen, wanted);
+  }
+
+  /** Those that this kernel has. */
+  #hostObjects(): KernelObject[] {
+    return hostObjects(this.#host).filter(
+      (object) =>
+        // a module gives its settings to every namespace, so the calling thread's tells
+        object.kind !== 'sysctl' || object.ofModule !== true || hasSysctl(object.name),
+    );
+  }
+
+  #settingOf({ namespace, name }: KernelObject & { readonly kind: 'sysctl' }): string {
+    return this.#kernel.inside(namespace, () => readSysctl(name));
   }
 
   /** Namespaces and router-side objects that belong to none of the holdings: what is to go. */

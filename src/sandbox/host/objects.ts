@@ -104,5 +104,9 @@ function routerSettings(): KernelObject[] {
     'net/ipv4/conf/default/accept_redirects': '0',
     'net/ipv4/conf/all/accept_redirects': '0',
   };
-  return Object.entries(settings).map(([name, value]) => ({ kind: 'sysctl', namespace: ROUTER, name, value }));
+  return [
+    ...Object.entries(settings).map(([name, value]) => ({ kind: 'sysctl', namespace: ROUTER, name, value }) as const),
+    // 1 in each new namespace, it would send the bridge's frames through the rules for routed packets as well
+    { kind: 'sysctl', namespace: ROUTER, name: 'net/bridge/bridge-nf-call-iptables', value: '0', ofModule: true },
+  ];
 }

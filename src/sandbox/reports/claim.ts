@@ -37,8 +37,8 @@ export function claimIn(packet: LoggedPacket, sender: Lease, parties: Parties): 
   const byAddress = address === undefined ? undefined : parties.at(address);
   const byMac = mac === undefined ? undefined : parties.withMac(mac);
   const claim = (of: Party): Claim => ({ address: address ?? own.address, mac: mac ?? packet.mac, over, of });
-  for (const of of [byAddress, byMac]) {
-    if (of !== undefined && of.kind !== 'nobody' && !isSame(of, sender)) return claim(of);
+  for (const party of [byAddress, byMac]) {
+    if (party !== undefined && party.kind !== 'nobody' && !isSame(party, sender)) return claim(party);
   }
   // Its other address, such as the one on its own cable, is nobody else's.
   const isOthers = byAddress?.kind === 'nobody' || byMac?.kind === 'nobody';

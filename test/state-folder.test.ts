@@ -116,8 +116,9 @@ it('refuses a file that another process has locked', () => {
 
 it('refuses a folder that another daemon has', () => {
   inside.run(() => {
-    using _first = openCore(lab.folder);
+    const first = openCore(lab.folder);
     expectRefusal('folder_in_use', `pid ${process.pid}`);
+    first[Symbol.dispose]();
   });
   expectAdoption();
 });

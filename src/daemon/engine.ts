@@ -1,31 +1,10 @@
-import type { Generation, LeaseState, SandboxId, Slot, Topology } from '../ipam/lease.ts';
-import type { EgressPolicy } from '../sandbox/policy/policy.ts';
-import type { Sandbox, Specification } from '../sandbox/sandbox.ts';
-import type { Rates } from '../sandbox/topology/desired.ts';
+import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
+import type { CulvertEvent, Problem } from '../sandbox/event.ts';
+import type { CreateRequest, LeaseView, Removal, SandboxChange } from '../sandbox/request.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
 
-/** One sandbox to create; where `id` is absent the engine makes one. */
-export type CreateRequest = { readonly id?: SandboxId; readonly specification: Specification };
-
-/** What to change of a running sandbox; what is absent stays, and `rates` replaces both directions. */
-export type SandboxChange = { readonly policy?: EgressPolicy; readonly rates?: Rates };
-
-/** A sandbox that is cut off, and which life of which slot it was. */
-export type Removal = { readonly id: SandboxId; readonly generation: Generation; readonly slot: Slot };
-
-/** A slot that is not free, as a person asks about it: who, since when, why, until when. */
-export type LeaseView = {
-  readonly slot: Slot;
-  readonly generation: Generation;
-  readonly state: LeaseState;
-  /** The owner, in quarantine the last one; absent where the lease is, or was, the warm pool's. */
-  readonly sandboxId?: SandboxId;
-  /** Absent where the slot holds no network any more. */
-  readonly topology?: Topology;
-  /** ms since the epoch; absent for a free slot */
-  readonly sinceWallMs?: number;
-  /** Present exactly where `state` is `quarantined`; a slot is free when `dueInMs` is 0 and the flush is verified. */
-  readonly quarantine?: { readonly reason: string; readonly dueInMs: number; readonly flushVerified: boolean };
-};
+export type { CulvertEvent } from '../sandbox/event.ts';
+export type { CreateRequest, LeaseView, Removal, SandboxChange } from '../sandbox/request.ts';
 
 export type Status = {
   readonly name: string;
@@ -44,21 +23,7 @@ export type Status = {
   /** bytes, of every link of every sandbox */
   readonly mtu: number;
   /** What a person should act on; empty where all is well. */
-  readonly problems: readonly { readonly code: string; readonly message: string }[];
-};
-
-/** Something that happened. `sequence` grows by one each time and starts at 1 with the daemon. */
-export type CulvertEvent = {
-  readonly sequence: number;
-  /** ms since the epoch */
-  readonly wallMs: number;
-  /** Stable and dotted, such as `sandbox.created`. */
-  readonly type: string;
-  readonly sandboxId?: SandboxId;
-  readonly slot?: Slot;
-  readonly generation?: Generation;
-  readonly message: string;
-  readonly data?: Readonly<Record<string, unknown>>;
+  readonly problems: readonly Problem[];
 };
 
 /**

@@ -1,11 +1,24 @@
-import type { CulvertEvent, Status } from '../daemon/engine.ts';
-import type { Lease } from '../ipam/lease.ts';
+import type { Generation, Lease, SandboxId, Slot } from '../ipam/lease.ts';
+
+/** Something that happened. `sequence` grows by one each time and starts at 1 with the daemon. */
+export type CulvertEvent = {
+  readonly sequence: number;
+  /** ms since the epoch */
+  readonly wallMs: number;
+  /** Stable and dotted, such as `sandbox.created`. */
+  readonly type: string;
+  readonly sandboxId?: SandboxId;
+  readonly slot?: Slot;
+  readonly generation?: Generation;
+  readonly message: string;
+  readonly data?: Readonly<Record<string, unknown>>;
+};
 
 /** What happened, before it has its number and its time. */
 export type NewEvent = Omit<CulvertEvent, 'sequence' | 'wallMs'>;
 
 /** What a person should act on. */
-export type Problem = Status['problems'][number];
+export type Problem = { readonly code: string; readonly message: string };
 
 /** Whom an event is about; nothing where no lease is concerned. */
 export function subjectOf(lease: Lease | undefined): Pick<NewEvent, 'slot' | 'generation' | 'sandboxId'> {

@@ -1,5 +1,4 @@
 import { randomInt } from 'node:crypto';
-import type { CreateRequest, LeaseView, Removal, SandboxChange } from '../daemon/engine.ts';
 import { CulvertError, InputError } from '../errors.ts';
 import { claim, type LeaseRequest, type SlotRange } from '../ipam/allocator.ts';
 import { releaseEarly } from '../ipam/early-release.ts';
@@ -12,6 +11,7 @@ import type { Gate, Pass } from './gate.ts';
 import { type Holding, holdingOf, isOwned, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
 import { Pool } from './pool.ts';
 import type { Reaper } from './reaper.ts';
+import type { CreateRequest, LeaseView, Removal, SandboxChange } from './request.ts';
 import type { Sandbox, Specification } from './sandbox.ts';
 import { differences, specificationText } from './specification.ts';
 import { desired } from './topology/desired.ts';

@@ -1,9 +1,9 @@
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { LabNamespace } from '../../../lab/namespace.ts';
 import { type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
 import { parseMac } from '../../addr/mac.ts';
-import { LabNamespace } from '../../sandbox/ruleset/testing/lab.ts';
 import { Announcer } from './announcer.ts';
 import { ArpSocket } from './socket.ts';
 import { RFC_5227 } from './timing.ts';

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { buildArp } from '../../../lab/frame.ts';
 import { type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
 import { type Mac, parseMac } from '../../addr/mac.ts';
-import { buildArp } from '../../sandbox/ruleset/testing/frame.ts';
 import { announcement, probe } from './claim.ts';
 import { type ArpFrame, readArp, readArpFrame, writeArpFrame } from './packet.ts';
 

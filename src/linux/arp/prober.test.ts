@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { buildArp } from '../../../lab/frame.ts';
+import { LabNamespace } from '../../../lab/namespace.ts';
+import { RawLink } from '../../../lab/raw-link.ts';
 import { addIpv4, formatIpv4, type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
 import { formatMac, type Mac, parseMac } from '../../addr/mac.ts';
-import { buildArp } from '../../sandbox/ruleset/testing/frame.ts';
-import { LabNamespace } from '../../sandbox/ruleset/testing/lab.ts';
-import { RawLink } from '../../sandbox/ruleset/testing/raw-link.ts';
 import { probe } from './claim.ts';
 import { readArpFrame, writeArpFrame } from './packet.ts';
 import { type ProbeResult, Prober } from './prober.ts';

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { buildFrame } from '../../../lab/frame.ts';
+import { LabNamespace } from '../../../lab/namespace.ts';
+import { RawLink } from '../../../lab/raw-link.ts';
 import { formatIpv4, type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
-import { buildFrame } from '../../sandbox/ruleset/testing/frame.ts';
-import { LabNamespace } from '../../sandbox/ruleset/testing/lab.ts';
-import { RawLink } from '../../sandbox/ruleset/testing/raw-link.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
 import { dumpFlows } from './dump.ts';
 import type { Flow, Tuple } from './flow.ts';

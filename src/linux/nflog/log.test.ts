@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { buildArp, buildFrame } from '../../../lab/frame.ts';
+import { LabNamespace } from '../../../lab/namespace.ts';
+import { RawLink } from '../../../lab/raw-link.ts';
 import { formatIpv4, parseIpv4 } from '../../addr/ipv4.ts';
 import { formatMac } from '../../addr/mac.ts';
-import { buildArp, buildFrame } from '../../sandbox/ruleset/testing/frame.ts';
-import { LabNamespace } from '../../sandbox/ruleset/testing/lab.ts';
-import { RawLink } from '../../sandbox/ruleset/testing/raw-link.ts';
 import { PacketLog } from './log.ts';
 import type { LoggedPacket } from './packet.ts';
 

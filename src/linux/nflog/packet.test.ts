@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { type Body, buildFragments, buildFrame } from '../../../lab/frame.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { parseMac } from '../../addr/mac.ts';
-import { type Body, buildFragments, buildFrame } from '../../sandbox/ruleset/testing/frame.ts';
 import { readLoggedPacket } from './packet.ts';
 
 /** ARP that port s3 of a bridge claims 10.8.64.9 with, as Linux 6.18 logged it. */

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Body, buildArp, buildFrame, buildIpv6, type Frame, readArp } from '../../../lab/frame.ts';
+import { LabNamespace } from '../../../lab/namespace.ts';
+import { RawLink } from '../../../lab/raw-link.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { formatMac } from '../../addr/mac.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
@@ -10,9 +13,6 @@ import { bridgeRuleset } from './bridge.ts';
 import { attachmentElements, policyRuleset, portElements } from './elements.ts';
 import { BRIDGE_TABLE, ROUTER_TABLE } from './names.ts';
 import { routerRuleset } from './router.ts';
-import { type Body, buildArp, buildFrame, buildIpv6, type Frame, readArp } from './testing/frame.ts';
-import { LabNamespace } from './testing/lab.ts';
-import { RawLink } from './testing/raw-link.ts';
 
 /*
  *   wire                router                                 host

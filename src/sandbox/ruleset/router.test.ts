@@ -1,4 +1,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  type Body,
+  buildFragments,
+  buildFrame,
+  buildIpv6,
+  type Frame,
+  readFragment,
+  reassemble,
+} from '../../../lab/frame.ts';
+import { LabNamespace } from '../../../lab/namespace.ts';
+import { RawLink } from '../../../lab/raw-link.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { parsePrefix } from '../../addr/prefix.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
@@ -9,17 +20,6 @@ import { compilePolicy } from '../policy/compile.ts';
 import { attachmentElements, policyRuleset, transmitLimitElement } from './elements.ts';
 import { ROUTER_TABLE } from './names.ts';
 import { routerRuleset } from './router.ts';
-import {
-  type Body,
-  buildFragments,
-  buildFrame,
-  buildIpv6,
-  type Frame,
-  readFragment,
-  reassemble,
-} from './testing/frame.ts';
-import { LabNamespace } from './testing/lab.ts';
-import { RawLink } from './testing/raw-link.ts';
 
 /*
  *   wire                router                          host

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LabNamespace } from '../../../lab/namespace.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { parseMac } from '../../addr/mac.ts';
 import { parsePrefix } from '../../addr/prefix.ts';
@@ -13,7 +14,6 @@ import { attachmentElements, hostAccessElement, policyRuleset, portElements } fr
 import { BRIDGE_TABLE, HOST_ACCESS, ROUTER_TABLE } from './names.ts';
 import { rootRuleset } from './root.ts';
 import { routerRuleset } from './router.ts';
-import { LabNamespace } from './testing/lab.ts';
 
 const reportGroup = 7;
 const ranges = [parsePrefix('10.11.0.0/16'), parsePrefix('10.8.64.0/24')];

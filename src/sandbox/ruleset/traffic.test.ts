@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LabNamespace } from '../../../lab/namespace.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { parsePrefix } from '../../addr/prefix.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
@@ -11,7 +12,6 @@ import { attachmentElements, hostAccessElement, policyRuleset } from './elements
 import { HOST_ACCESS, ROUTER_TABLE, rootTable } from './names.ts';
 import { rootRuleset } from './root.ts';
 import { routerRuleset } from './router.ts';
-import { LabNamespace } from './testing/lab.ts';
 
 /*
  *   guest              sandbox             router            host             outside

@@ -1,5 +1,5 @@
-import { formatIpv4, type Ipv4, parseIpv4 } from '../../../addr/ipv4.ts';
-import { formatMac, parseMac } from '../../../addr/mac.ts';
+import { formatIpv4, type Ipv4, parseIpv4 } from '../src/addr/ipv4.ts';
+import { formatMac, parseMac } from '../src/addr/mac.ts';
 
 /*
  * Ethernet frames with an IPv4 packet inside, built with right checksums and read with all of them verified: over the

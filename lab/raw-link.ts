@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_RAW } from '../../../linux/netlink/constants.ts';
-import { bind, close, recv, SyscallError, send, setsockopt, socket } from '../../../linux/syscall.ts';
+import { MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_RAW } from '../src/linux/netlink/constants.ts';
+import { bind, close, recv, SyscallError, send, setsockopt, socket } from '../src/linux/syscall.ts';
 import { type Frame, readFrame } from './frame.ts';
-import type { LabNamespace } from './lab.ts';
 
 /** linux/socket.h, linux/if_packet.h, linux/if_ether.h */
 const AF_PACKET = 17;
@@ -13,12 +12,15 @@ const ETH_P_ALL = 0x0003;
 const ATTEMPTS = 500;
 const PAUSE_MS = 10;
 
+/** What a thread can enter. */
+type Enterable = { readonly within: <T>(body: () => T) => T };
+
 /** One end of a cable, with no stack behind it: what is sent is the frame, and what arrives is seen. */
 export class RawLink implements Disposable {
   readonly #fd: number;
   readonly #buffer = new Uint8Array(65_536);
 
-  constructor(namespace: LabNamespace, index: number) {
+  constructor(namespace: Enterable, index: number) {
     this.#fd = namespace.within(() => socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, ETH_P_ALL << 8));
     // struct sockaddr_ll
     const address = new Uint8Array(20);

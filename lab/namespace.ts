@@ -1,8 +1,8 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { NamespaceHandle } from '../../../linux/namespace.ts';
-import { NETLINK_NETFILTER } from '../../../linux/netlink/constants.ts';
-import { NetlinkSocket } from '../../../linux/netlink/socket.ts';
+import { NamespaceHandle } from '../src/linux/namespace.ts';
+import { NETLINK_NETFILTER } from '../src/linux/netlink/constants.ts';
+import { NetlinkSocket } from '../src/linux/netlink/socket.ts';
 
 /**
  * A network namespace that a process of its own holds: it ends when its standard input does, so the namespace is gone

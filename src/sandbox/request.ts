@@ -1,0 +1,28 @@
+import type { Generation, LeaseState, SandboxId, Slot, Topology } from '../ipam/lease.ts';
+import type { EgressPolicy } from './policy/policy.ts';
+import type { Specification } from './sandbox.ts';
+import type { Rates } from './topology/desired.ts';
+
+/** One sandbox to create; where `id` is absent the engine makes one. */
+export type CreateRequest = { readonly id?: SandboxId; readonly specification: Specification };
+
+/** What to change of a running sandbox; what is absent stays, and `rates` replaces both directions. */
+export type SandboxChange = { readonly policy?: EgressPolicy; readonly rates?: Rates };
+
+/** A sandbox that is cut off, and which life of which slot it was. */
+export type Removal = { readonly id: SandboxId; readonly generation: Generation; readonly slot: Slot };
+
+/** A slot that is not free, as a person asks about it: who, since when, why, until when. */
+export type LeaseView = {
+  readonly slot: Slot;
+  readonly generation: Generation;
+  readonly state: LeaseState;
+  /** The owner, in quarantine the last one; absent where the lease is, or was, the warm pool's. */
+  readonly sandboxId?: SandboxId;
+  /** Absent where the slot holds no network any more. */
+  readonly topology?: Topology;
+  /** ms since the epoch; absent for a free slot */
+  readonly sinceWallMs?: number;
+  /** Present exactly where `state` is `quarantined`; a slot is free when `dueInMs` is 0 and the flush is verified. */
+  readonly quarantine?: { readonly reason: string; readonly dueInMs: number; readonly flushVerified: boolean };
+};

@@ -9,6 +9,7 @@ import { type Host, rootCable } from '../sandbox/host/objects.ts';
 import { assertNameFree, claimRunFolder } from './claim.ts';
 import { type Config, layoutOf } from './config/config.ts';
 import { ThreadEngine } from './thread-engine.ts';
+import { startThreadPool } from './thread-pool.ts';
 
 /** The least size that every IPv4 link must carry, RFC 791. */
 const LEAST_MTU = 576;
@@ -21,6 +22,7 @@ const LEAST_MTU = 576;
  *   kept the engine from starting
  */
 export async function startEngine(config: Config, version: string): Promise<ThreadEngine> {
+  await startThreadPool();
   const held = claimRunFolder(config);
   try {
     const host = readHost(config);

@@ -9,6 +9,7 @@ export class LineProcess implements Disposable {
   readonly #child: ChildProcess;
   readonly #name: string;
   readonly #waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = [];
+  readonly #ended: Promise<number | null>;
   #complaint = '';
   #failure: Error | undefined;
 
@@ -27,6 +28,7 @@ export class LineProcess implements Disposable {
     // Its end is told below; a write that comes too late tells nothing more.
     child.stdin.on('error', () => undefined);
     child.once('error', (error) => this.#fail(error));
+    this.#ended = new Promise((resolve) => void child.once('close', resolve));
     child.once('close', (code, signal) =>
       this.#fail(new Error(`it ended with ${signal ?? code}: ${this.#complaint.trim()}`)),
     );
@@ -53,10 +55,13 @@ export class LineProcess implements Disposable {
   /** Sends a signal and resolves when it has ended. */
   async end(signal: NodeJS.Signals): Promise<void> {
     if (this.#failure !== undefined) return;
-    await new Promise<void>((resolve) => {
-      this.#child.once('close', () => resolve());
-      this.#child.kill(signal);
-    });
+    this.#child.kill(signal);
+    await this.#ended;
+  }
+
+  /** Resolves when it has ended, with its exit code; null where a signal ended it. */
+  ended(): Promise<number | null> {
+    return this.#ended;
   }
 
   [Symbol.dispose](): void {

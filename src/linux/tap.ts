@@ -13,7 +13,7 @@ const IFF_VNET_HDR = 0x4000;
 
 /**
  * Makes a persistent TAP in the calling thread's namespace: it stays when its descriptor closes, for a virtual machine
- * monitor to open. With the header that virtio-net uses, as Firecracker and QEMU expect of a TAP they open.
+ * monitor to open.
  */
 export function createTap(link: Link): void {
   const fd = open('/dev/net/tun', O_RDWR_CLOEXEC);
@@ -21,13 +21,35 @@ export function createTap(link: Link): void {
     const index = new Uint8Array(4);
     new DataView(index.buffer).setUint32(0, link.index, true);
     ioctl(`set the index of TAP ${link.name} to ${link.index}`, fd, TUNSETIFINDEX, index);
-    // struct ifreq: the name in 16 bytes, then the flags
-    const request = new Uint8Array(40);
-    new TextEncoder().encodeInto(link.name, request.subarray(0, 15));
-    new DataView(request.buffer).setUint16(16, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, true);
-    ioctl(`add TAP ${link.name}`, fd, TUNSETIFF, request);
+    attach(`add TAP ${link.name}`, fd, link.name);
     ioctl(`keep TAP ${link.name}`, fd, TUNSETPERSIST, new Uint8Array(1));
   } finally {
     close(fd);
   }
+}
+
+/**
+ * Opens a TAP of the calling thread's namespace as a virtual machine monitor does, and makes it where there is none. A
+ * read gives one frame and a write takes one, each behind a struct virtio_net_hdr (linux/virtio_net.h) of 10 bytes.
+ *
+ * @returns a descriptor, to be closed
+ */
+export function openTap(name: string): number {
+  const fd = open('/dev/net/tun', O_RDWR_CLOEXEC);
+  try {
+    attach(`open TAP ${name}`, fd, name);
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** With the header that virtio-net uses, as Firecracker and QEMU expect of a TAP they open. */
+function attach(attempt: string, fd: number, name: string): void {
+  // struct ifreq: the name in 16 bytes, then the flags
+  const request = new Uint8Array(40);
+  new TextEncoder().encodeInto(name, request.subarray(0, 15));
+  new DataView(request.buffer).setUint16(16, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, true);
+  ioctl(attempt, fd, TUNSETIFF, request);
 }

@@ -1,0 +1,84 @@
+import { parseArgs, styleText } from 'node:util';
+import { print } from '../src/cli/output.ts';
+import { Narrator } from './narrator.ts';
+import { evidence, ProofError } from './proof.ts';
+import { Stage } from './stage.ts';
+import { tell } from './story.ts';
+
+/** So few that each part has some of each topology, and so many that the bridge has addresses for its third. */
+const SANDBOXES = { min: 24, max: 600, default: 200 };
+
+const USAGE = `usage: npm run demo -- [--sandboxes N]
+
+Starts a daemon on a host made of namespaces, creates sandboxes, proves what is claimed of them, kills the daemon and
+removes everything. Exits with 0 where every proof held, 1 where one did not, 2 where it was called wrongly.
+
+  --sandboxes N   how many, ${SANDBOXES.min} to ${SANDBOXES.max} (default: ${SANDBOXES.default})`;
+
+function readArguments(): { readonly sandboxes: number; readonly help: boolean } {
+  const { values } = parseArgs({
+    options: {
+      sandboxes: { type: 'string', default: String(SANDBOXES.default) },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const sandboxes = Number(values.sandboxes);
+  if (!Number.isInteger(sandboxes) || sandboxes < SANDBOXES.min || sandboxes > SANDBOXES.max) {
+    const want = `want ${SANDBOXES.min} to ${SANDBOXES.max}`;
+    throw new TypeError(`Cannot use ${JSON.stringify(values.sandboxes)} as --sandboxes: ${want}`);
+  }
+  return { sandboxes, help: values.help };
+}
+
+async function run(sandboxes: number): Promise<void> {
+  const narrator = new Narrator();
+  using stage = new Stage(narrator);
+  stopOnSignals(stage);
+  await tell(stage, sandboxes);
+  print('');
+  stage.figures.add('sandboxes', String(stage.ledger.counts.handedOut), 'created and removed; no address had two');
+  stage.figures.add('proofs', String(narrator.proofs), `all of them held, in ${narrator.elapsedS.toFixed(0)} s`);
+  await stage.figures.print();
+}
+
+/** The namespaces go with the last process; what is on the disk must be taken away. */
+function stopOnSignals(stage: Stage): void {
+  const stop = (code: number): void => {
+    stage[Symbol.dispose]();
+    process.exit(code);
+  };
+  // 128 and the signal's number, as a shell says it
+  process.once('SIGINT', () => stop(130));
+  process.once('SIGTERM', () => stop(143));
+  process.once('SIGHUP', () => stop(129));
+  // Whoever read along has gone.
+  process.stdout.once('error', () => stop(1));
+}
+
+function tellFailure(error: unknown): void {
+  const cross = styleText('red', '✗', { stream: process.stderr });
+  if (error instanceof ProofError) {
+    const lines = evidence(error.proof).split('\n');
+    process.stderr.write(`\n  ${cross} ${error.message}\n${lines.map((line) => `    ${line}`).join('\n')}\n`);
+  } else {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    process.stderr.write(`\n  ${cross} The demo could not go on\n${text}\n`);
+  }
+}
+
+let given: ReturnType<typeof readArguments> | undefined;
+try {
+  given = readArguments();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}\n`);
+  process.exitCode = 2;
+}
+if (given?.help === true) print(USAGE);
+else if (given !== undefined) {
+  try {
+    await run(given.sandboxes);
+  } catch (error) {
+    tellFailure(error);
+    process.exitCode = 1;
+  }
+}

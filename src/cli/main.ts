@@ -8,6 +8,9 @@ import { createProgram } from './program.ts';
 
 const parameters = process.argv.slice(2);
 
+// The launcher's, and no business of the commands that are run from here.
+delete process.env['NODE_COMPILE_CACHE'];
+
 // A reader that has seen enough, such as head(1), is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
@@ -15,7 +18,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  await createProgram().parseAsync(parameters, { from: 'user' });
+  const program = await createProgram(parameters[0]);
+  await program.parseAsync(parameters, { from: 'user' });
 } catch (error) {
   fail(error, parameters);
 }

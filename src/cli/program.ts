@@ -1,37 +1,30 @@
 import { Command } from 'commander';
-import { addBench } from './commands/bench.ts';
-import { addCreate } from './commands/create.ts';
-import { addDown } from './commands/down.ts';
-import { addEvents } from './commands/events.ts';
-import { addExec } from './commands/exec.ts';
-import { addInspect } from './commands/inspect.ts';
-import { addLeases } from './commands/leases.ts';
-import { addLs } from './commands/ls.ts';
-import { addReconcile } from './commands/reconcile.ts';
-import { addRm } from './commands/rm.ts';
-import { addSet } from './commands/set.ts';
-import { addStatus } from './commands/status.ts';
-import { addUp } from './commands/up.ts';
 import { readVersion } from './version.ts';
 
-const COMMANDS = [
-  addUp,
-  addDown,
-  addStatus,
-  addCreate,
-  addSet,
-  addRm,
-  addLs,
-  addInspect,
-  addExec,
-  addLeases,
-  addReconcile,
-  addEvents,
-  addBench,
-];
+type Add = (program: Command) => void;
 
-/** Every command, with its help. Throws CommanderError instead of ending the process. */
-export function createProgram(): Command {
+/** By name, in the order of the help; each is loaded when it is needed. */
+const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
+  up: async () => (await import('./commands/up.ts')).addUp,
+  down: async () => (await import('./commands/down.ts')).addDown,
+  status: async () => (await import('./commands/status.ts')).addStatus,
+  create: async () => (await import('./commands/create.ts')).addCreate,
+  set: async () => (await import('./commands/set.ts')).addSet,
+  rm: async () => (await import('./commands/rm.ts')).addRm,
+  ls: async () => (await import('./commands/ls.ts')).addLs,
+  inspect: async () => (await import('./commands/inspect.ts')).addInspect,
+  exec: async () => (await import('./commands/exec.ts')).addExec,
+  leases: async () => (await import('./commands/leases.ts')).addLeases,
+  reconcile: async () => (await import('./commands/reconcile.ts')).addReconcile,
+  events: async () => (await import('./commands/events.ts')).addEvents,
+  bench: async () => (await import('./commands/bench.ts')).addBench,
+};
+
+/**
+ * What reads a command line that begins with `first`: the command of that name alone or, where none has it, all of
+ * them. Throws CommanderError instead of ending the process.
+ */
+export async function createProgram(first: string | undefined): Promise<Command> {
   const program = new Command('culvert')
     .description('Networks for sandboxes: one daemon per host, a network per sandbox')
     .version(readVersion(), '--version', 'print the version')
@@ -40,7 +33,9 @@ export function createProgram(): Command {
     .exitOverride()
     // What is wrong is told once, where every error ends.
     .configureOutput({ outputError: () => undefined });
-  for (const add of COMMANDS) add(program);
+  const named = first !== undefined && Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
+  const wanted = named === undefined ? Object.values(COMMANDS) : [named];
+  for (const add of await Promise.all(wanted.map((load) => load()))) add(program);
   program.addHelpText(
     'after',
     `

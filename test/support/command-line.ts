@@ -39,10 +39,12 @@ export async function lineOf(child: ChildProcess, pattern: RegExp): Promise<stri
 }
 
 type Options = {
-  /** What stands before the command, such as `['env', 'A=1']`. */
+  /** What stands before the command: variables such as `A=1`, or a command that runs it. */
   readonly before?: readonly string[];
   /** The config, but for its folders. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** Options of `culvert up` after all others. */
+  readonly parameters?: readonly string[];
 };
 
 /** Small pools: a daemon that is started many times should not make a hundred networks each time. */
@@ -70,20 +72,20 @@ export class CommandLine {
   }
 
   /** Starts `culvert up` and returns the line that says that it is ready. */
-  async up({ before = [], config = {} }: Options = {}): Promise<string> {
-    const child = this.start({ before, config });
+  async up(options: Options = {}): Promise<string> {
+    const child = this.start(options);
     const line = await lineOf(child, /./);
     this.#daemon = child;
     return line;
   }
 
   /** Starts `culvert up` and leaves the rest to the caller. */
-  start({ before = [], config = {} }: Options = {}): ChildProcess {
+  start({ before = [], config = {}, parameters = [] }: Options = {}): ChildProcess {
     const file = join(this.#host.folder, this.#name, 'config.json');
     writeFileSync(file, JSON.stringify({ pool: POOL, ...config }));
     const folders = ['--state-dir', this.stateDir, '--run-dir', this.runDir];
-    const [command = '', ...rest] = [...before, CULVERT, 'up', ...folders, '--config', file, '--name', this.#name];
-    return this.#host.spawn('host', command, ...rest);
+    const up = [CULVERT, 'up', ...folders, '--config', file, '--name', this.#name, ...parameters];
+    return this.#host.spawn('host', 'env', ...before, ...up);
   }
 
   /** Sends the daemon a signal and waits for its end. */

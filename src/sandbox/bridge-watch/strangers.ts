@@ -30,6 +30,12 @@ export class Strangers {
     return this.#names;
   }
 
+  /** Somebody spoke who is no sandbox: the next look is at once. */
+  suspect(): void {
+    this.#lookMs = 0;
+    this.#idleLookMs = 0;
+  }
+
   /**
    * @param matters whether something waits for what it finds
    * @returns those that were not there the last time

@@ -140,6 +140,7 @@ export class BridgeWatch implements Disposable {
     const { first, last } = hostsOf(layout.bridgeRange);
     if (!prefixHas(layout.bridgeRange, address) || address < first || address > last) return;
     const isNews = this.#conflicts.record(address, mac, nowMs);
+    if (isNews) this.#strangers.suspect();
     const holder = leaseOfBridgeAddress(store, address);
     if (holder?.state === 'warm') discard(holder.slot);
     if (!isNews) return;

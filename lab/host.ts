@@ -64,9 +64,10 @@ export class LabHost implements Disposable {
     });
   }
 
-  /** Starts a process inside that ends with the host. */
+  /** Starts a process inside that ends with the host, and with this process, however this one ends. */
   spawn(where: string, command: string, ...parameters: string[]): ChildProcess {
-    const child = spawn('nsenter', [`--net=${this.pin(where)}`, command, ...parameters], {
+    const wrapped = [`--net=${this.pin(where)}`, 'setpriv', '--pdeathsig', 'KILL', command, ...parameters];
+    const child = spawn('nsenter', wrapped, {
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     this.#processes.add(child);

@@ -37,6 +37,11 @@ export class LabDaemon implements Disposable {
   }
 
   /** Runs `body` on the thread inside the host. */
+  inside<T>(body: () => T): T {
+    return this.#inside.run(body);
+  }
+
+  /** The same with the core. */
   with<T>(body: (core: Core) => T): T {
     const core = this.#core;
     if (core === undefined) throw new Error('The daemon is stopped');

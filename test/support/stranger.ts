@@ -3,7 +3,7 @@ import type { LabHost } from '../../lab/host.ts';
 import { RawLink } from '../../lab/raw-link.ts';
 import { createNamespace, NamespaceHandle, removeNamespace } from '../../src/linux/namespace.ts';
 
-const EVERYONE = 'ff:ff:ff:ff:ff:ff';
+export const EVERYONE = 'ff:ff:ff:ff:ff:ff';
 
 /**
  * Somebody on the bridge who is no sandbox, as where an operator puts a network card there:

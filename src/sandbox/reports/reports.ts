@@ -36,8 +36,6 @@ type Ear = {
   log: PacketLog | undefined;
   refusal: string | undefined;
   openMs: number;
-  /** of what the log counts, already told */
-  lost: number;
 };
 
 /**
@@ -62,7 +60,6 @@ export class Reports implements Disposable {
       log: undefined,
       refusal: undefined,
       openMs: 0,
-      lost: 0,
     });
     this.#ears = [ear(ROUTER, parts.groups.router), ear(ROOT, parts.groups.root)];
   }
@@ -73,8 +70,8 @@ export class Reports implements Disposable {
       const log = ear.log ?? this.#open(ear, nowMs);
       if (log === undefined) continue;
       for (const packet of log.poll(REPORTS_PER_STEP)) this.#take(ear.namespace, packet, nowMs);
-      this.#countLost(ear, log, nowMs);
     }
+    this.#countLost(nowMs);
     for (const told of this.#spoofs.flush(nowMs)) this.#parts.emit(spoofedEvent(told));
     for (const told of this.#refusals.flush(nowMs)) this.#parts.emit(deniedEvent(told));
   }
@@ -115,7 +112,8 @@ export class Reports implements Disposable {
     if (packet.prefix === 'spoofed') {
       const claim = claimIn(packet, sender, this.#parties);
       if (claim === undefined) return;
-      const told = this.#spoofs.add(subject, partyKey(claim.of, claim.address), { sender, claim }, nowMs);
+      const what = `${claim.over} ${partyKey(claim.of, claim.address)}`;
+      const told = this.#spoofs.add(subject, what, { sender, claim }, nowMs);
       if (told !== undefined) this.#parts.emit(spoofedEvent(told));
     } else if (packet.prefix === 'denied') {
       const by = namespace === ROOT ? 'host' : packet.outLink === undefined ? 'router' : 'policy';
@@ -133,17 +131,17 @@ export class Reports implements Disposable {
     return party?.kind === 'sandbox' ? party.lease : undefined;
   }
 
-  #countLost(ear: Ear, log: PacketLog, nowMs: number): void {
-    const { lost, overruns } = log.statistics;
-    // An overrun is seen at once, and how many it cost with the next report.
-    const all = Math.max(lost, overruns);
-    if (all === ear.lost) return;
-    const more = all - ear.lost;
-    ear.lost = all;
-    this.#lost += more;
+  #countLost(nowMs: number): void {
+    // That a queue was full is seen at once, and how many it cost with the next report.
+    const lost = this.#ears.reduce((sum, { log }) => {
+      const statistics = log?.statistics;
+      return statistics === undefined ? sum : sum + Math.max(statistics.lost, statistics.overruns);
+    }, this.#spoofs.untold + this.#refusals.untold);
+    if (lost === this.#lost) return;
+    this.#lost = lost;
     if (this.#lostMs === undefined || nowMs - this.#lostMs >= LOSS_SHOWN_MS) {
       const message = 'Reports of stopped packets came faster than they could be read: some are lost';
-      this.#parts.emit({ type: 'reports.lost', message, data: { lost: this.#lost } });
+      this.#parts.emit({ type: 'reports.lost', message, data: { lost } });
     }
     this.#lostMs = nowMs;
   }

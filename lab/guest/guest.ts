@@ -9,8 +9,11 @@ import { GuestKernel } from './kernel.ts';
 
 /** ms: some seconds where the machine is idle; it emulates each instruction */
 const BOOT_MS = 180_000;
-const RUN_MS = 60_000;
+const ANSWER_MS = 15_000;
 const POWER_OFF_MS = 15_000;
+
+/** seconds, of one command */
+const RUN_S = 60;
 
 const MEMORY_MIB = 192;
 
@@ -96,16 +99,17 @@ export class Guest implements AsyncDisposable {
     return guest;
   }
 
-  /** Runs a command in the guest's shell; what it prints, errors too, and its exit code. */
-  run(command: string, time_ms: number = RUN_MS): Promise<Result> {
+  /** Runs a command in the guest's shell; what it prints, errors too, and its exit code: 137 where it takes too long. */
+  run(command: string, time_s: number = RUN_S): Promise<Result> {
     const number = ++this.#lastCommand;
-    const result = this.#wait(number, command, time_ms);
-    if (this.#failure === undefined) this.#qemu.stdin?.write(`${number} ${Buffer.from(command).toString('base64')}\n`);
+    const result = this.#wait(number, command, 1000 * time_s + ANSWER_MS);
+    const line = `${number} ${time_s} ${Buffer.from(command).toString('base64')}\n`;
+    if (this.#failure === undefined) this.#qemu.stdin?.write(line);
     return result;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.run('poweroff -f', POWER_OFF_MS).catch(() => undefined);
+    this.run('poweroff -f').catch(() => undefined);
     const killer = setTimeout(() => this.#qemu.kill('SIGKILL'), POWER_OFF_MS);
     await this.#exited;
     clearTimeout(killer);

@@ -29,11 +29,12 @@ for argument in $(cat /proc/cmdline); do
   case $argument in ip=*) configure "${argument#ip=}" ;; esac
 done
 
-# A line in: a number and a command in base64; a line out: the number, the exit code and what was printed, in base64.
+# A line in: a number, seconds and a command in base64, which is killed when they are over; a line out: the number, the
+# exit code and what was printed, in base64.
 stty -F /dev/ttyS1 raw -echo
 exec 3<>/dev/ttyS1
 echo "0 0 $(uname -r | base64)" >&3
-while read -r number command <&3; do
-  sh -c "$(echo "$command" | base64 -d)" >/output 2>&1 3>&- </dev/null
+while read -r number seconds command <&3; do
+  timeout -s KILL "$seconds" sh -c "$(echo "$command" | base64 -d)" >/output 2>&1 3>&- </dev/null
   echo "$number $? $(base64 </output | tr -d '\n')" >&3
 done

@@ -237,6 +237,16 @@ describe('the wire', { timeout }, () => {
   });
 });
 
+it('fills the pool as far as the addresses go', { timeout }, () => {
+  daemon[Symbol.dispose]();
+  begin({ poolSizes: { microvm: 0, netns: 0, bridge: 8 } });
+  daemon.stepUntil(() => daemon.with((core) => !core.step()));
+  expect(daemon.with((core) => core.status().warm.bridge)).toBe(4);
+  for (const id of ['a', 'b', 'c', 'd', 'e']) create(id);
+  daemon.with((core) => core.step());
+  expect(refusal(() => create('f'))).toMatch(/0 free, 5 live/);
+});
+
 it('says that the bridge is nearly full before it is', { timeout }, () => {
   for (const id of ['a', 'b', 'c']) create(id);
   daemon.stepUntil(() => !daemon.problems().includes('bridge_filling'));

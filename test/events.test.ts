@@ -75,8 +75,8 @@ const udp = { kind: 'udp', from: 5000, to: 53, text: 'x' } as const;
 describe('a sandbox on the bridge', { timeout }, () => {
   const ip = (from: string, source = mac('a')): Uint8Array =>
     buildFrame({ ether: { from: source, to: GATEWAY_MAC }, from, to: OUTSIDE, body: udp });
-  const arp = (operation: 1 | 2, ip: string, claimant = mac('a')): Uint8Array =>
-    buildArp({ from: mac('a'), to: EVERYONE }, operation, { mac: claimant, ip }, GATEWAY);
+  const arp = (operation: 1 | 2, sender: string, claimant = mac('a')): Uint8Array =>
+    buildArp({ from: mac('a'), to: EVERYONE }, operation, { mac: claimant, ip: sender }, GATEWAY);
 
   it('that claims what is another’s or the gateway’s is named, and so is the other', () => {
     const quoted = { from: OUTSIDE, to: address('c'), ports: [1, 2] } as const;

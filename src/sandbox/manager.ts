@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { CulvertError, InputError } from '../errors.ts';
-import { claim, type LeaseRequest, type SlotRange } from '../ipam/allocator.ts';
+import { claim, type LeaseRequest, type SlotRange, SlotsExhausted } from '../ipam/allocator.ts';
+import { BridgeExhausted } from '../ipam/bridge/usage.ts';
 import { releaseEarly } from '../ipam/early-release.ts';
 import { type Lease, parseSandboxId, type SandboxId, type Slot, TOPOLOGIES, type Topology } from '../ipam/lease.ts';
 import type { Store } from '../ipam/store.ts';
@@ -159,12 +160,18 @@ export class Manager {
     if (holdings.length > 0) this.#abandon(holdings);
   }
 
-  /** Adds a few networks to the pool and says whether more are missing. */
+  /** Adds a few networks to the pool and says whether more are missing and could be had. */
   fillPool(): boolean {
     for (const topology of TOPOLOGIES) {
       const count = Math.min(this.#pool.shortage(topology), POOL_PER_STEP);
       if (count === 0) continue;
-      this.#warm(topology, count);
+      try {
+        this.#warm(topology, count);
+      } catch (error) {
+        // A pool that cannot be filled is no failure: those who ask for a sandbox are told what is used up.
+        if (error instanceof SlotsExhausted || error instanceof BridgeExhausted) continue;
+        throw error;
+      }
       return true;
     }
     return false;

@@ -147,6 +147,14 @@ it('lets a port ask for the gateway', async () => {
   expect(answer).toMatchObject({ sender: { mac: GATEWAY, ip: '10.8.64.1' } });
 });
 
+it('hears little ARP from ports, so that a flood drowns no answer', async () => {
+  for (let i = 0; i < 5000; i++) w3.send(arp({ mac: OWN_MAC, ip: OWN }));
+  w3.send(frame(OWN, OUTSIDE, udp('after')));
+  await cable.until(isText('after'));
+  expect(counted('arp_from_port')).toBeGreaterThan(0);
+  expect(counted('spoofed')).toBe(0);
+});
+
 it('lets a port report an error about what it was sent', async () => {
   w3.send(frame(OWN, OUTSIDE, error({ from: OUTSIDE, to: OWN })));
   expect(await cable.until(({ body }) => body.kind === 'icmp')).toMatchObject([{ from: OWN }]);

@@ -1,8 +1,9 @@
-import type { Ruleset } from '../../plan/ruleset.ts';
+import type { Rule, Ruleset } from '../../plan/ruleset.ts';
 import { BRIDGE_TABLE, ICMP_ERROR_TYPES, ICMP_ERRORS, PORTS, SANDBOX_LINKS, TRANSMIT_LIMITS } from './names.ts';
 import { overLimit, reported } from './router.ts';
 import {
   accept,
+  atMost,
   counter,
   drop,
   equals,
@@ -18,6 +19,18 @@ import {
 
 /** Of an ARP probe (RFC 5227), which asks whether an address is taken without claiming it. */
 const NO_ADDRESS = new Uint8Array(4);
+
+const isOwnArp: Rule = rule(
+  isIn(['iif', 'ether saddr', 'arp saddr ip'], 'ports'),
+  isIn(['iif', 'arp saddr ether', 'arp saddr ip'], 'ports'),
+);
+
+/**
+ * Packets a second, and packets, of ARP from all ports together. The router knows sandboxes and they know it by
+ * permanent entries, so that little of it has a use, and a flood must not drown an answer to a probe.
+ */
+const ARP_RATE = 200;
+const ARP_BURST = 400;
 
 /**
  * The table of the router's bridge: from a port come only frames with the addresses that are bound to it, in IP as in
@@ -56,11 +69,8 @@ export function bridgeRuleset(options: { readonly reportGroup: number }): Rulese
       {
         name: 'arp_from_port',
         rules: [
-          rule(
-            isIn(['iif', 'ether saddr', 'arp saddr ip'], 'ports'),
-            isIn(['iif', 'arp saddr ether', 'arp saddr ip'], 'ports'),
-            accept,
-          ),
+          rule(isOwnArp, atMost(ARP_RATE, ARP_BURST), accept),
+          rule(isOwnArp, counter, drop),
           rule(equals('arp saddr ip', NO_ADDRESS), counter, drop),
           goto('spoofed'),
         ],

@@ -146,6 +146,11 @@ export function rewrite(part: keyof typeof CHECKSUMS, index: number): Rule {
   return [{ kind: 'payload set', from: found(index), ...PARTS[part], ...CHECKSUMS[part] }];
 }
 
+/** Is true of so many packets a second, after a first `burst`. */
+export function atMost(rate: number, burst: number): Rule {
+  return [{ kind: 'limit', rate, burst }];
+}
+
 /** Counts every packet, and hands the beginnings of some to those who listen: a flood must not drown them. */
 export function report(prefix: string, group: number): Rule {
   return [

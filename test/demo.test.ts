@@ -37,8 +37,19 @@ class Run {
 
   /** The folder that it keeps on the disk. */
   folder(): string {
+    return resolve(this.#daemonFolder('state'), '..');
+  }
+
+  /** Lets every sandbox of this run reach every other. */
+  breakOpen(): void {
+    const router = resolve(this.#daemonFolder('run'), 'netns/router');
+    const inRouter = ['--target', String(this.child.pid), '--mount', 'nsenter', `--net=${router}`];
+    execFileSync('nsenter', [...inRouter, 'nft', 'insert rule inet culvert forward accept']);
+  }
+
+  #daemonFolder(kind: 'state' | 'run'): string {
     const command = this.processes().find((one) => one.command.includes('--state-dir'))?.command;
-    const folder = /--state-dir (\S+)\/state/.exec(command ?? '')?.[1];
+    const folder = new RegExp(`--${kind}-dir (\\S+)`).exec(command ?? '')?.[1];
     if (folder === undefined) throw new Error('No daemon of this run is to be seen');
     return folder;
   }
@@ -105,6 +116,22 @@ describe('the demo', () => {
     expect(stdout).not.toContain('\u001b');
     expect(run.processes()).toEqual([]);
     expect(existsSync(await folder)).toBe(false);
+    expect(machine()).toEqual(before);
+  });
+
+  it('fails, names the proof and shows the evidence where a sandbox does reach another', async () => {
+    const before = machine();
+    const run = start('--sandboxes', '24');
+    const end = ended(run.child);
+    await lineOf(run.child, /^Somebody moves in/);
+    run.breakOpen();
+    const { code, stdout, stderr } = await end;
+    expect({ code }, stdout).toEqual({ code: 1 });
+    expect(stderr).toMatch(/✗ Not so: netns-1 does not reach netns-2\n +done +sent 5 packets to 10\.11\.0\.5\n/);
+    expect(stderr).toMatch(/observed .*arrived: \[\s*{ from: '10\.11\.0\.2'/s);
+    expect(stdout).not.toContain('MEASURED');
+    await run.gone();
+    expect(run.processes()).toEqual([]);
     expect(machine()).toEqual(before);
   });
 

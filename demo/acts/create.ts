@@ -63,12 +63,14 @@ async function createAll(
   orders: readonly Order[],
   prepare: (order: Order) => Promise<void>,
 ): Promise<number[]> {
-  using progress = stage.narrator.progress('created', orders.length);
   const times: number[] = [];
-  for (const order of orders) {
-    await prepare(order);
-    times.push(await createOne(stage, order));
-    progress.update(times.length);
+  {
+    using progress = stage.narrator.progress('created', orders.length);
+    for (const order of orders) {
+      await prepare(order);
+      times.push(await createOne(stage, order));
+      progress.update(times.length);
+    }
   }
   const whole = times.reduce((sum, time) => sum + time, 0);
   const kinds = TOPOLOGIES.map((kind) => `${orders.filter(({ topology }) => topology === kind).length} ${kind}`);

@@ -135,11 +135,14 @@ async function nextTurn(): Promise<void> {
 }
 
 async function createParallel(stage: Stage, orders: readonly Order[], created: () => void): Promise<void> {
+  using progress = stage.narrator.progress('created', orders.length);
   const queue = orders.values();
+  let count = 0;
   const worker = async (): Promise<void> => {
     for (const order of queue) {
       await createOne(stage, order);
       created();
+      progress.update(++count);
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, worker));

@@ -1,7 +1,7 @@
 import { OUTSIDE_ADDRESS } from '../../lab/host.ts';
 import { counted } from '../audit/kernel.ts';
 import type { EventWatch } from '../event-watch.ts';
-import { until } from '../pace.ts';
+import { isSoWithin } from '../pace.ts';
 import type { Resident, Stage } from '../stage.ts';
 import { proveAllAnswer, proveStopped } from './isolate.ts';
 import type { Neighbours } from './reach.ts';
@@ -65,7 +65,7 @@ async function proveNoClaim({ narrator, lab, daemon }: Stage, sender: Resident, 
   for (const address of claimed) await sender.endpoint.claim(address, ETH0, mac);
   const stopped = (): number => counted(lab, daemon, 'bridge', 'spoofed') - before.count;
   // Where it stays less, the proof says so.
-  await until(async () => stopped() >= claimed.length, PATIENCE_MS, 'the counter').catch(() => undefined);
+  await isSoWithin(PATIENCE_MS, () => stopped() >= claimed.length);
   const after = neighbour();
   narrator.prove({
     claim: `${id} cannot claim the address of ${victim.sandbox.id}, nor the gateway’s`,

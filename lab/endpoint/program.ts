@@ -71,6 +71,8 @@ async function carryOut(order: Order): Promise<unknown> {
       await listen(order.port, false);
       return true;
     case 'received':
+      // What had arrived when this was asked is read before it is answered: a turn looks at every socket.
+      await new Promise((resolve) => void setImmediate(resolve));
       return received.splice(0);
     case 'stream':
       stream = new Stream(order);

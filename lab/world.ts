@@ -26,10 +26,7 @@ export class World implements Disposable {
   /** What these namespaces hold, pairs between them and the router put together. */
   observe(wanted: readonly KernelObject[], ...namespaces: NamespaceName[]): KernelObject[] {
     const states = namespaces.map((namespace) =>
-      this.kernel.look(
-        namespace,
-        wanted.filter((object) => object.kind === 'guard').filter((guard) => guard.namespace === namespace),
-      ),
+      this.kernel.look(namespace, namespace === ROUTER ? undefined : wanted),
     );
     const pairs = joinVeths(
       states.flatMap(({ halves }) => halves),

@@ -2,15 +2,15 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../errors.ts';
 import type { Operation, Plan } from '../plan/diff.ts';
-import { type Guard, type KernelObject, type Link, type NamespaceName, ROOT } from '../plan/state.ts';
+import { type KernelObject, type Link, type NamespaceName, ROOT } from '../plan/state.ts';
 import { operationText } from '../plan/text.ts';
 import { createNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
-import { NETLINK_ROUTE } from './netlink/constants.ts';
-import { NetlinkSocket } from './netlink/socket.ts';
+import { NETLINK_NETFILTER, NETLINK_ROUTE } from './netlink/constants.ts';
+import { NetlinkSocket, type Request } from './netlink/socket.ts';
 import { deleteGuard, observeGuard, setGuard } from './nftables/guard.ts';
 import { type NamespaceState, observeNamespace } from './observe.ts';
-import { type Step, steps } from './requests.ts';
-import { listPorts } from './route/bridge.ts';
+import { steps } from './requests.ts';
+import { listPorts, type Port } from './route/bridge.ts';
 import { deleteLink, getLink } from './route/link.ts';
 import { newVeth } from './route/veth.ts';
 import { SyscallError } from './syscall.ts';
@@ -39,6 +39,7 @@ export class Kernel implements Disposable {
   readonly #pins: string;
   readonly #keep: ReadonlySet<NamespaceName>;
   readonly #kept = new Map<NamespaceName, NetlinkSocket>();
+  readonly #home = new NamespaceHandle();
 
   constructor(pins: string, keep: readonly NamespaceName[] = []) {
     this.#pins = pins;
@@ -53,7 +54,7 @@ export class Kernel implements Disposable {
   inside<T>(namespace: NamespaceName, body: () => T): T {
     if (namespace === ROOT) return body();
     using handle = new NamespaceHandle(this.pin(namespace));
-    return handle.run(body);
+    return handle.run(body, this.#home);
   }
 
   /**
@@ -63,7 +64,7 @@ export class Kernel implements Disposable {
    * @throws ApplyError
    */
   apply(plan: Plan): void {
-    using run = new Run(this, this.#kept, this.#keep);
+    using run = new Run({ kernel: this, home: this.#home, kept: this.#kept, keep: this.#keep });
     run.apply(plan);
   }
 
@@ -106,7 +107,7 @@ export class Kernel implements Disposable {
   }
 
   /** All ports of a bridge, whoever put them there. */
-  ports(namespace: NamespaceName, bridge: Link): Link[] {
+  ports(namespace: NamespaceName, bridge: Link): Port[] {
     return this.#withSocket(namespace, (socket) => listPorts(socket, bridge.index));
   }
 
@@ -135,17 +136,23 @@ export class Kernel implements Disposable {
   /**
    * What a namespace holds; it must exist. See {@link joinVeths} for what spans two.
    *
-   * @param guards that it should have: to look for any costs a socket of another family
+   * @param wanted where given, of neighbours and guards only these are looked for: each would cost a search otherwise,
+   *   the former through those of the whole machine
    */
-  look(namespace: NamespaceName, guards: readonly Guard[] = []): NamespaceState {
-    const state = this.#withSocket(namespace, (socket) => observeNamespace(socket, namespace));
-    const found = guards.flatMap((guard) => this.inside(namespace, () => observeGuard(guard) ?? []));
-    return found.length === 0 ? state : { ...state, objects: [...state.objects, ...found] };
+  look(namespace: NamespaceName, wanted?: readonly KernelObject[]): NamespaceState {
+    const here = wanted?.filter((object) => object.namespace === namespace);
+    const neighbours = here?.filter((object) => object.kind === 'neighbour');
+    const guards = here?.filter((object) => object.kind === 'guard') ?? [];
+    const state = this.#withSocket(namespace, (socket) => observeNamespace(socket, namespace, neighbours));
+    if (guards.length === 0) return state;
+    using socket = this.inside(namespace, () => new NetlinkSocket(NETLINK_NETFILTER));
+    return { ...state, objects: [...state.objects, ...guards.flatMap((guard) => observeGuard(socket, guard) ?? [])] };
   }
 
   [Symbol.dispose](): void {
     for (const socket of this.#kept.values()) socket[Symbol.dispose]();
     this.#kept.clear();
+    this.#home[Symbol.dispose]();
   }
 }
 
@@ -155,19 +162,28 @@ function isGone(error: unknown): boolean {
   return cause instanceof SyscallError && ['ENODEV', 'ENOENT', 'ESRCH'].includes(cause.errnoName);
 }
 
-/** One plan under way: the sockets it opened, the messages not yet sent, and what it has created so far. */
+type RunParts = {
+  readonly kernel: Kernel;
+  readonly home: NamespaceHandle;
+  readonly kept: Map<NamespaceName, NetlinkSocket>;
+  readonly keep: ReadonlySet<NamespaceName>;
+};
+
+/** A message that waits to be sent, and what it is for. */
+type Pending = { readonly request: Request; readonly operation: Operation };
+
+/** One plan under way: what it opened, the messages not yet sent, and what it has created so far. */
 class Run implements Disposable {
-  readonly #kernel: Kernel;
-  readonly #kept: Map<NamespaceName, NetlinkSocket>;
-  readonly #keep: ReadonlySet<NamespaceName>;
+  readonly #parts: RunParts;
   readonly #own = new Map<NamespaceName, NetlinkSocket>();
-  readonly #pending = new Map<NamespaceName, { step: Step; operation: Operation }[]>();
+  readonly #handles = new Map<NamespaceName, NamespaceHandle>();
+  readonly #pending = new Map<NamespaceName, Pending[]>();
+  /** Namespaces whose messages make links in others, so theirs are sent first. */
+  readonly #bearing = new Set<NamespaceName>();
   readonly #created: Operation[] = [];
 
-  constructor(kernel: Kernel, kept: Map<NamespaceName, NetlinkSocket>, keep: ReadonlySet<NamespaceName>) {
-    this.#kernel = kernel;
-    this.#kept = kept;
-    this.#keep = keep;
+  constructor(parts: RunParts) {
+    this.#parts = parts;
   }
 
   apply(plan: Plan): void {
@@ -188,6 +204,7 @@ class Run implements Disposable {
 
   [Symbol.dispose](): void {
     for (const socket of this.#own.values()) socket[Symbol.dispose]();
+    for (const handle of this.#handles.values()) handle[Symbol.dispose]();
   }
 
   #perform(operation: Operation): void {
@@ -201,60 +218,57 @@ class Run implements Disposable {
     if (object.kind === 'guard') {
       // the link must be there
       this.#flush();
-      this.#kernel.inside(object.namespace, () => (verb === 'delete' ? deleteGuard() : setGuard(object)));
+      this.#inside(object.namespace, () => (verb === 'delete' ? deleteGuard() : setGuard(object)));
       if (verb === 'create') this.#created.push(operation);
       return;
     }
     if (object.kind === 'sysctl') {
       // what a plan creates by itself goes as a whole: there is no former value to bring back
-      if (verb !== 'delete') this.#kernel.inside(object.namespace, () => writeSysctl(object.name, object.value));
+      if (verb !== 'delete') this.#inside(object.namespace, () => writeSysctl(object.name, object.value));
       return;
     }
     if (verb === 'create' && object.kind === 'tap') {
-      this.#kernel.inside(object.namespace, () => createTap(object.link));
+      this.#inside(object.namespace, () => createTap(object.link));
       this.#created.push(operation);
     }
     if (verb === 'create' && object.kind === 'veth') {
-      const peer = object.peer.namespace;
-      this.#flush();
-      using handle = new NamespaceHandle(peer === ROOT ? undefined : this.#kernel.pin(peer));
-      this.#socket(object.namespace).request(newVeth(object, object.peer, handle.fd));
-      this.#created.push(operation);
+      this.#add(object.namespace, newVeth(object, object.peer, this.#handle(object.peer.namespace).fd), operation);
+      this.#bearing.add(object.namespace);
     }
-    const pending = this.#pendingIn(object.namespace);
-    for (const step of steps(operation)) pending.push({ step, operation });
+    for (const { namespace, request } of steps(operation)) this.#add(namespace, request, operation);
     if (verb !== 'delete' && object.kind === 'veth') {
       // what one end is set to leaves the other as it was
-      const peer = this.#pendingIn(object.peer.namespace);
-      for (const step of steps(fromPeer(operation))) peer.push({ step, operation });
+      for (const { namespace, request } of steps(fromPeer(operation))) this.#add(namespace, request, operation);
     }
   }
 
   #createNamespace(operation: Operation, namespace: NamespaceName): void {
-    const socket = createNamespace(this.#kernel.pin(namespace), () => new NetlinkSocket(NETLINK_ROUTE));
-    (this.#keep.has(namespace) ? this.#kept : this.#own).set(namespace, socket);
+    const { kernel, home, kept, keep } = this.#parts;
+    const socket = createNamespace(kernel.pin(namespace), () => new NetlinkSocket(NETLINK_ROUTE), home);
+    (keep.has(namespace) ? kept : this.#own).set(namespace, socket);
     this.#created.push(operation);
   }
 
   #removeNamespace(namespace: NamespaceName): void {
-    for (const sockets of [this.#own, this.#kept]) {
-      sockets.get(namespace)?.[Symbol.dispose]();
-      sockets.delete(namespace);
+    for (const open of [this.#own, this.#parts.kept, this.#handles]) {
+      open.get(namespace)?.[Symbol.dispose]();
+      open.delete(namespace);
     }
-    removeNamespace(this.#kernel.pin(namespace));
+    removeNamespace(this.#parts.kernel.pin(namespace));
   }
 
-  #pendingIn(namespace: NamespaceName): { step: Step; operation: Operation }[] {
-    let pending = this.#pending.get(namespace);
-    if (pending === undefined) this.#pending.set(namespace, (pending = []));
-    return pending;
+  #add(namespace: NamespaceName, request: Request, operation: Operation): void {
+    const pending = this.#pending.get(namespace);
+    if (pending === undefined) this.#pending.set(namespace, [{ request, operation }]);
+    else pending.push({ request, operation });
   }
 
   /** Sends what waits. Every answer is read before the first failure is raised, so what was created is known. */
   #flush(): void {
     let failure: StepError | undefined;
-    for (const [namespace, pending] of this.#pending) {
-      const results = this.#socket(namespace).batch(pending.map(({ step }) => step.request));
+    const first = [...this.#pending].filter(([namespace]) => this.#bearing.has(namespace));
+    for (const [namespace, pending] of new Map([...first, ...this.#pending])) {
+      const results = this.#socket(namespace).batch(pending.map(({ request }) => request));
       for (const [index, { operation }] of pending.entries()) {
         const error = results[index];
         if (error !== undefined) failure ??= new StepError(operation, error);
@@ -262,6 +276,7 @@ class Run implements Disposable {
       }
     }
     this.#pending.clear();
+    this.#bearing.clear();
     if (failure !== undefined) throw failure;
   }
 
@@ -289,11 +304,25 @@ class Run implements Disposable {
   }
 
   #socket(namespace: NamespaceName): NetlinkSocket {
-    const open = this.#own.get(namespace) ?? this.#kept.get(namespace);
+    const { kept, keep } = this.#parts;
+    const open = this.#own.get(namespace) ?? kept.get(namespace);
     if (open !== undefined) return open;
-    const socket = this.#kernel.inside(namespace, () => new NetlinkSocket(NETLINK_ROUTE));
-    (this.#keep.has(namespace) ? this.#kept : this.#own).set(namespace, socket);
+    const socket = this.#inside(namespace, () => new NetlinkSocket(NETLINK_ROUTE));
+    (keep.has(namespace) ? kept : this.#own).set(namespace, socket);
     return socket;
+  }
+
+  #inside<T>(namespace: NamespaceName, body: () => T): T {
+    return namespace === ROOT ? body() : this.#handle(namespace).run(body, this.#parts.home);
+  }
+
+  #handle(namespace: NamespaceName): NamespaceHandle {
+    if (namespace === ROOT) return this.#parts.home;
+    let handle = this.#handles.get(namespace);
+    if (handle === undefined) {
+      this.#handles.set(namespace, (handle = new NamespaceHandle(this.#parts.kernel.pin(namespace))));
+    }
+    return handle;
   }
 }
 

@@ -1,4 +1,4 @@
-import { closeSync, openSync, statfsSync, unlinkSync } from 'node:fs';
+import { statfsSync, unlinkSync } from 'node:fs';
 import { close, mount, open, setns, umount, unshare } from './syscall.ts';
 
 /** linux/sched.h */
@@ -9,6 +9,7 @@ const MS_BIND = 4096;
 const MNT_DETACH = 2;
 /** fcntl.h */
 const O_RDONLY_CLOEXEC = 0o2000000;
+const O_CREAT_EXCL_CLOEXEC = 0o2000300;
 
 /** linux/magic.h */
 const NSFS_MAGIC = 0x6e736673;
@@ -24,9 +25,16 @@ export class NamespaceHandle implements Disposable {
     this.fd = open(path, O_RDONLY_CLOEXEC);
   }
 
-  /** Runs `body` with the calling thread inside; the thread is back outside however `body` ends. */
-  run<T>(body: () => T): T {
-    using home = new NamespaceHandle();
+  /**
+   * Runs `body` with the calling thread inside; the thread is back outside however `body` ends.
+   *
+   * @param home of the namespace that the thread is in, from who has one: opening it costs as much as all the rest
+   */
+  run<T>(body: () => T, home?: NamespaceHandle): T {
+    if (home === undefined) {
+      using own = new NamespaceHandle();
+      return this.run(body, own);
+    }
     setns(this.fd, CLONE_NEWNET);
     try {
       return body();
@@ -53,11 +61,14 @@ export function isNamespace(path: string): boolean {
 /**
  * Makes a network namespace that lives as long as `pin`, a file it is mounted on, and runs `body` inside it.
  *
- * @throws Error EEXIST where the pin exists: another's namespace is never taken over
+ * @throws SyscallError EEXIST where the pin exists: another's namespace is never taken over
  */
-export function createNamespace<T>(pin: string, body: () => T): T {
-  using home = new NamespaceHandle();
-  closeSync(openSync(pin, 'wx', 0o600));
+export function createNamespace<T>(pin: string, body: () => T, home?: NamespaceHandle): T {
+  if (home === undefined) {
+    using own = new NamespaceHandle();
+    return createNamespace(pin, body, own);
+  }
+  close(open(pin, O_CREAT_EXCL_CLOEXEC, 0o600));
   try {
     unshare(CLONE_NEWNET);
     try {

@@ -16,6 +16,7 @@ import {
   IFLA_BRPORT_ISOLATED,
   IFLA_BRPORT_LEARNING,
   IFLA_BRPORT_NEIGH_SUPPRESS,
+  IFLA_EXT_MASK,
   IFLA_IFNAME,
   IFLA_INET_CONF,
   IFLA_INFO_KIND,
@@ -35,6 +36,7 @@ import {
   RTA_GATEWAY,
   RTA_OIF,
   RTA_PREFSRC,
+  RTEXT_FILTER_SKIP_STATS,
   RTM_GETADDR,
   RTM_GETLINK,
   RTM_GETNEIGH,
@@ -42,6 +44,7 @@ import {
   RTM_GETROUTE,
   RTPROT_KERNEL,
 } from './route/constants.ts';
+import { getNeighbour, NDMSG_LENGTH, type Neighbour } from './route/neighbour.ts';
 import { readShaper } from './route/tbf.ts';
 import { SyscallError } from './syscall.ts';
 
@@ -63,8 +66,15 @@ type Links = ReadonlyMap<number, Link>;
  * Reads what a namespace holds into the shape that plans are made of: five dumps. Left out is what the kernel makes by
  * itself (addresses and routes of the loopback, connected routes, neighbours that ARP found) and what Culvert has no
  * kind for.
+ *
+ * @param neighbours where given, only these are looked for, one by one: a dump walks the neighbours of all namespaces
+ *   of the machine, since they stand in one table
  */
-export function observeNamespace(socket: NetlinkSocket, namespace: NamespaceName): NamespaceState {
+export function observeNamespace(
+  socket: NetlinkSocket,
+  namespace: NamespaceName,
+  neighbours?: readonly Neighbour[],
+): NamespaceState {
   const objects: KernelObject[] = [{ kind: 'namespace', namespace }];
   const halves: HalfVeth[] = [];
   const links = new Map<number, Link>();
@@ -72,7 +82,8 @@ export function observeNamespace(socket: NetlinkSocket, namespace: NamespaceName
     socket,
     'list links',
     RTM_GETLINK,
-    (writer) => writer.u8(AF_UNSPEC).u8(0).u16(0).u32(0).u32(0).u32(0),
+    // counters are most of what a link tells
+    (writer) => writer.u8(AF_UNSPEC).u8(0).u16(0).u32(0).u32(0).u32(0).attrU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS),
     16,
   );
   for (const { header, attributes } of raw) {
@@ -81,7 +92,8 @@ export function observeNamespace(socket: NetlinkSocket, namespace: NamespaceName
   for (const { header, attributes } of raw) readLink(namespace, header, attributes, links, objects, halves);
   readAddresses(socket, namespace, links, objects);
   readRoutes(socket, namespace, links, objects);
-  readNeighbours(socket, namespace, links, objects);
+  if (neighbours === undefined) readNeighbours(socket, namespace, links, objects);
+  else objects.push(...findNeighbours(socket, neighbours));
   readQdiscs(socket, namespace, links, objects);
   const sizes = raw.map(({ header, attributes }) => ({
     link: linkOf(header, attributes),
@@ -112,11 +124,15 @@ function dump(
   write: (writer: MessageWriter) => void,
   headerLength: number,
 ): Entry[] {
-  return socket.dump({ attempt, type, flags: 0, write }, (message: Message) => {
+  return socket.dump({ attempt, type, flags: 0, write }, readEntry(headerLength));
+}
+
+function readEntry(headerLength: number): (message: Message) => Entry {
+  return (message) => {
     // the receive buffer is used again for the next datagram
     const body = message.body.slice();
     return { header: new DataView(body.buffer), attributes: readAttributes(body, headerLength) };
-  });
+  };
 }
 
 function linkOf(header: DataView, attributes: Attributes): Link {
@@ -222,7 +238,7 @@ function dumpRoutes(socket: NetlinkSocket, write: (writer: MessageWriter) => voi
 function readNeighbours(socket: NetlinkSocket, namespace: NamespaceName, links: Links, objects: KernelObject[]): void {
   for (const family of [AF_INET, AF_BRIDGE]) {
     const write = (w: MessageWriter): void => void w.u8(family).u8(0).u16(0).u32(0).u16(0).u8(0).u8(0);
-    for (const { header, attributes } of dump(socket, 'list neighbours', RTM_GETNEIGH, write, 12)) {
+    for (const { header, attributes } of dump(socket, 'list neighbours', RTM_GETNEIGH, write, NDMSG_LENGTH)) {
       const link = links.get(header.getUint32(4, true));
       const mac = attributes.get(NDA_LLADDR) as Mac | undefined;
       const state = header.getUint16(8, true);
@@ -237,6 +253,21 @@ function readNeighbours(socket: NetlinkSocket, namespace: NamespaceName, links: 
     // only a namespace with a bridge has a forwarding database
     if (!objects.some((object) => object.kind === 'bridge')) break;
   }
+}
+
+/** Those that are permanent, with the address that they have now. */
+function findNeighbours(socket: NetlinkSocket, wanted: readonly Neighbour[]): Neighbour[] {
+  const answers = socket.ask(wanted.map(getNeighbour), readEntry(NDMSG_LENGTH));
+  return wanted.flatMap((neighbour, index) => {
+    const found = answers[index];
+    if (found instanceof SyscallError) {
+      // no such neighbour, or no such link
+      if (found.errnoName === 'ENOENT' || found.errnoName === 'ENODEV') return [];
+      throw found;
+    }
+    const mac = found?.attributes.get(NDA_LLADDR) as Mac | undefined;
+    return mac === undefined || found?.header.getUint16(8, true) !== NUD_PERMANENT ? [] : { ...neighbour, mac };
+  });
 }
 
 function readQdiscs(socket: NetlinkSocket, namespace: NamespaceName, links: Links, objects: KernelObject[]): void {

@@ -3,7 +3,7 @@ import { type KernelObject, type LinkEnd, LOOPBACK } from '../plan/state.ts';
 import type { Request } from './netlink/socket.ts';
 import { deleteAddress, newAddress } from './route/address.ts';
 import { isolatePort, newBridge, setMaster } from './route/bridge.ts';
-import { deleteLink, raiseLink, setForwarding, setLink, setLinkUp } from './route/link.ts';
+import { deleteLink, getLink, raiseLink, setForwarding, setLink, setLinkUp } from './route/link.ts';
 import { deleteFdbEntry, deleteNeighbour, newFdbEntry, newNeighbour } from './route/neighbour.ts';
 import { deleteRoute, newRoute, replaceRoute } from './route/route.ts';
 import { deleteShaper, setShaper } from './route/tbf.ts';
@@ -70,7 +70,9 @@ function createdLink(object: LinkObject): Request[] {
     case 'veth':
       return [];
     case 'tap':
-      return [setLink(object)];
+      // Closing its descriptor left an event with the kernel's link watcher, which takes a hundred a second and walks
+      // all that wait whenever a pair goes up. To read the link finishes its event now (docs/measurements.md).
+      return [getLink(object.link), setLink(object)];
     case 'bridge':
       // Only a size that is set later is the bridge's own; one given at its creation follows its smallest port.
       return [newBridge(object.link), setLink(object)];

@@ -3,7 +3,7 @@ import { type HalfVeth, joinVeths } from '../linux/observe.ts';
 import { hasSysctl, readSysctl } from '../linux/sysctl.ts';
 import { diff, type Plan } from '../plan/diff.ts';
 import { sameObject } from '../plan/same.ts';
-import { type Guard, type KernelObject, type NamespaceName, objectKey, ROOT, ROUTER } from '../plan/state.ts';
+import { type KernelObject, type NamespaceName, objectKey, ROOT, ROUTER } from '../plan/state.ts';
 import { type Holding, networkOf } from './holding.ts';
 import { type Host, hostObjects } from './host/objects.ts';
 import { desired } from './topology/desired.ts';
@@ -99,7 +99,7 @@ export class Survey {
       const namespace = sandboxNamespace(slot);
       const states: Outside[] = [outside.get(slot) ?? NOTHING];
       const wanted = desired(networkOf(holding), this.#host.layout);
-      if (this.#kernel.exists(namespace)) states.push(this.#kernel.look(namespace, guardsOf(wanted)));
+      if (this.#kernel.exists(namespace)) states.push(this.#kernel.look(namespace, wanted));
       yield { holding, plan: diff(whole(states, ROUTER), wanted) };
     }
   }
@@ -133,10 +133,6 @@ export class Survey {
     }
     return bySlot;
   }
-}
-
-function guardsOf(objects: readonly KernelObject[]): Guard[] {
-  return objects.filter((object) => object.kind === 'guard');
 }
 
 function slotOf(index: number): number | undefined {

@@ -7,21 +7,34 @@ export type Attributes = ReadonlyMap<number, Uint8Array>;
 
 /** Reads the attributes from `at` on. @throws RangeError where a length is not what the bytes hold */
 export function readAttributes(bytes: Uint8Array, at = 0): Attributes {
-  return new Map(eachAttribute(bytes, at));
+  const attributes = new Map<number, Uint8Array>();
+  for (let offset = at; offset < bytes.length; ) {
+    const length = lengthAt(bytes, offset);
+    attributes.set(typeAt(bytes, offset), bytes.subarray(offset + NLA_HDRLEN, offset + length));
+    offset += (length + 3) & ~3;
+  }
+  return attributes;
 }
 
 /** The attributes from `at` on as they come, repeated ones too. @throws RangeError as {@link readAttributes} does */
 export function* eachAttribute(bytes: Uint8Array, at = 0): Generator<[number, Uint8Array]> {
   for (let offset = at; offset < bytes.length; ) {
-    const rest = bytes.length - offset;
-    if (rest < NLA_HDRLEN) throw new RangeError(`Cannot read an attribute: ${rest} bytes are left, a header has 4`);
-    const length = u16At(bytes, offset);
-    if (length < NLA_HDRLEN || length > rest) {
-      throw new RangeError(`Cannot read an attribute: it claims ${length} bytes, ${rest} are left`);
-    }
-    yield [u16At(bytes, offset + 2) & NLA_TYPE_MASK, bytes.subarray(offset + NLA_HDRLEN, offset + length)];
+    const length = lengthAt(bytes, offset);
+    yield [typeAt(bytes, offset), bytes.subarray(offset + NLA_HDRLEN, offset + length)];
     offset += (length + 3) & ~3;
   }
+}
+
+function lengthAt(bytes: Uint8Array, offset: number): number {
+  const rest = bytes.length - offset;
+  if (rest < NLA_HDRLEN) throw new RangeError(`Cannot read an attribute: ${rest} bytes are left, a header has 4`);
+  const length = u16At(bytes, offset);
+  if (length >= NLA_HDRLEN && length <= rest) return length;
+  throw new RangeError(`Cannot read an attribute: it claims ${length} bytes, ${rest} are left`);
+}
+
+function typeAt(bytes: Uint8Array, offset: number): number {
+  return u16At(bytes, offset + 2) & NLA_TYPE_MASK;
 }
 
 /** A view would cost more than the reading: a dump has a hundred thousand attributes. */

@@ -18,6 +18,11 @@ export class MessageWriter {
     return this.#bytes.subarray(0, this.#length);
   }
 
+  /** bytes that it can hold as it is; it grows with what is written */
+  get capacity(): number {
+    return this.#bytes.length;
+  }
+
   clear(): void {
     this.#length = 0;
   }
@@ -109,7 +114,12 @@ export class MessageWriter {
 
   /** A string with its closing zero, as rtnetlink wants names. */
   attrString(type: number, text: string): this {
-    return this.attr(type, encoder.encode(`${text}\0`));
+    if (!isAscii(text)) return this.attr(type, encoder.encode(`${text}\0`));
+    this.u16(NLA_HDRLEN + text.length + 1).u16(type);
+    const at = this.#grow(text.length + 1);
+    for (let index = 0; index < text.length; index++) this.#bytes[at + index] = text.charCodeAt(index);
+    this.#bytes[at + text.length] = 0;
+    return this.#pad();
   }
 
   nest(type: number, body: (writer: this) => void): this {
@@ -136,6 +146,12 @@ export class MessageWriter {
     }
     return at;
   }
+}
+
+/** Names are, and a call of the encoder costs more than the copying. */
+function isAscii(text: string): boolean {
+  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) > 127) return false;
+  return true;
 }
 
 /** One message as it was received; `body` is what follows struct nlmsghdr and views the receive buffer. */

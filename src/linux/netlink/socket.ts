@@ -37,6 +37,15 @@ const MAX_TRANSACTION_BYTES = 32 * 1024 * 1024;
  */
 const MESSAGES_PER_SEND = 32;
 
+/** What a socket writes and reads with. Making one costs more than opening a socket, so it serves the next one too. */
+type Buffers = { readonly writer: MessageWriter; readonly received: Uint8Array };
+
+/** Of sockets that were closed; few, because few are open at a time. */
+const spareBuffers: Buffers[] = [];
+const MAX_SPARE_BUFFERS = 4;
+/** bytes: a writer that a long transaction has made bigger than this is let go */
+const MAX_SPARE_CAPACITY = 256 * 1024;
+
 /** One message to come: what it does, in words for an error, and how it is written. */
 export type Request = {
   readonly attempt: string;
@@ -45,15 +54,26 @@ export type Request = {
   readonly write: (writer: MessageWriter) => void;
 };
 
+/** The same request with its body written once: for one that is sent again and again. */
+export function written(request: Request): Request {
+  const writer = new MessageWriter();
+  request.write(writer);
+  const { bytes } = writer;
+  return { ...request, write: (target) => void target.raw(bytes) };
+}
+
 /**
  * A netlink socket in the namespace its thread was in when it was opened; it stays there when the thread goes on.
  * Synchronous: the kernel works through a request inside send(2), so its answers are there when send returns.
  */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
-  readonly #writer = new MessageWriter();
-  readonly #buffer = new Uint8Array(64 * 1024);
+  readonly #buffers: Buffers = spareBuffers.pop() ?? {
+    writer: new MessageWriter(),
+    received: new Uint8Array(64 * 1024),
+  };
   #sequence = 0;
+  #isClosed = false;
 
   constructor(protocol: number) {
     this.#fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
@@ -67,38 +87,63 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
-   * Sends the requests, many in one call, and takes an acknowledgement for each. The kernel works through them in order and
-   * does not stop at a failure: rtnetlink has no transactions.
+   * Sends the requests, many in one call. The kernel works through them in order and does not stop at a failure:
+   * rtnetlink has no transactions. It tells of each that failed, and of the last one always.
    *
    * @returns for each request its error, or undefined where it was done
    */
   batch(requests: readonly Request[]): (SyscallError | undefined)[] {
-    const results: (SyscallError | undefined)[] = [];
+    return this.#together(requests, () => undefined);
+  }
+
+  /**
+   * Asks for one object each, as {@link batch} sends.
+   *
+   * @returns for each request what was read, or its error
+   */
+  ask<T>(requests: readonly Request[], read: (message: Message) => T): (T | SyscallError | undefined)[] {
+    return this.#together(requests, read);
+  }
+
+  #together<T>(
+    requests: readonly Request[],
+    read: (message: Message) => T | undefined,
+  ): (T | SyscallError | undefined)[] {
+    const results: (T | SyscallError | undefined)[] = [];
     for (let at = 0; at < requests.length; at += MESSAGES_PER_SEND) {
-      results.push(...this.#sendTogether(requests.slice(at, at + MESSAGES_PER_SEND)));
+      results.push(...this.#sendTogether(requests.slice(at, at + MESSAGES_PER_SEND), read));
     }
     return results;
   }
 
-  #sendTogether(requests: readonly Request[]): (SyscallError | undefined)[] {
+  #sendTogether<T>(
+    requests: readonly Request[],
+    read: (message: Message) => T | undefined,
+  ): (T | SyscallError | undefined)[] {
     const first = this.#sequence + 1;
-    const writer = this.#writer;
+    const last = this.#sequence + requests.length;
+    const { writer } = this.#buffers;
     writer.clear();
     for (const request of requests) {
-      writer.begin(request.type, request.flags | NLM_F_REQUEST | NLM_F_ACK, ++this.#sequence);
+      const sequence = ++this.#sequence;
+      writer.begin(request.type, request.flags | NLM_F_REQUEST | (sequence === last ? NLM_F_ACK : 0), sequence);
       request.write(writer);
       writer.end();
     }
-    const results = Array.from<SyscallError | undefined>({ length: requests.length });
+    const results = Array.from<T | SyscallError | undefined>({ length: requests.length });
     send(this.#fd, writer.bytes);
-    for (let pending = requests.length; pending > 0; ) {
+    for (let acknowledged = false; !acknowledged; ) {
       for (const message of readMessages(this.#receive())) {
         const index = message.sequence - first;
         const request = requests[index];
         // an answer to an earlier batch that was given up half-way
-        if (message.type !== NLMSG_ERROR || request === undefined) continue;
-        results[index] = acknowledgement(request.attempt, message);
-        pending--;
+        if (request === undefined) continue;
+        if (message.type !== NLMSG_ERROR) {
+          results[index] = read(message);
+          continue;
+        }
+        results[index] = acknowledgement(request.attempt, message) ?? results[index];
+        acknowledged = message.sequence === last;
       }
     }
     return results;
@@ -115,7 +160,7 @@ export class NetlinkSocket implements Disposable {
     if (requests.length === 0) return;
     const first = this.#sequence + 1;
     const last = first + requests.length;
-    const writer = this.#writer;
+    const { writer } = this.#buffers;
     writer.clear();
     for (const request of [begin, ...requests, end]) {
       const sequence = ++this.#sequence;
@@ -170,17 +215,21 @@ export class NetlinkSocket implements Disposable {
    * @throws SyscallError ENOBUFS, once, where the queue was full and datagrams were lost
    */
   receive(): Uint8Array | undefined {
-    const length = recvNow(this.#fd, this.#buffer, MSG_TRUNC | MSG_DONTWAIT);
+    const length = recvNow(this.#fd, this.#buffers.received, MSG_TRUNC | MSG_DONTWAIT);
     return length === undefined ? undefined : this.#received(length);
   }
 
   [Symbol.dispose](): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     close(this.#fd);
+    const isSmall = this.#buffers.writer.capacity <= MAX_SPARE_CAPACITY;
+    if (isSmall && spareBuffers.length < MAX_SPARE_BUFFERS) spareBuffers.push(this.#buffers);
   }
 
   #dumpOnce<T>(request: Request, read: (message: Message) => T): T[] | undefined {
     const sequence = ++this.#sequence;
-    const writer = this.#writer;
+    const { writer } = this.#buffers;
     writer.clear();
     writer.begin(request.type, request.flags | NLM_F_REQUEST | NLM_F_DUMP, sequence);
     request.write(writer);
@@ -250,17 +299,18 @@ export class NetlinkSocket implements Disposable {
 
   /** One datagram, viewed in the receive buffer until the next call. */
   #receive(): Uint8Array {
-    return this.#received(recv(this.#fd, this.#buffer, MSG_TRUNC));
+    return this.#received(recv(this.#fd, this.#buffers.received, MSG_TRUNC));
   }
 
   #received(length: number): Uint8Array {
-    if (length > this.#buffer.length) {
+    const { received } = this.#buffers;
+    if (length > received.length) {
       throw new CulvertError(
         'netlink_truncated',
-        `Cannot read a netlink datagram of ${length} bytes: the buffer has ${this.#buffer.length}`,
+        `Cannot read a netlink datagram of ${length} bytes: the buffer has ${received.length}`,
       );
     }
-    return this.#buffer.subarray(0, length);
+    return received.subarray(0, length);
   }
 }
 

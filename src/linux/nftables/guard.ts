@@ -1,8 +1,8 @@
-import type { Mac } from '../../addr/mac.ts';
+import { formatMac, type Mac } from '../../addr/mac.ts';
 import { type Ruleset, rulesetDigest, type Table } from '../../plan/ruleset.ts';
 import type { Guard } from '../../plan/state.ts';
 import { NETLINK_NETFILTER } from '../netlink/constants.ts';
-import { NetlinkSocket } from '../netlink/socket.ts';
+import { NetlinkSocket, type Request, written } from '../netlink/socket.ts';
 import { applyTransaction } from './batch.ts';
 import { observeTable } from './observe.ts';
 import { replaceRuleset } from './ruleset.ts';
@@ -10,7 +10,7 @@ import { deleteTable } from './table.ts';
 
 /*
  * A guard is a table of its own in the namespace of its link: each frame that comes in is looked at before anything
- * else sees it. All of these act on the namespace that the calling thread is in.
+ * else sees it. What takes no socket acts on the namespace that the calling thread is in.
  */
 
 const TABLE: Table = { family: 'netdev', name: 'culvert' };
@@ -40,9 +40,23 @@ function guardRuleset({ link, mac }: Guard): Ruleset {
   };
 }
 
+type Made = { readonly key: string; readonly requests: readonly Request[]; readonly digest: string };
+
+/** All guards of a host are alike, so what makes the last one makes the next. */
+let last: Made | undefined;
+
+function made(guard: Guard): Made {
+  const key = `${guard.link.name} ${formatMac(guard.mac)}`;
+  if (last?.key !== key) {
+    const ruleset = guardRuleset(guard);
+    last = { key, requests: replaceRuleset(ruleset).map(written), digest: rulesetDigest(ruleset) };
+  }
+  return last;
+}
+
 export function setGuard(guard: Guard): void {
   using socket = new NetlinkSocket(NETLINK_NETFILTER);
-  applyTransaction(socket, replaceRuleset(guardRuleset(guard)));
+  applyTransaction(socket, made(guard).requests);
 }
 
 export function deleteGuard(): void {
@@ -50,10 +64,13 @@ export function deleteGuard(): void {
   applyTransaction(socket, [deleteTable(TABLE)]);
 }
 
-/** The guard of this link, if any; where it is not as Culvert makes it, with an address that nobody has. */
-export function observeGuard(wanted: Guard): Guard | undefined {
-  using socket = new NetlinkSocket(NETLINK_NETFILTER);
+/**
+ * The guard of this link, if any; where it is not as Culvert makes it, with an address that nobody has.
+ *
+ * @param socket of NETLINK_NETFILTER, in the namespace of the link
+ */
+export function observeGuard(socket: NetlinkSocket, wanted: Guard): Guard | undefined {
   const found = observeTable(socket, TABLE);
   if (found === undefined) return undefined;
-  return found.digest === rulesetDigest(guardRuleset(wanted)) ? wanted : { ...wanted, mac: UNKNOWN };
+  return found.digest === made(wanted).digest ? wanted : { ...wanted, mac: UNKNOWN };
 }

@@ -13,10 +13,11 @@ import {
   NUD_NOARP,
   NUD_PERMANENT,
   RTM_DELNEIGH,
+  RTM_GETNEIGH,
   RTM_NEWNEIGH,
 } from './constants.ts';
 
-type Neighbour = Extract<KernelObject, { kind: 'neighbour' }>;
+export type Neighbour = Extract<KernelObject, { kind: 'neighbour' }>;
 type FdbEntry = Extract<KernelObject, { kind: 'fdb' }>;
 
 /** A neighbour that ARP may have found by itself is made permanent: creation here replaces. */
@@ -28,6 +29,19 @@ export function deleteNeighbour(neighbour: Neighbour): Request {
   return { ...neighbourMessage('delete', neighbour), type: RTM_DELNEIGH, flags: 0 };
 }
 
+/** Answered with the neighbour, ENOENT, or ENODEV where there is no such link. */
+export function getNeighbour({ address, link }: Neighbour): Request {
+  return {
+    attempt: `get neighbour ${formatIpv4(address)} on ${link.name}`,
+    type: RTM_GETNEIGH,
+    flags: 0,
+    write(writer) {
+      writeHeader(writer, AF_INET, link.index, 0, 0);
+      writer.attrU32be(NDA_DST, address);
+    },
+  };
+}
+
 export function newFdbEntry(entry: FdbEntry): Request {
   return { ...fdbMessage('add', entry), type: RTM_NEWNEIGH, flags: NLM_F_CREATE | NLM_F_REPLACE };
 }
@@ -36,7 +50,9 @@ export function deleteFdbEntry(entry: FdbEntry): Request {
   return { ...fdbMessage('delete', entry), type: RTM_DELNEIGH, flags: 0 };
 }
 
-/** struct ndmsg */
+/** bytes of struct ndmsg */
+export const NDMSG_LENGTH = 12;
+
 function writeHeader(writer: MessageWriter, family: number, index: number, state: number, flags: number): void {
   writer.u8(family).u8(0).u16(0).u32(index).u16(state).u8(flags).u8(0);
 }

@@ -5,7 +5,8 @@ import { CulvertError } from '../errors.ts';
 import type { SlotRange } from '../ipam/allocator.ts';
 import { setBridgeRange } from '../ipam/bridge/range.ts';
 import { systemClock } from '../ipam/clock.ts';
-import type { Lease, SandboxId, Slot, Topology } from '../ipam/lease.ts';
+import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
+import { countLeases } from '../ipam/lookup.ts';
 import { onBoot } from '../ipam/quarantine.ts';
 import { openStore, type Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
@@ -209,8 +210,8 @@ export class Core implements Disposable {
 
   status(): Status {
     const { host, version, slots } = this.#options;
-    const leases = listLeases(this.#store);
-    const count = (state: Lease['state']): number => leases.filter((lease) => lease.state === state).length;
+    const leases = countLeases(this.#store);
+    const held = Object.values(leases).reduce((sum, count) => sum + count, 0);
     const stuck = this.#reaper.stuck.map(({ key, reason }) => ({
       code: 'removal_stuck',
       message: `Cannot clear up slot ${key.slot}: ${reason}`,
@@ -226,9 +227,9 @@ export class Core implements Disposable {
       pid: process.pid,
       startedWallMs: this.#startedWallMs,
       ...this.#manager.counts(),
-      quarantined: count('quarantined'),
-      removing: count('removing'),
-      freeSlots: slots.last - slots.first + 1 - leases.length,
+      quarantined: leases.quarantined ?? 0,
+      removing: leases.removing ?? 0,
+      freeSlots: slots.last - slots.first + 1 - held,
       adopting: this.#unverified !== undefined,
       mtu: host.layout.mtu,
       problems: [

@@ -2,7 +2,18 @@ import { firstAddress, lastAddress, type Prefix } from '../../addr/prefix.ts';
 import type { NamedSet, Ruleset } from '../../plan/ruleset.ts';
 import { HOST_ACCESS, rootTable } from './names.ts';
 import { reported } from './router.ts';
-import { accept, goto, iifname, isEstablished, isIn, isIpv4, masquerade, oifname, rule } from './words.ts';
+import {
+  accept,
+  clampSegmentSize,
+  goto,
+  iifname,
+  isEstablished,
+  isIn,
+  isIpv4,
+  masquerade,
+  oifname,
+  rule,
+} from './words.ts';
 
 /** Rows of the set; an interval has two ends. */
 const MAX_RANGES = 1024;
@@ -42,7 +53,13 @@ export function rootRuleset({ instance, cable, ranges, reportGroup }: RootOption
       {
         name: 'forward',
         base: { type: 'filter', hook: 'forward', priority: 0, policy: 'accept' },
-        rules: [rule(iifname(cable), accept), rule(oifname(cable), accept)],
+        rules: [
+          // the host's own routes may be narrower than the cable
+          rule(iifname(cable), clampSegmentSize),
+          rule(oifname(cable), clampSegmentSize),
+          rule(iifname(cable), accept),
+          rule(oifname(cable), accept),
+        ],
       },
       {
         name: 'input',

@@ -160,9 +160,14 @@ export class Manager {
     if (holdings.length > 0) this.#abandon(holdings);
   }
 
-  /** Adds a few networks to the pool and says whether more are missing and could be had. */
+  /** Brings the pool a few networks nearer to its size, and says whether there is more to do that can be done. */
   fillPool(): boolean {
     for (const topology of TOPOLOGIES) {
+      const surplus = this.#pool.surplus(topology, POOL_PER_STEP);
+      if (surplus.length > 0) {
+        this.#abandon(surplus);
+        return true;
+      }
       const count = Math.min(this.#pool.shortage(topology), POOL_PER_STEP);
       if (count === 0) continue;
       try {

@@ -47,6 +47,12 @@ export class Pool {
     return all;
   }
 
+  /** Takes out those that are more than are to be kept, as after a start with a smaller pool, at most `limit`. */
+  surplus(topology: Topology, limit: number): Holding[] {
+    const extra = Math.max(0, this.size(topology) - this.#sizes[topology]);
+    return this.#waiting.get(topology)?.splice(0, Math.min(extra, limit)) ?? [];
+  }
+
   /** How many are missing. */
   shortage(topology: Topology): number {
     return Math.max(0, this.#sizes[topology] - this.size(topology));

@@ -2,6 +2,7 @@ import { buildArp } from '../../lab/frame.ts';
 import type { LabHost } from '../../lab/host.ts';
 import { RawLink } from '../../lab/raw-link.ts';
 import { createNamespace, NamespaceHandle, removeNamespace } from '../../src/linux/namespace.ts';
+import { pause_ms } from './lab-core.ts';
 
 export const EVERYONE = 'ff:ff:ff:ff:ff:ff';
 
@@ -32,6 +33,8 @@ export class Stranger implements Disposable {
     this.#lab.run(this.#router, 'ip', 'link', 'add', 'lan0', ...ends);
     this.#lab.run(this.#router, 'ip', 'link', 'set', 'lan0', 'master', 'rt0', 'up');
     this.#lab.run('stranger', 'ip', 'link', 'set', 'eth0', 'up');
+    // the kernel lets frames through when it has noticed that the other end is up
+    while (!this.#lab.run(this.#router, 'ip', 'link', 'show', 'lan0').includes('state UP')) pause_ms(10);
   }
 
   get mac(): string {

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Engine } from '../../daemon/engine.ts';
 import type { Daemon } from '../../daemon/main.ts';
 import { addCommand, type Common } from '../command.ts';
+import { Journal } from '../journal.ts';
 import { print, printJson } from '../output.ts';
 import { readVersion } from '../version.ts';
 
@@ -43,7 +44,8 @@ async function up({ json, config: file, ...given }: Options): Promise<void> {
     import('../../daemon/main.ts'),
     import('../../daemon/service-manager.ts'),
   ]);
-  using manager = new ServiceManager(process.env, log);
+  const { note } = new Journal((text) => process.stderr.write(text));
+  using manager = new ServiceManager(process.env, note);
   const config = await loadConfig(file, {
     ...(given.name === undefined ? {} : { name: given.name }),
     ...(given.stateDir === undefined ? {} : { stateDir: resolve(given.stateDir) }),
@@ -51,7 +53,10 @@ async function up({ json, config: file, ...given }: Options): Promise<void> {
   });
   const version = readVersion();
   const engine = await startEngine(config, version);
-  const daemon = await serve(engine, config, version, log);
+  engine.subscribe(({ type, message }) => {
+    if (type === 'daemon.problem') note(message);
+  });
+  const daemon = await serve(engine, config, version, note);
   closeOnSignals(daemon);
   try {
     manager.ready(`Serving ${daemon.socketPath}`);
@@ -91,9 +96,4 @@ function closeOnSignals(daemon: Daemon): void {
       daemon.close().catch(() => undefined);
     });
   }
-}
-
-/** A failure that is nobody's input, for the journal. */
-function log(error: unknown): void {
-  process.stderr.write(`culvert: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
 }

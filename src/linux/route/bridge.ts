@@ -4,6 +4,7 @@ import { NLA_F_NESTED } from '../netlink/constants.ts';
 import type { NetlinkSocket, Request } from '../netlink/socket.ts';
 import {
   AF_BRIDGE,
+  IFF_RUNNING,
   IFLA_BRPORT_ISOLATED,
   IFLA_BRPORT_LEARNING,
   IFLA_BRPORT_NEIGH_SUPPRESS,
@@ -20,8 +21,11 @@ import {
 } from './constants.ts';
 import { CREATE_LINK, writeLinkHeader } from './link.ts';
 
+/** A link that is a port of a bridge, and whether it is up and has somebody at its other end. */
+export type Port = { readonly link: Link; readonly isRunning: boolean };
+
 /** Every port of the bridge with this index, as a dump that leaves all other links out. */
-export function listPorts(socket: NetlinkSocket, bridge: number): Link[] {
+export function listPorts(socket: NetlinkSocket, bridge: number): Port[] {
   const request: Request = {
     attempt: `list the ports of link ${bridge}`,
     type: RTM_GETLINK,
@@ -31,11 +35,15 @@ export function listPorts(socket: NetlinkSocket, bridge: number): Link[] {
       writer.attrU32(IFLA_MASTER, bridge).attrU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
     },
   };
-  return socket.dump(request, ({ body }) => ({
+  return socket.dump(request, ({ body }) => {
     // struct ifinfomsg, 16 bytes
-    index: new DataView(body.buffer, body.byteOffset, body.length).getInt32(4, true),
-    name: readString(readAttributes(body, 16).get(IFLA_IFNAME) ?? new Uint8Array()),
-  }));
+    const header = new DataView(body.buffer, body.byteOffset, body.length);
+    const name = readString(readAttributes(body, 16).get(IFLA_IFNAME) ?? new Uint8Array());
+    return {
+      link: { name, index: header.getInt32(4, true) },
+      isRunning: (header.getUint32(8, true) & IFF_RUNNING) !== 0,
+    };
+  });
 }
 
 export function newBridge(link: Link): Request {

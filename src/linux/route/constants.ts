@@ -24,6 +24,7 @@ export const RTM_GETQDISC = 38;
 
 export const IFF_UP = 0x1;
 export const IFF_LOOPBACK = 0x8;
+export const IFF_RUNNING = 0x40;
 
 export const IFLA_ADDRESS = 1;
 export const IFLA_IFNAME = 3;

@@ -48,7 +48,8 @@ export class Strangers {
     // where the look fails, nobody knows
     this.#names = undefined;
     const ports = this.#kernel.ports(ROUTER, BRIDGE);
-    this.#names = ports.map(({ name }) => name).filter((name) => !BOUND.test(name));
+    // One with nobody at its other end can answer nothing; when somebody is there, it is new.
+    this.#names = ports.flatMap(({ link, isRunning }) => (isRunning && !BOUND.test(link.name) ? [link.name] : []));
     const cost = SHARE * (performance.now() - startMs);
     this.#lookMs = nowMs + Math.max(LOOK_MS, cost);
     this.#idleLookMs = nowMs + Math.max(IDLE_LOOK_MS, cost);

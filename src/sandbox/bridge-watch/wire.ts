@@ -47,8 +47,9 @@ export class Wire implements Disposable {
     }
   }
 
-  /** Says with the next steps that the address is its owner's now. */
+  /** Says with the next steps that the address is its owner's now, and asks for it no more: it is asked anew when let go. */
   announce(address: Ipv4, nowMs: number): void {
+    this.#open?.prober.cancel(address);
     try {
       this.#open?.announcer.announce(address, bridgeMac(address), nowMs);
     } catch (error) {

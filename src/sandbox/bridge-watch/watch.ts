@@ -177,7 +177,8 @@ export class BridgeWatch implements Disposable {
       const names = this.#strangers.look(nowMs, matters);
       this.#lookFailure = undefined;
       if (names.length === 0) return false;
-      const message = `${names.join(', ')} came to the bridge and is none of a sandbox: its addresses are probed in full before they are handed out`;
+      const text = `${names.join(', ')} on the bridge is no sandbox’s`;
+      const message = `${text}: from now on each address is asked for in full before it is handed out`;
       this.#parts.emit({ type: 'bridge.stranger', message, data: { links: names } });
       return true;
     } catch (error) {

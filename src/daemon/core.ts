@@ -1,4 +1,3 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
@@ -13,7 +12,7 @@ import { advance, listLeases } from '../ipam/transition.ts';
 import { Kernel } from '../linux/apply.ts';
 import type { ArpTiming } from '../linux/arp/timing.ts';
 import { flushAddresses } from '../linux/conntrack/flush.ts';
-import { FolderLock, folderUnusable, preparePins, releasePins } from '../linux/folder.ts';
+import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
@@ -35,6 +34,7 @@ import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Survey } from '../sandbox/survey.ts';
 import { addressOf } from '../sandbox/topology/desired.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
+import { assertNotLost, makeFolder } from './state-folder.ts';
 
 /** NFLOG group that drops in the router namespace are reported to, where all groups are ours. */
 const ROUTER_REPORTS = 5;
@@ -368,29 +368,6 @@ export class Core implements Disposable {
   #flush(addresses: ReadonlySet<Ipv4>): boolean {
     return [this.#netfilter, this.#rootNetfilter].every((socket) => flushAddresses(socket, addresses).left === 0);
   }
-}
-
-function makeFolder(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    throw folderUnusable(path, cause);
-  }
-}
-
-/**
- * Without leases every namespace would belong to nobody, and be swept: a folder that was moved or mistaken must not cost
- * the sandboxes that run.
- */
-function assertNotLost(leases: string, pins: string): void {
-  if (existsSync(leases) || !existsSync(pins)) return;
-  const count = readdirSync(pins).length;
-  if (count === 0) return;
-  throw new CulvertError(
-    'leases_missing',
-    `Cannot start without ${leases}: ${count} namespaces are pinned in ${pins}, and nothing says whose; ` +
-      'put it back, or end the sandboxes and unmount the pins',
-  );
 }
 
 function subjectOf({ key, owner }: Holding): {

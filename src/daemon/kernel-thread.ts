@@ -29,6 +29,8 @@ const queue: Call[] = [];
 let core: Core | undefined;
 let scheduled: NodeJS.Immediate | undefined;
 let resting: NodeJS.Timeout | undefined;
+/** Then there is no work that nobody waits for: what it would put back would stay for good. */
+let isPurged = false;
 
 function tell(message: Answer | Notice): void {
   port?.postMessage(message);
@@ -37,7 +39,9 @@ function tell(message: Answer | Notice): void {
 function answer({ id, method, parameters }: Call, engine: Core): void {
   try {
     const operation = engine[method] as (...given: unknown[]) => unknown;
-    tell({ id, result: operation.apply(engine, parameters) });
+    const result = operation.apply(engine, parameters);
+    isPurged ||= method === 'purge';
+    tell({ id, result });
   } catch (error) {
     tell({ id, error: wireError(error) });
   }
@@ -77,6 +81,7 @@ function run(engine: Core): void {
     const call = queue.shift();
     if (call !== undefined) answer(call, engine);
   }
+  if (isPurged) return;
   let more = false;
   try {
     more = engine.step();

@@ -57,6 +57,8 @@ export class CommandLine {
   readonly #host: LabHost;
   readonly #name: string;
   #daemon: ChildProcess | undefined;
+  /** What the daemon has written to stderr since it is up. */
+  log = '';
 
   constructor(host: LabHost, name = 'main') {
     this.#host = host;
@@ -74,6 +76,10 @@ export class CommandLine {
   /** Starts `culvert up` and returns the line that says that it is ready. */
   async up(options: Options = {}): Promise<string> {
     const child = this.start(options);
+    this.log = '';
+    child.stderr?.on('data', (chunk: string) => {
+      this.log += chunk;
+    });
     const line = await lineOf(child, /./);
     this.#daemon = child;
     return line;

@@ -132,6 +132,10 @@ describe('culvert exec', () => {
     expect(stdout).not.toContain('cv-main');
   });
 
+  it('leaves the launcher’s variable out of the command’s environment', async () => {
+    expect(await culvert.ok('exec', 't-netns', '--', 'sh', '-c', 'echo "<$NODE_COMPILE_CACHE>"')).toBe('<>\n');
+  });
+
   it('passes signals on, and ends by the one that the command ended by', async () => {
     const trap = culvert.spawn(
       'exec',

@@ -8,9 +8,6 @@ import { createProgram } from './program.ts';
 
 const parameters = process.argv.slice(2);
 
-// The launcher's, and no business of the commands that are run from here.
-delete process.env['NODE_COMPILE_CACHE'];
-
 // A reader that has seen enough, such as head(1), is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;

@@ -57,7 +57,14 @@ async function start(id: string, command: string, parameters: string[], options:
   using namespace = new NamespaceHandle(netns);
   await assertSameLife(client, sandbox);
   // spawn() forks before it returns, so the child is born inside.
-  return namespace.run(() => spawn(command, parameters, { stdio: 'inherit' }));
+  return namespace.run(() => spawn(command, parameters, { stdio: 'inherit', env: environment() }));
+}
+
+/** What the launcher sets is for this process and its threads, and no business of the command. */
+function environment(): NodeJS.ProcessEnv {
+  const variables = { ...process.env };
+  delete variables['NODE_COMPILE_CACHE'];
+  return variables;
 }
 
 /** Between the answer and the opening of the pin, the slot may have become another sandbox's. */

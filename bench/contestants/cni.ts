@@ -13,6 +13,7 @@ const PLUGIN = '/usr/lib/cni/ptp';
 /** CNI's ptp with host-local, as Debian builds them, on a host of its own. It makes no TAP. */
 export class Cni implements Creator, Disposable {
   readonly name = 'CNI ptp';
+  readonly share = 0.25;
   readonly #host = new LabHost();
   readonly #pins: PinFolder;
   readonly #process: LineProcess;

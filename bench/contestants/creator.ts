@@ -3,6 +3,8 @@ export type Creator = {
   readonly name: string;
   /** how many it has made and not removed */
   readonly live: number;
+  /** the part of a round's number that it makes, where others would wait for it too long; all of it by default */
+  readonly share?: number;
   /** Makes some more; the time that takes is what is measured, so nothing else is done in it. */
   create(count: number): Promise<void>;
   /** Does what must come before `create` and is not its work. */
@@ -33,18 +35,25 @@ export type Course = {
  * @returns µs per create, by creator, a value for each round
  */
 export async function race(creators: readonly Creator[], { around, rounds, perRound }: Course): Promise<number[][]> {
-  for (const creator of creators) await growTo(creator, around - Math.floor((rounds * perRound) / 2));
+  for (const creator of creators) {
+    await growTo(creator, around - Math.floor((rounds * inRound(creator, perRound)) / 2));
+  }
   const costs_us: number[][] = creators.map(() => []);
   for (let round = 0; round < rounds; round++) {
     for (let turn = 0; turn < creators.length; turn++) {
       const index = (round + turn) % creators.length;
       const creator = creators[index];
       if (creator === undefined) continue;
-      await creator.prepare?.(perRound);
+      const count = inRound(creator, perRound);
+      await creator.prepare?.(count);
       const begin = performance.now();
-      await creator.create(perRound);
-      costs_us[index]?.push(((performance.now() - begin) * 1000) / perRound);
+      await creator.create(count);
+      costs_us[index]?.push(((performance.now() - begin) * 1000) / count);
     }
   }
   return costs_us;
+}
+
+function inRound({ share = 1 }: Creator, perRound: number): number {
+  return Math.max(1, Math.round(perRound * share));
 }

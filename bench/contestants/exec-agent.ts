@@ -8,6 +8,7 @@ const SCRIPT = new URL('exec-agent.sh', import.meta.url).pathname;
 /** An agent that executes ip(8) and iptables(8) for each sandbox, on a host of its own. One at a time: ip(8) has one folder for pins. */
 export class ExecAgent implements Creator, Disposable {
   readonly name = 'exec agent';
+  readonly share = 0.25;
   readonly host = new LabHost();
   readonly #process: LineProcess;
   #live = 0;

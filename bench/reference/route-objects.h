@@ -29,17 +29,24 @@ static void link_attributes(struct batch *batch, const struct link_end *end, uin
   attribute_u32(batch, IFLA_MTU, mtu);
 }
 
-// The peer is born in its namespace: a move waits for a grace period.
+static void veth_end(struct batch *batch, const struct link_end *end, uint32_t mtu) {
+  link_attributes(batch, end, mtu);
+  attribute_u32(batch, IFLA_NUM_TX_QUEUES, 1);
+  attribute_u32(batch, IFLA_NUM_RX_QUEUES, 1);
+}
+
+// The peer is born in its namespace: a move waits for a grace period. So does, at each end, a queue per processor, since
+// the kernel then takes all but one out of use.
 static void link_veth(struct batch *batch, const struct link_end *near, const struct link_end *peer, uint32_t mtu, int peer_fd) {
   struct ifinfomsg *link = message(batch, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof *link);
   link->ifi_index = (int)near->ifindex;
-  link_attributes(batch, near, mtu);
+  veth_end(batch, near, mtu);
   struct nlattr *info = begin_nest(batch, IFLA_LINKINFO);
   attribute_text(batch, IFLA_INFO_KIND, "veth");
   struct nlattr *data = begin_nest(batch, IFLA_INFO_DATA), *body = begin_nest(batch, VETH_INFO_PEER);
   struct ifinfomsg *inside = reserve(batch, sizeof *inside);
   inside->ifi_index = (int)peer->ifindex;
-  link_attributes(batch, peer, mtu);
+  veth_end(batch, peer, mtu);
   attribute_u32(batch, IFLA_NET_NS_FD, (uint32_t)peer_fd);
   end_nest(batch, body);
   end_nest(batch, data);

@@ -8,6 +8,9 @@ import { tell } from './story.ts';
 /** So few that each part has some of each topology, and so many that the bridge has addresses for its third. */
 const SANDBOXES = { min: 24, max: 600, default: 200 };
 
+/** ms: some ten times what it takes on a slow machine */
+const LIMIT_MS = 600_000;
+
 const USAGE = `usage: npm run demo -- [--sandboxes N]
 
 Starts a daemon on a host made of namespaces, creates sandboxes, proves what is claimed of them, kills the daemon and
@@ -33,7 +36,7 @@ function readArguments(): { readonly sandboxes: number; readonly help: boolean }
 async function run(sandboxes: number): Promise<void> {
   const narrator = new Narrator();
   using stage = new Stage(narrator);
-  stopOnSignals(stage);
+  stopEarly(stage);
   await tell(stage, sandboxes);
   print('');
   stage.figures.add('sandboxes', String(stage.ledger.counts.handedOut), 'created and removed; no address had two');
@@ -41,8 +44,8 @@ async function run(sandboxes: number): Promise<void> {
   await stage.figures.print();
 }
 
-/** The namespaces go with the last process; what is on the disk must be taken away. */
-function stopOnSignals(stage: Stage): void {
+/** The namespaces go with the last process; what is on the disk must be taken away. It ends by itself, whatever hangs. */
+function stopEarly(stage: Stage): void {
   const stop = (code: number): void => {
     stage[Symbol.dispose]();
     process.exit(code);
@@ -51,6 +54,11 @@ function stopOnSignals(stage: Stage): void {
   process.once('SIGINT', () => stop(130));
   process.once('SIGTERM', () => stop(143));
   process.once('SIGHUP', () => stop(129));
+  const giveUp = (): void => {
+    process.stderr.write(`\nGave up after ${LIMIT_MS / 1000} s: what was begun last does not end\n`);
+    stop(1);
+  };
+  setTimeout(giveUp, LIMIT_MS).unref();
   // Whoever read along has gone.
   process.stdout.once('error', () => stop(1));
 }

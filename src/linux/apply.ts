@@ -7,7 +7,7 @@ import { operationText } from '../plan/text.ts';
 import { createNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from './netlink/constants.ts';
 import { NetlinkSocket, type Request } from './netlink/socket.ts';
-import { deleteGuard, observeGuard, setGuard } from './nftables/guard.ts';
+import { createGuard, deleteGuard, observeGuard, replaceGuard } from './nftables/guard.ts';
 import { type NamespaceState, observeNamespace } from './observe.ts';
 import { steps } from './requests.ts';
 import { listPorts, type Port } from './route/bridge.ts';
@@ -218,7 +218,8 @@ class Run implements Disposable {
     if (object.kind === 'guard') {
       // the link must be there
       this.#flush();
-      this.#inside(object.namespace, () => (verb === 'delete' ? deleteGuard() : setGuard(object)));
+      const act = { create: createGuard, change: replaceGuard, delete: deleteGuard }[verb];
+      this.#inside(object.namespace, () => act(object));
       if (verb === 'create') this.#created.push(operation);
       return;
     }

@@ -83,7 +83,10 @@ export function recvNow(fd: number, buffer: Uint8Array, flags: number): number |
 }
 
 export function setsockopt(fd: number, level: number, name: number, value: number): void {
-  checked(`set socket option ${level}/${name} to ${value}`, Number(c.setsockopt(fd, level, name, [value], 4)));
+  checked(
+    `set socket option ${level}/${name} to ${value}`,
+    Number(c.setsockopt(fd, level, name, Int32Array.of(value), 4)),
+  );
 }
 
 /** Fills `value` and returns how many of its bytes the option has. */

@@ -42,6 +42,7 @@ function byDependency(a: KernelObject, b: KernelObject): number {
  * namespace or a link takes with it when it goes is not deleted one by one.
  */
 export function diff(observed: readonly KernelObject[], desired: readonly KernelObject[]): Plan {
+  if (observed.length === 0) return creations(desired);
   const wanted = new Map(desired.map((object) => [objectKey(object), object]));
   const present = new Map(observed.map((object) => [objectKey(object), object]));
   const extra = [...present].filter(([key]) => !wanted.has(key)).map(([, object]) => object);
@@ -58,8 +59,11 @@ export function diff(observed: readonly KernelObject[], desired: readonly Kernel
     if (from === undefined || isTakenAlong(from, going)) missing.push(object);
     else if (!sameObject(from, object)) changes.push({ verb: 'change', object, from });
   }
-  const creations = missing.toSorted(byDependency).map((object) => ({ verb: 'create', object }) as const);
-  return [...deletions, ...changes, ...creations];
+  return [...deletions, ...changes, ...creations(missing)];
+}
+
+function creations(objects: readonly KernelObject[]): Plan {
+  return objects.toSorted(byDependency).map((object) => ({ verb: 'create', object }));
 }
 
 type Containers = { readonly namespaces: ReadonlySet<NamespaceName>; readonly links: ReadonlySet<string> };

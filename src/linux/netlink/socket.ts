@@ -37,6 +37,9 @@ const MAX_TRANSACTION_BYTES = 32 * 1024 * 1024;
  */
 const MESSAGES_PER_SEND = 32;
 
+/** struct sockaddr_nl; port 0 lets the kernel choose */
+const ANY_PORT = Uint8Array.of(AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
 /** What a socket writes and reads with. Making one costs more than opening a socket, so it serves the next one too. */
 type Buffers = { readonly writer: MessageWriter; readonly received: Uint8Array };
 
@@ -77,10 +80,7 @@ export class NetlinkSocket implements Disposable {
 
   constructor(protocol: number) {
     this.#fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
-    // struct sockaddr_nl; port 0 lets the kernel choose
-    const address = new Uint8Array(12);
-    new DataView(address.buffer).setUint16(0, AF_NETLINK, true);
-    bind(this.#fd, address);
+    bind(this.#fd, ANY_PORT);
     for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK]) {
       setsockopt(this.#fd, SOL_NETLINK, option, 1);
     }

@@ -5,7 +5,7 @@ import { NETLINK_NETFILTER } from '../netlink/constants.ts';
 import { NetlinkSocket, type Request, written } from '../netlink/socket.ts';
 import { applyTransaction } from './batch.ts';
 import { observeTable } from './observe.ts';
-import { replaceRuleset } from './ruleset.ts';
+import { createRuleset, replaceRuleset } from './ruleset.ts';
 import { deleteTable } from './table.ts';
 
 /*
@@ -40,23 +40,44 @@ function guardRuleset({ link, mac }: Guard): Ruleset {
   };
 }
 
-type Made = { readonly key: string; readonly requests: readonly Request[]; readonly digest: string };
+type Made = {
+  readonly link: string;
+  readonly mac: Mac;
+  readonly creation: readonly Request[];
+  readonly replacement: readonly Request[];
+  readonly digest: string;
+};
 
 /** All guards of a host are alike, so what makes the last one makes the next. */
 let last: Made | undefined;
 
 function made(guard: Guard): Made {
-  const key = `${guard.link.name} ${formatMac(guard.mac)}`;
-  if (last?.key !== key) {
+  const { link, mac } = guard;
+  if (last?.link !== link.name || (last.mac !== mac && formatMac(last.mac) !== formatMac(mac))) {
     const ruleset = guardRuleset(guard);
-    last = { key, requests: replaceRuleset(ruleset).map(written), digest: rulesetDigest(ruleset) };
+    last = {
+      link: link.name,
+      mac,
+      creation: createRuleset(ruleset).map(written),
+      replacement: replaceRuleset(ruleset).map(written),
+      digest: rulesetDigest(ruleset),
+    };
   }
   return last;
 }
 
-export function setGuard(guard: Guard): void {
+/**
+ * Makes a guard where there is none. What deletes something too, as a replacement does, makes the kernel wait for a
+ * grace period when the socket closes.
+ */
+export function createGuard(guard: Guard): void {
   using socket = new NetlinkSocket(NETLINK_NETFILTER);
-  applyTransaction(socket, made(guard).requests);
+  applyTransaction(socket, made(guard).creation);
+}
+
+export function replaceGuard(guard: Guard): void {
+  using socket = new NetlinkSocket(NETLINK_NETFILTER);
+  applyTransaction(socket, made(guard).replacement);
 }
 
 export function deleteGuard(): void {

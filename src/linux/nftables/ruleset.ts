@@ -16,9 +16,13 @@ export function replaceRuleset(ruleset: Ruleset): Request[] {
     // Deleting fails where there is no table; making it does nothing where there is one.
     newTable(table),
     deleteTable(table),
-    newTable(table, rulesetDigest(ruleset)),
-    ...addRuleset(ruleset),
+    ...createRuleset(ruleset),
   ];
+}
+
+/** Makes the table, where there is none of the name, with the digest as its comment. */
+export function createRuleset(ruleset: Ruleset): Request[] {
+  return [newTable(ruleset.table, rulesetDigest(ruleset)), ...addRuleset(ruleset)];
 }
 
 /** Adds to a table that is there. The elements may belong to sets that it has already. */

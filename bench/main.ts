@@ -1,4 +1,4 @@
-import { release } from 'node:os';
+import { availableParallelism, loadavg, release } from 'node:os';
 import { inspect, parseArgs } from 'node:util';
 import { print, printJson, printTable } from '../src/cli/output.ts';
 import { type Crowd, growCrowd } from './crowd.ts';
@@ -44,7 +44,13 @@ function readArguments(): { rows: readonly Row[]; quick: boolean; json: boolean;
   return { ...values, rows: chooseRows(positionals) };
 }
 
-async function run(rows: readonly Row[], quick: boolean): Promise<Figure[]> {
+type Result = {
+  readonly figures: readonly Figure[];
+  /** rows that could not be measured */
+  readonly failed: readonly string[];
+};
+
+async function run(rows: readonly Row[], quick: boolean): Promise<Result> {
   using stage = new Stage();
   // The folder on the disk is all that would outlive these namespaces.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -63,15 +69,23 @@ async function run(rows: readonly Row[], quick: boolean): Promise<Figure[]> {
   };
   const bench: Bench = { stage, scale, crowd: () => (crowd ??= grow()) };
   const figures: Figure[] = [];
+  const failed: string[] = [];
+  const told = new Set<unknown>();
   for (const row of rows) {
     const { name } = row;
     say(`${name} ...`);
     const begin = performance.now();
-    figures.push(...(await row.run(bench)));
-    await stage.cleanedUp();
-    say(`${name} took ${((performance.now() - begin) / 1000).toFixed(1)} s`);
+    try {
+      figures.push(...(await row.run(bench)));
+      await stage.cleanedUp();
+      say(`${name} took ${((performance.now() - begin) / 1000).toFixed(1)} s`);
+    } catch (error) {
+      failed.push(name);
+      say(`${name} failed: ${told.has(error) ? 'for the same reason' : inspect(error)}`);
+      told.add(error);
+    }
   }
-  return figures;
+  return { figures, failed };
 }
 
 async function show(figures: readonly Figure[]): Promise<void> {
@@ -102,14 +116,14 @@ try {
 }
 if (given.help) print(USAGE);
 else {
-  let figures: Figure[];
-  try {
-    figures = await run(given.rows, given.quick);
-  } catch (error) {
-    say(inspect(error));
-    process.exit(1);
+  const machine = { kernel: release(), processors: availableParallelism(), loadBefore: loadavg()[0] ?? 0 };
+  const { figures, failed } = await run(given.rows, given.quick);
+  if (given.json) {
+    printJson({ ...machine, figures: figures.map((figure) => ({ ...figure, met: isMet(figure) })), failed });
+  } else {
+    await show(figures);
+    const load = machine.loadBefore.toFixed(1);
+    print(`Linux ${machine.kernel}, ${machine.processors} processors, load average before the run ${load}`);
   }
-  if (given.json)
-    printJson({ kernel: release(), figures: figures.map((figure) => ({ ...figure, met: isMet(figure) })) });
-  else await show(figures);
+  process.exitCode = failed.length === 0 ? 0 : 1;
 }

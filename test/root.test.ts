@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
 import { parsePrefix } from '../src/addr/prefix.ts';
@@ -7,6 +8,7 @@ import { parseSandboxId } from '../src/ipam/lease.ts';
 import { NamespaceHandle } from '../src/linux/namespace.ts';
 import type { EgressPolicy } from '../src/sandbox/policy/policy.ts';
 import type { Sandbox } from '../src/sandbox/sandbox.ts';
+import { DEFAULT_LAYOUT } from '../src/sandbox/topology/layout.ts';
 import { openCore, pause_ms, settle } from './support/lab-core.ts';
 
 /* What a daemon has in the root namespace of a host that is others' too. */
@@ -109,6 +111,27 @@ describe('the root namespace', () => {
     expect(rootState()).not.toEqual(before);
     withCore((core) => core.purge());
     expect(rootState()).toEqual(before);
+  });
+
+  it('keeps what another daemon needs when the first of two goes', () => {
+    withCore((core) => {
+      const ranges = {
+        hostRange: parsePrefix('10.21.0.0/16'),
+        linkRange: parsePrefix('10.22.0.0/16'),
+        bridgeRange: parsePrefix('10.23.64.0/24'),
+      };
+      const layout = { ...DEFAULT_LAYOUT, mtu: 1420, ...ranges };
+      using other = openCore(lab.folder, {
+        host: { instance: 'other', layout, uplink: 'eth0' },
+        stateDir: join(lab.folder, 'other-state'),
+        runDir: join(lab.folder, 'other-run'),
+      });
+      const { netns } = create(other);
+      create(core);
+      core.purge();
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
+      expect(other.reconcile({ dryRun: true }).plan).toEqual([]);
+    });
   });
 
   it.each([

@@ -103,6 +103,7 @@ export class Core implements Disposable {
       netfilter: this.#rootNetfilter,
       reportGroup: rootReportGroup(host.instance),
       formerSettings: join(stateDir, 'former-settings.json'),
+      bootId: this.#store.clock.bootId,
     });
     this.#root.setUp();
     this.#openLegacy();

@@ -2,15 +2,20 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, write
 import { CulvertError } from '../../errors.ts';
 import { readSysctl, writeSysctl } from '../../linux/sysctl.ts';
 
+type Content = { readonly bootId: string; readonly values: Record<string, string> };
+
 /**
  * The settings of the root namespace that Culvert has changed, with the values they had before: in a file, so that
- * whoever removes Culvert, in this run or a later one, can put them back.
+ * whoever removes Culvert, in this run or a later one, can put them back. A new boot has settings of its own, so what
+ * an earlier one had is not put back.
  */
 export class FormerSettings {
   readonly #path: string;
+  readonly #bootId: string;
 
-  constructor(path: string) {
+  constructor(path: string, bootId: string) {
     this.#path = path;
+    this.#bootId = bootId;
   }
 
   /** Writes down, before it is changed, what is to be changed; the first value that was found counts. */
@@ -30,7 +35,8 @@ export class FormerSettings {
 
   #read(): Record<string, string> {
     try {
-      return JSON.parse(readFileSync(this.#path, 'utf8')) as Record<string, string>;
+      const { bootId, values } = JSON.parse(readFileSync(this.#path, 'utf8')) as Content;
+      return bootId === this.#bootId ? values : {};
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return {};
       const message = `Cannot read ${this.#path}, which says what settings the host had before: ${String(cause)}; mend or remove it`;
@@ -43,7 +49,8 @@ export class FormerSettings {
     try {
       const fd = openSync(draft, 'w', 0o600);
       try {
-        writeSync(fd, `${JSON.stringify(values)}\n`);
+        const content: Content = { bootId: this.#bootId, values };
+        writeSync(fd, `${JSON.stringify(content)}\n`);
         fsyncSync(fd);
       } finally {
         closeSync(fd);

@@ -42,6 +42,11 @@ function hashOf(instance: string, modulus: number): number {
   return hash;
 }
 
+/** Whether a link is some daemon's, of whatever instance. */
+export function isRootCable({ name, index }: Link): boolean {
+  return name.startsWith('cv-') && index >= FIRST_ROOT_INDEX && index < FIRST_ROOT_INDEX + ROOT_INDEXES;
+}
+
 /**
  * What stands on a host before there is a sandbox, and stays the same with 10,000: the router namespace, the one cable
  * to it and the routes over it.

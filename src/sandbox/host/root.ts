@@ -18,7 +18,7 @@ import { rootRuleset } from '../ruleset/root.ts';
 import type { Survey } from '../survey.ts';
 import { FormerSettings } from './former.ts';
 import { ForwardAccept } from './forward.ts';
-import { type Host, rootCable } from './objects.ts';
+import { type Host, isRootCable, rootCable } from './objects.ts';
 
 export type RootParts = {
   readonly host: Host;
@@ -30,6 +30,8 @@ export type RootParts = {
   readonly reportGroup: number;
   /** a file for what the host's settings were before */
   readonly formerSettings: string;
+  /** names one life of the kernel */
+  readonly bootId: string;
 };
 
 /**
@@ -45,13 +47,13 @@ export class RootNamespace {
   readonly #legacyRules: readonly string[];
 
   constructor(parts: RootParts) {
-    const { host, netfilter, reportGroup, formerSettings } = parts;
+    const { host, netfilter, reportGroup, formerSettings, bootId } = parts;
     const { hostRange, bridgeRange } = host.layout;
     const cable = rootCable(host.instance).name;
     this.#parts = parts;
     this.#ruleset = rootRuleset({ instance: host.instance, cable, ranges: [hostRange, bridgeRange], reportGroup });
     this.#forward = new ForwardAccept(netfilter, this.#ruleset.table, cable);
-    this.#former = new FormerSettings(formerSettings);
+    this.#former = new FormerSettings(formerSettings, bootId);
     this.#legacyRules = [`-i ${cable} -j ACCEPT`, `-o ${cable} -j ACCEPT`];
   }
 
@@ -99,7 +101,8 @@ export class RootNamespace {
       applyTransaction(netfilter, [deleteTable(this.#ruleset.table)]);
     }
     kernel.deleteLinks(ROOT, [rootCable(host.instance)]);
-    this.#former.restore();
+    // what is changed for one daemon's sandboxes holds for every other daemon's on this host
+    if (!kernel.look(ROOT).links.some(({ link }) => isRootCable(link))) this.#former.restore();
   }
 
   #apply(plan: Plan): void {

@@ -7,9 +7,10 @@ import { MemoryDaemon, type Options } from '../../test/support/memory-daemon.ts'
 import { RawConnection } from '../../test/support/raw-http.ts';
 import { CulvertClient } from './client/client.ts';
 
-const QUICK = { headers: 300, request: 600, idle: 900, keepAlive: 300 };
+// A request that is late is found within 300 ms of its time, and is to be refused before its silence is cut.
+const QUICK = { headers: 300, request: 600, idle: 3_000, keepAlive: 300 };
 
-/** Each test has a daemon of its own, whose peers are cut within a second. */
+/** Each test has a daemon of its own, whose peers are cut within seconds. */
 async function start(options: Options = {}): Promise<MemoryDaemon> {
   return MemoryDaemon.start({ ...options, timing: { server: QUICK, heartbeatMs: 100 } });
 }

@@ -20,7 +20,7 @@ export function addExec(program: Command): void {
     usage: 'exec <id> <command...>',
     summary: 'Run a command inside a sandbox’s network',
     details:
-      'It gets the network namespace and nothing else: files, user and environment are yours. Exits as the command does, with 127 where there is no such command and 126 where it cannot be run. Needs root.',
+      'It gets the network namespace and nothing else: files, user and environment are yours. In a microVM’s only its guest speaks with the outside. Exits as the command does, with 127 where there is no such command and 126 where it cannot be run. Needs root.',
     examples: [
       ['culvert exec build-42 -- ip address', 'see what it has'],
       ['culvert exec build-42 -- ping -c 1 192.0.2.1', 'reach out from it'],
@@ -30,8 +30,7 @@ export function addExec(program: Command): void {
 }
 
 async function exec(id: string, [command = '', ...parameters]: string[], options: Common): Promise<void> {
-  const child = await start(id, command, parameters, options);
-  const stop = passSignals(child);
+  const { child, stop } = await start(id, command, parameters, options);
   const { promise, resolve, reject } = Promise.withResolvers<[code: number | null, signal: NodeJS.Signals | null]>();
   child.once('error', reject).once('exit', (...end) => resolve(end));
   try {
@@ -46,7 +45,13 @@ async function exec(id: string, [command = '', ...parameters]: string[], options
   }
 }
 
-async function start(id: string, command: string, parameters: string[], options: Common): Promise<ChildProcess> {
+type Started = {
+  readonly child: ChildProcess;
+  /** ends the passing on of signals */
+  readonly stop: () => void;
+};
+
+async function start(id: string, command: string, parameters: string[], options: Common): Promise<Started> {
   const { isNamespace, NamespaceHandle } = await import('../../linux/namespace.ts');
   using client = clientOf(options);
   const sandbox = await client.inspect(id);
@@ -56,8 +61,18 @@ async function start(id: string, command: string, parameters: string[], options:
   }
   using namespace = new NamespaceHandle(netns);
   await assertSameLife(client, sandbox);
-  // spawn() forks before it returns, so the child is born inside.
-  return namespace.run(() => spawn(command, parameters, { stdio: 'inherit', env: environment() }));
+  let child: ChildProcess | undefined;
+  // Before the command is there: a signal that comes as soon as it shows itself must not end us in its stead. None is
+  // handled before this has returned.
+  const stop = passSignals((signal) => child?.kill(signal));
+  try {
+    // spawn() forks before it returns, so the child is born inside.
+    child = namespace.run(() => spawn(command, parameters, { stdio: 'inherit', env: environment() }));
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  return { child, stop };
 }
 
 /** What the launcher sets is for this process and its threads, and no business of the command. */
@@ -78,8 +93,8 @@ async function assertSameLife(
 }
 
 /** @returns what ends it */
-function passSignals(child: ChildProcess): () => void {
-  const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+function passSignals(to: (signal: NodeJS.Signals) => void): () => void {
+  const pass = (signal: NodeJS.Signals): void => to(signal);
   const passFromOthers = process.stdin.isTTY ? (): void => undefined : pass;
   for (const signal of SIGNALS) process.on(signal, pass);
   for (const signal of TERMINAL_SIGNALS) process.on(signal, passFromOthers);

@@ -59,11 +59,12 @@ describe('the store', () => {
       // Runs of one length cannot be made shorter, and smaller numbers in them explain nothing.
       { numRuns: RUNS, endOnFailure: true },
     );
-    // A run that seldom gets past the first claims would prove little.
+    // A run that seldom gets past the first claims would prove little. Runs lead about 2.2 lives a slot, by chance more
+    // or fewer; where no slot were ever free again, it would be one at most.
     const states = ['creating', 'warm', 'ready', 'removing', 'quarantined'];
     const expected = TOPOLOGIES.flatMap((topology) => states.map((state) => `${topology} ${state}`));
     expected.push('full disk', 'bridge full', 'conflict of a lease', 'conflict alone');
     expect([...reached].toSorted()).toEqual(expected.toSorted());
-    expect(lives).toBeGreaterThan(RUNS * SLOTS * 2);
+    expect(lives).toBeGreaterThan(RUNS * SLOTS * 1.5);
   });
 });

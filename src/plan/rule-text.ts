@@ -6,6 +6,7 @@ import {
   type FieldType,
   type MetaKey,
   type NamedSet,
+  type PacketLimit,
   type Register,
   type Rule,
   type Span,
@@ -80,12 +81,26 @@ function expressionText(expression: Expression, registers: Registers, sets: Read
     case 'counter':
       return 'counter';
     case 'limit':
-      return `limit rate ${expression.rate}/second burst ${expression.burst} packets`;
+      return limitText(expression);
+    case 'limit per key': {
+      const key = keyText(expression.from, sets.get(expression.set), held);
+      return `update @${expression.set} { ${key} ${limitText(expression)} }`;
+    }
     case 'log':
       return `log prefix ${JSON.stringify(expression.prefix)} group ${expression.group} snaplen ${expression.snaplen}`;
     case 'masquerade':
       return 'masquerade';
   }
+}
+
+function limitText({ rate, burst }: PacketLimit): string {
+  return `limit rate ${rate}/second burst ${burst} packets`;
+}
+
+function keyText(from: Register, set: NamedSet | undefined, held: (register: Register) => Held): string {
+  return registersOf(set?.key ?? ['mark'], from)
+    .map((register) => held(register).words)
+    .join(' . ');
 }
 
 /** The fields of the key stand in registers of their own, one after the other, as the fields of the data will. */
@@ -95,9 +110,7 @@ function lookupText(
   set: NamedSet | undefined,
   held: (register: Register) => Held,
 ): string {
-  const key = registersOf(set?.key ?? ['mark'], lookup.from)
-    .map((register) => held(register).words)
-    .join(' . ');
+  const key = keyText(lookup.from, set, held);
   if (lookup.into === undefined) return `${key} ${lookup.invert === true ? '!= ' : ''}@${lookup.set}`;
   if (lookup.into === 'verdict') return `${key} vmap @${lookup.set}`;
   const data = set?.data === undefined || set.data === 'verdict' ? [] : set.data;

@@ -53,8 +53,9 @@ function tableWords(table: Table): string {
 function setText(table: Table, set: NamedSet): string {
   const data = set.data === undefined ? '' : ` : ${set.data === 'verdict' ? 'verdict' : set.data.join(' . ')}`;
   const flags = set.interval === true ? ' flags interval;' : '';
+  const expiry = set.expiresMs === undefined ? '' : ` flags dynamic,timeout; timeout ${set.expiresMs}ms;`;
   const noun = set.data === undefined ? 'set' : 'map';
-  return `nft add ${noun} ${tableWords(table)} ${set.name} { type ${set.key.join(' . ')}${data}; size ${set.size};${flags} }`;
+  return `nft add ${noun} ${tableWords(table)} ${set.name} { type ${set.key.join(' . ')}${data}; size ${set.size};${flags}${expiry} }`;
 }
 
 function chainText(table: Table, { name, base }: Chain): string {

@@ -33,6 +33,8 @@ export type NamedSet = {
   readonly data?: readonly FieldType[] | 'verdict';
   /** a key is a range of addresses, which no two elements share */
   readonly interval?: boolean;
+  /** Rules add elements, which go when none has named them for so many milliseconds. */
+  readonly expiresMs?: number;
   /** how many elements it takes; of an interval set, ends of ranges */
   readonly size: number;
 };
@@ -51,6 +53,9 @@ export type Element = {
 
 /** Bytes per second; what passes at once is `burst` bytes and one second's worth. */
 export type ByteLimit = { readonly rate: number; readonly burst: number };
+
+/** Packets per second, after a first `burst`. */
+export type PacketLimit = { readonly rate: number; readonly burst: number };
 
 /** NFT_USERDATA_MAXLEN less the header of an entry and the closing zero */
 export const MAX_COMMENT_BYTES = 253;
@@ -120,7 +125,9 @@ export type Expression =
   | { readonly kind: 'ct'; readonly key: 'state'; readonly into: Register }
   | { readonly kind: 'counter' }
   /** Ends the rule where more than `rate` packets a second came, after a first `burst`. */
-  | { readonly kind: 'limit'; readonly rate: number; readonly burst: number }
+  | ({ readonly kind: 'limit' } & PacketLimit)
+  /** The same for each key by itself: it goes into a set with `expiresMs`, and misses where that is full. */
+  | ({ readonly kind: 'limit per key'; readonly set: string; readonly from: Register } & PacketLimit)
   /** Hands the packet's first `snaplen` bytes to the listeners of an NFLOG group. */
   | { readonly kind: 'log'; readonly group: number; readonly prefix: string; readonly snaplen: number }
   | { readonly kind: 'masquerade' }

@@ -62,6 +62,8 @@ export const NFTA_RULE_USERDATA = 7;
 
 export const NFT_SET_INTERVAL = 0x4;
 export const NFT_SET_MAP = 0x8;
+export const NFT_SET_TIMEOUT = 0x10;
+export const NFT_SET_EVAL = 0x20;
 export const NFT_SET_CONCAT = 0x80;
 
 export const NFTA_SET_TABLE = 1;
@@ -73,6 +75,7 @@ export const NFTA_SET_DATA_TYPE = 6;
 export const NFTA_SET_DATA_LEN = 7;
 export const NFTA_SET_DESC = 9;
 export const NFTA_SET_ID = 10;
+export const NFTA_SET_TIMEOUT = 11;
 export const NFTA_SET_USERDATA = 13;
 export const NFTA_SET_DESC_SIZE = 1;
 export const NFTA_SET_DESC_CONCAT = 2;

@@ -6,8 +6,10 @@ import {
   NFT_MSG_DELSET,
   NFT_MSG_NEWSET,
   NFT_SET_CONCAT,
+  NFT_SET_EVAL,
   NFT_SET_INTERVAL,
   NFT_SET_MAP,
+  NFT_SET_TIMEOUT,
   NFTA_LIST_ELEM,
   NFTA_SET_DATA_LEN,
   NFTA_SET_DATA_TYPE,
@@ -21,6 +23,7 @@ import {
   NFTA_SET_KEY_TYPE,
   NFTA_SET_NAME,
   NFTA_SET_TABLE,
+  NFTA_SET_TIMEOUT,
   NFTA_SET_USERDATA,
 } from './constants.ts';
 import { fieldLengths, isHostOrder, keyLength, typeNumber } from './field.ts';
@@ -38,6 +41,7 @@ export function newSet(table: Table, set: NamedSet): Request {
     else if (set.data !== undefined) {
       writer.attrU32be(NFTA_SET_DATA_TYPE, typeNumber(set.data)).attrU32be(NFTA_SET_DATA_LEN, keyLength(set.data));
     }
+    if (set.expiresMs !== undefined) writer.attrU64be(NFTA_SET_TIMEOUT, set.expiresMs);
     writer.nest(NFTA_SET_DESC | NLA_F_NESTED, (desc) => {
       desc.attrU32be(NFTA_SET_DESC_SIZE, set.size);
       if (!isConcatenatedInterval(set)) return;
@@ -70,6 +74,7 @@ function flagsOf(set: NamedSet): number {
   return (
     (set.interval === true ? NFT_SET_INTERVAL : 0) |
     (isConcatenatedInterval(set) ? NFT_SET_CONCAT : 0) |
-    (set.data === undefined ? 0 : NFT_SET_MAP)
+    (set.data === undefined ? 0 : NFT_SET_MAP) |
+    (set.expiresMs === undefined ? 0 : NFT_SET_EVAL | NFT_SET_TIMEOUT)
   );
 }

@@ -13,7 +13,7 @@ import { deniedEvent, type Refusal, type Spoof, spoofedEvent } from './events.ts
 import { Parties, partyKey } from './parties.ts';
 import { Tally } from './tally.ts';
 
-/** Reports that one step reads of each log: more than the rules make in a second. */
+/** Reports that one step reads of each log; the rules make up to 1,800 in a second, and there are many steps in one. */
 const REPORTS_PER_STEP = 1024;
 /** How long it waits before it tries again to open a log. */
 const REOPEN_MS = 5000;

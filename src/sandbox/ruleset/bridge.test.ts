@@ -5,6 +5,7 @@ import { RawLink } from '../../../lab/raw-link.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { formatMac } from '../../addr/mac.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
+import { PacketLog } from '../../linux/nflog/log.ts';
 import { applyTransaction } from '../../linux/nftables/batch.ts';
 import { addRuleset, replaceRuleset } from '../../linux/nftables/ruleset.ts';
 import { compilePolicy } from '../policy/compile.ts';
@@ -189,4 +190,19 @@ describe('a port', () => {
     expect(await w4.until(isText('in'))).toHaveLength(1);
     expect(counted('forward')).toBe(2);
   });
+});
+
+it('reports the one packet of a port beside the flood of another', async () => {
+  using log = router.within(() => new PacketLog(7));
+  const telnet = (from: string, mac: string): Uint8Array =>
+    frame(from, '10.8.64.1', { kind: 'udp', from: nextPort++, to: 23, text: '' }, { from: mac });
+  for (let count = 0; count < 2_000; count++) w3.send(telnet(OWN, OWN_MAC));
+  w4.send(telnet(OTHER, OTHER_MAC));
+  const senders: (number | undefined)[] = [];
+  await expect
+    .poll(() => senders.push(...log.poll(2_000).map(({ source }) => source)) > 0 && senders)
+    .toContain(parseIpv4(OTHER));
+  const ofFlood = senders.filter((sender) => sender === parseIpv4(OWN)).length;
+  expect(ofFlood).toBeGreaterThanOrEqual(40);
+  expect(ofFlood).toBeLessThan(1_000);
 });

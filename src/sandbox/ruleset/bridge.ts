@@ -1,6 +1,14 @@
 import type { Rule, Ruleset } from '../../plan/ruleset.ts';
-import { BRIDGE_TABLE, ICMP_ERROR_TYPES, ICMP_ERRORS, PORTS, SANDBOX_LINKS, TRANSMIT_LIMITS } from './names.ts';
-import { overLimit, reported } from './router.ts';
+import {
+  BRIDGE_TABLE,
+  ICMP_ERROR_TYPES,
+  ICMP_ERRORS,
+  PORTS,
+  SANDBOX_LINKS,
+  SPOOFERS,
+  TRANSMIT_LIMITS,
+} from './names.ts';
+import { overLimit, spoofedChain } from './router.ts';
 import {
   accept,
   atMost,
@@ -39,7 +47,7 @@ const ARP_BURST = 400;
 export function bridgeRuleset(options: { readonly reportGroup: number }): Ruleset {
   return {
     table: BRIDGE_TABLE,
-    sets: [PORTS, TRANSMIT_LIMITS, ICMP_ERRORS],
+    sets: [PORTS, TRANSMIT_LIMITS, ICMP_ERRORS, SPOOFERS],
     elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
     chains: [
       {
@@ -80,7 +88,7 @@ export function bridgeRuleset(options: { readonly reportGroup: number }): Rulese
         base: { type: 'filter', hook: 'forward', priority: -200, policy: 'drop' },
         rules: [counter],
       },
-      reported('spoofed', options.reportGroup),
+      spoofedChain(options.reportGroup),
     ],
   };
 }

@@ -48,6 +48,28 @@ export const TRANSMIT_LIMITS: NamedSet = { name: 'transmit_limits', key: ['iface
 /** Policy → the chain that decides. */
 export const POLICIES: NamedSet = { name: 'policies', key: ['mark'], data: 'verdict', size: MAX_POLICIES };
 
+/** How long a sender of which nothing more is stopped keeps its limit: longer than its burst takes to come back. */
+const SENDER_EXPIRES_MS = 10_000;
+/** Senders of which something was stopped in that time; more than all of them together may have reported. */
+const MAX_SENDERS = 8192;
+
+/**
+ * Senders of stopped packets, each with a limit of its own on reports, by what they cannot forge: the link where the
+ * source is false, and the source where it was found right, as many share the link of the bridge.
+ */
+export const SPOOFERS: NamedSet = {
+  name: 'spoofers',
+  key: ['iface_index'],
+  expiresMs: SENDER_EXPIRES_MS,
+  size: MAX_SENDERS,
+};
+export const DENIED_SENDERS: NamedSet = {
+  name: 'denied_senders',
+  key: ['ipv4_addr'],
+  expiresMs: SENDER_EXPIRES_MS,
+  size: MAX_SENDERS,
+};
+
 /** Port, and the addresses that are bound to it. */
 export const PORTS: NamedSet = { name: 'ports', key: ['iface_index', 'ether_addr', 'ipv4_addr'], size: MAX_PORTS };
 

@@ -1,7 +1,7 @@
 import { firstAddress, lastAddress, type Prefix } from '../../addr/prefix.ts';
 import type { NamedSet, Ruleset } from '../../plan/ruleset.ts';
-import { HOST_ACCESS, rootTable } from './names.ts';
-import { reported } from './router.ts';
+import { DENIED_SENDERS, HOST_ACCESS, rootTable } from './names.ts';
+import { deniedChain } from './router.ts';
 import {
   accept,
   clampSegmentSize,
@@ -40,7 +40,7 @@ export type RootOptions = {
 export function rootRuleset({ instance, cable, ranges, reportGroup }: RootOptions): Ruleset {
   return {
     table: rootTable(instance),
-    sets: [RANGES, HOST_ACCESS],
+    sets: [RANGES, HOST_ACCESS, DENIED_SENDERS],
     elements: [
       { set: RANGES, elements: ranges.map((range) => ({ key: [firstAddress(range)], last: [lastAddress(range)] })) },
     ],
@@ -74,7 +74,7 @@ export function rootRuleset({ instance, cable, ranges, reportGroup }: RootOption
           goto('denied'),
         ],
       },
-      reported('denied', reportGroup),
+      deniedChain(reportGroup),
     ],
   };
 }

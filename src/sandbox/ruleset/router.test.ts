@@ -13,6 +13,7 @@ import { RawLink } from '../../../lab/raw-link.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { parsePrefix } from '../../addr/prefix.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
+import { PacketLog } from '../../linux/nflog/log.ts';
 import { applyTransaction } from '../../linux/nftables/batch.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../../linux/nftables/ruleset.ts';
 import type { Ruleset } from '../../plan/ruleset.ts';
@@ -336,6 +337,19 @@ it('loses what a sandbox sends beyond its limit, and nothing before', async () =
   applyTransaction(netfilter, removeRuleset(limited));
   w1.send(fromSandbox(GUEST, OUTSIDE, { kind: 'udp', from: 10, to: 53, text: 'free again' }));
   await cable.until(isText('free again'));
+});
+
+it('reports the one packet of a sandbox beside the flood of another', async () => {
+  using log = router.within(() => new PacketLog(7));
+  const spoof = (): Uint8Array => fromSandbox('198.51.100.7', OUTSIDE, udp('spoof'));
+  for (let count = 0; count < 2_000; count++) w1.send(spoof());
+  w2.send(spoof());
+  const links: (number | undefined)[] = [];
+  await expect.poll(() => links.push(...log.poll(2_000).map(({ inLink }) => inLink)) > 0 && links).toContain(10_002);
+  const ofFlood = links.filter((link) => link === 10_001).length;
+  expect(ofFlood).toBeGreaterThanOrEqual(40);
+  expect(ofFlood).toBeLessThan(1_000);
+  expect(counted('spoofed')).toBe(2_001);
 });
 
 it('clamps the segment size to the route, both ways', async () => {

@@ -1,6 +1,7 @@
 import type { Chain, Ruleset } from '../../plan/ruleset.ts';
 import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
 import {
+  DENIED_SENDERS,
   ICMP_ERROR_TYPES,
   ICMP_ERRORS,
   INBOUND,
@@ -8,6 +9,7 @@ import {
   POLICIES,
   ROUTER_TABLE,
   SANDBOX_LINKS,
+  SPOOFERS,
   TRANSMIT_LIMITS,
 } from './names.ts';
 import {
@@ -58,17 +60,17 @@ export type RouterOptions = {
 export function routerRuleset({ uplink, reportGroup }: RouterOptions): Ruleset {
   return {
     table: ROUTER_TABLE,
-    sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS, POLICIES, ICMP_ERRORS],
+    sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS, POLICIES, ICMP_ERRORS, SPOOFERS, DENIED_SENDERS],
     elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
     chains: [
       ...outboundChains(),
       ...inboundChains(),
       forwardChain(uplink),
-      inputChain(),
+      inputChain(uplink),
       { name: 'other_families', rules: [rule(counter, drop)] },
-      reported('spoofed', reportGroup),
-      reported('denied', reportGroup),
-      reported('unreachable', reportGroup),
+      { name: 'unreachable', rules: [rule(counter, drop)] },
+      spoofedChain(reportGroup),
+      deniedChain(reportGroup),
     ],
   };
 }
@@ -76,9 +78,14 @@ export function routerRuleset({ uplink, reportGroup }: RouterOptions): Ruleset {
 /** What a sandbox sends beyond its limit is lost. */
 export const overLimit = rule(iifname(SANDBOX_LINKS), isIn(['iif'], 'transmit_limits'), counter, drop);
 
-/** A chain that drops: the report's prefix is its name. */
-export function reported(name: string, group: number): Chain {
-  return { name, rules: [report(name, group), drop] };
+/** Drops what bears an address that is not its sender's; the report's prefix is the chain's name. */
+export function spoofedChain(group: number): Chain {
+  return { name: 'spoofed', rules: [report('spoofed', group, 'iif', SPOOFERS.name), drop] };
+}
+
+/** Drops what its sender may not send to where it is going. */
+export function deniedChain(group: number): Chain {
+  return { name: 'denied', rules: [report('denied', group, 'ip saddr', DENIED_SENDERS.name), drop] };
 }
 
 function outboundChains(): Chain[] {
@@ -168,13 +175,15 @@ function forwardChain(uplink: string): Chain {
   };
 }
 
-function inputChain(): Chain {
+function inputChain(uplink: string): Chain {
   return {
     name: 'input',
     base: { type: 'filter', hook: 'input', priority: 0, policy: 'drop' },
     rules: [
       rule(isNotIpv4, goto('other_families')),
       rule(isIcmp, equals('icmp type', ICMP_ECHO), accept),
+      // no sandbox's, and of any source
+      rule(iifname(uplink), counter, drop),
       goto('denied'),
     ],
   };

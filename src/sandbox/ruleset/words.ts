@@ -151,18 +151,27 @@ export function atMost(rate: number, burst: number): Rule {
   return [{ kind: 'limit', rate, burst }];
 }
 
-/** Counts every packet, and hands the beginnings of some to those who listen: a flood must not drown them. */
-export function report(prefix: string, group: number): Rule {
+/**
+ * Counts every packet, and hands the beginnings of some to those who listen: a flood must not drown them, nor one
+ * sender's hide what others send.
+ *
+ * @param sender by which senders are told apart
+ * @param senders set of those that have a limit of their own
+ */
+export function report(prefix: string, group: number, sender: Field, senders: string): Rule {
   return [
     ...counter,
-    { kind: 'limit', rate: REPORT_RATE, burst: REPORT_BURST },
+    ...load([sender]),
+    { kind: 'limit per key', set: senders, from: KEY, ...SENDER_REPORTS },
+    { kind: 'limit', ...REPORTS },
     { kind: 'log', group, prefix, snaplen: REPORT_SNAPLEN },
   ];
 }
 
-/** packets per second, packets, and bytes: two headers of IP, the second one quoted, and those of TCP */
-const REPORT_RATE = 50;
-const REPORT_BURST = 100;
+/** packets per second, and at first, of each sender and of all together */
+const SENDER_REPORTS = { rate: 20, burst: 40 };
+const REPORTS = { rate: 300, burst: 300 };
+/** bytes: two headers of IP, the second one quoted, and those of TCP */
 const REPORT_SNAPLEN = 128;
 
 /** Fields side by side in registers, as they are in keys. */

@@ -58,6 +58,12 @@ export const NFTA_CT_DREG = 1;
 export const NFTA_CT_KEY = 2;
 export const NFT_CT_STATE = 0;
 
+export const NFTA_DYNSET_SET_NAME = 1;
+export const NFTA_DYNSET_OP = 3;
+export const NFTA_DYNSET_SREG_KEY = 4;
+export const NFTA_DYNSET_EXPR = 7;
+export const NFT_DYNSET_OP_UPDATE = 1;
+
 export const NFTA_LIMIT_RATE = 1;
 export const NFTA_LIMIT_UNIT = 2;
 export const NFTA_LIMIT_BURST = 3;

@@ -6,6 +6,7 @@ import { writeBitwise } from './bitwise.ts';
 import { writeByteorder } from './byteorder.ts';
 import { writeCmp } from './cmp.ts';
 import { writeCt } from './ct.ts';
+import { writeLimitPerKey } from './dynset.ts';
 import { writeTcpOptionSet } from './exthdr.ts';
 import { writeFib } from './fib.ts';
 import { writeImmediate } from './immediate.ts';
@@ -30,6 +31,7 @@ const NAMES = {
   ct: 'ct',
   counter: 'counter',
   limit: 'limit',
+  'limit per key': 'dynset',
   log: 'log',
   masquerade: 'masq',
   rt: 'rt',
@@ -67,6 +69,8 @@ function writeData(writer: MessageWriter, expression: Expression): void {
       return writeCt(writer, expression);
     case 'limit':
       return writeLimit(writer, expression);
+    case 'limit per key':
+      return writeLimitPerKey(writer, expression);
     case 'log':
       return writeLog(writer, expression);
     case 'rt':

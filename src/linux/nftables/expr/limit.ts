@@ -1,4 +1,4 @@
-import type { ByteLimit } from '../../../plan/ruleset.ts';
+import type { ByteLimit, PacketLimit } from '../../../plan/ruleset.ts';
 import { type Attributes, readU32be } from '../../netlink/attribute.ts';
 import type { MessageWriter } from '../../netlink/message.ts';
 import {
@@ -11,11 +11,10 @@ import {
   NFTA_LIMIT_TYPE,
   NFTA_LIMIT_UNIT,
 } from './constants.ts';
-import type { OfKind } from './of-kind.ts';
 
 const SECOND = 1;
 
-export function writeLimit(writer: MessageWriter, { rate, burst }: OfKind<'limit'>): void {
+export function writeLimit(writer: MessageWriter, { rate, burst }: PacketLimit): void {
   writer.attrU64be(NFTA_LIMIT_RATE, rate).attrU64be(NFTA_LIMIT_UNIT, SECOND);
   writer.attrU32be(NFTA_LIMIT_BURST, burst).attrU32be(NFTA_LIMIT_TYPE, NFT_LIMIT_PKTS);
 }

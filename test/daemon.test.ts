@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
 import type { SandboxResource, StatusResource } from '../src/api/client/client.ts';
 import { DatagramReceiver } from '../src/linux/testing/datagram-receiver.ts';
-import { CommandLine, CULVERT, ended } from './support/command-line.ts';
+import { CommandLine, CULVERT, ended, lineOf } from './support/command-line.ts';
 import { Pinging } from './support/pinging.ts';
 
 /*
@@ -159,6 +159,19 @@ describe.each([
     const again = await create('runner', '--topology', 'netns');
     expect(again).toEqual(sandbox);
   });
+});
+
+it('what happened while the daemon started is in its events', async () => {
+  const config = { ranges: { bridge: '10.8.64.0/29' } };
+  await culvert.up({ config });
+  await create('--topology', 'bridge', '--count', '4');
+  await culvert.kill('SIGTERM');
+  await culvert.up({ config });
+  const following = culvert.spawn('events', '--json', '--after', 'former-7');
+  const followed = ended(following);
+  await lineOf(following, /"lost"/);
+  await culvert.ok('down');
+  expect((await followed).stdout).toMatch(/"type":"bridge\.filling"/);
 });
 
 describe('two daemons on one host', () => {

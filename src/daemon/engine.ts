@@ -62,7 +62,10 @@ export interface Engine {
   status(): Promise<Status>;
   /** Removes every sandbox and everything else that is Culvert's on this host. */
   purge(): Promise<void>;
-  /** Calls `listener`, in order and in this process, until the returned function is called. It must not throw. */
+  /**
+   * Calls `listener`, in order and in this process, until the returned function is called. It must not throw. The first
+   * one gets what happened before it, too.
+   */
   subscribe(listener: (event: CulvertEvent) => void): () => void;
   /** Stops, and leaves the sandboxes running. */
   close(): Promise<void>;

@@ -34,7 +34,7 @@ export type Daemon = {
  * Serves an engine: the API on `<runDir>/api.sock`, and on TCP where the config says so, with the process id in
  * `<runDir>/culvert.pid`. When it cannot, the engine is closed.
  *
- * @param report takes note of failures that are nobody's input
+ * @param report takes note of failures that are nobody's input, those of the engine among them
  * @throws InputError `token_file`, `socket_taken`, `address_taken`; CulvertError `run_folder`, `socket_failed`, `pid_file`
  */
 export async function serve(
@@ -50,6 +50,7 @@ export async function serve(
   const unsubscribe = engine.subscribe((event) => {
     metrics.countEvent(event.type);
     events.append(event);
+    if (event.type === 'daemon.problem') report(event.message);
   });
   const servers: Server[] = [];
   const socketPath = join(config.runDir, 'api.sock');

@@ -3,6 +3,7 @@ import { CulvertError } from '../errors.ts';
 import type { SandboxId, Slot } from '../ipam/lease.ts';
 import type { CoreOptions } from './core.ts';
 import type { CreateRequest, CulvertEvent, Engine, SandboxChange } from './engine.ts';
+import { Listeners } from './listeners.ts';
 import { type Answer, type Call, errorOf, type Method, type Notice } from './wire.ts';
 
 /** Calls that may wait for the kernel thread at one time; more are refused at once. */
@@ -14,13 +15,12 @@ type Waiting = { readonly resolve: (result: never) => void; readonly reject: (er
 export class ThreadEngine implements Engine {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #listeners = new Set<(event: CulvertEvent) => void>();
+  readonly #listeners = new Listeners();
   readonly #ready = Promise.withResolvers<void>();
   /** Resolves when the kernel thread has ended, with the reason where nobody had asked it to. */
   readonly ended: Promise<CulvertError | undefined>;
   #isClosing = false;
   #lastCall = 0;
-  #lastEvent = 0;
   #failure: CulvertError | undefined;
 
   private constructor(worker: Worker, held: Disposable) {
@@ -90,8 +90,7 @@ export class ThreadEngine implements Engine {
   }
 
   subscribe(listener: (event: CulvertEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
   }
 
   async close(): Promise<void> {
@@ -134,17 +133,16 @@ export class ThreadEngine implements Engine {
         this.#ready.reject(errorOf(notice.error));
         break;
       case 'event':
-        this.#publish(notice.event);
+        this.#listeners.publish(notice.event);
         break;
       case 'problem':
-        this.#publish({ type: 'daemon.problem', message: notice.error.message, data: { code: notice.error.code } });
+        this.#listeners.publish({
+          type: 'daemon.problem',
+          message: notice.error.message,
+          data: { code: notice.error.code },
+        });
         break;
     }
-  }
-
-  #publish(event: Omit<CulvertEvent, 'sequence' | 'wallMs'>): void {
-    const whole = { sequence: ++this.#lastEvent, wallMs: Date.now(), ...event };
-    for (const listener of this.#listeners) listener(whole);
   }
 
   #fail(cause: Error): void {

@@ -8,6 +8,7 @@ import type {
   SandboxChange,
   Status,
 } from '../../src/daemon/engine.ts';
+import { Listeners } from '../../src/daemon/listeners.ts';
 import { CulvertError, InputError } from '../../src/errors.ts';
 import { type Generation, parseSandboxId, parseSlot, type SandboxId, type Slot } from '../../src/ipam/lease.ts';
 import type { Sandbox, Specification } from '../../src/sandbox/sandbox.ts';
@@ -41,9 +42,8 @@ export class MemoryEngine implements Engine {
   readonly #sandboxes = new Map<SandboxId, Sandbox>();
   readonly #quarantine = new Map<Slot, LeaseView & { readonly dueMs: number }>();
   readonly #generations = new Map<Slot, number>();
-  readonly #listeners = new Set<(event: CulvertEvent) => void>();
+  readonly #listeners = new Listeners();
   readonly #startedWallMs = Date.now();
-  #sequence = 0;
   #made = 0;
   #drift: string[] = [];
 
@@ -167,8 +167,7 @@ export class MemoryEngine implements Engine {
   }
 
   subscribe(listener: (event: CulvertEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
   }
 
   async close(): Promise<void> {
@@ -181,9 +180,7 @@ export class MemoryEngine implements Engine {
   }
 
   tell(type: string, message: string): void {
-    this.#sequence += 1;
-    const event: CulvertEvent = { sequence: this.#sequence, wallMs: Date.now(), type, message };
-    for (const listener of this.#listeners) listener(event);
+    this.#listeners.publish({ type, message });
   }
 
   #check(): void {
@@ -236,9 +233,7 @@ export class MemoryEngine implements Engine {
   }
 
   #tell(type: string, { id, slot, generation }: Sandbox, message: string): void {
-    this.#sequence += 1;
-    const event = { sequence: this.#sequence, wallMs: Date.now(), type, sandboxId: id, slot, generation, message };
-    for (const listener of this.#listeners) listener(event);
+    this.#listeners.publish({ type, sandboxId: id, slot, generation, message });
   }
 
   #newId(): SandboxId {

@@ -53,9 +53,6 @@ async function up({ json, config: file, ...given }: Options): Promise<void> {
   });
   const version = readVersion();
   const engine = await startEngine(config, version);
-  engine.subscribe(({ type, message }) => {
-    if (type === 'daemon.problem') note(message);
-  });
   const daemon = await serve(engine, config, version, note);
   closeOnSignals(daemon);
   try {

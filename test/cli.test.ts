@@ -179,6 +179,21 @@ describe('culvert set', () => {
     expect(open.policy).toEqual({ egress: 'open', allow: [], deny: [] });
   });
 
+  it('loses nothing of several at once that change different parts', async () => {
+    const set = (...given: string[]): Promise<string> => culvert.ok('set', 't-netns', ...given);
+    await Promise.all([
+      set('--egress', 'internet'),
+      set('--allow', '10.1.0.0/16'),
+      set('--deny', '192.0.2.128/25'),
+      set('--tx-rate', '1MB'),
+      set('--rx-rate', '2MB'),
+    ]);
+    const { policy, rates } = await culvert.json<SandboxResource>('inspect', 't-netns');
+    expect(policy).toEqual({ egress: 'internet', allow: ['10.1.0.0/16'], deny: ['192.0.2.128/25'] });
+    expect([rates.transmit?.rate, rates.receive?.rate]).toEqual([1_000_000, 2_000_000]);
+    await set('--egress', 'open', '--no-allow', '--no-deny', '--no-tx-rate', '--no-rx-rate');
+  });
+
   it('changes rates one by one, and takes them away', async () => {
     const rates = async (...given: string[]): Promise<SandboxResource['rates']> =>
       (await culvert.json<SandboxResource>('set', 't-microvm', ...given)).rates;
@@ -193,6 +208,7 @@ describe('culvert set', () => {
         .map(({ dev }) => dev)
         .toSorted(),
     ).toEqual(['eth0', 'tap0']);
+    expect(await rates('--tx-rate', '2MB')).toEqual({ ...both, transmit: { rate: 2_000_000, burst: 1_000_000 } });
     expect(await rates('--no-tx-rate', '--no-rx-rate')).toEqual({});
     expect(host.run(netns, 'tc', 'qdisc', 'show')).not.toContain('tbf');
   });

@@ -45,6 +45,32 @@ describe('the sandboxes', () => {
     expect(await client.list()).toEqual([]);
   });
 
+  it('change part by part, whoever else changes another part', async () => {
+    await client.create({ id: 'a1', topology: 'netns', policy: { egress: 'open', deny: ['192.0.2.0/24'] } });
+    await Promise.all([
+      client.update('a1', { policy: { egress: 'none' } }),
+      client.update('a1', { policy: { allow: ['10.1.0.0/16'] } }),
+      client.update('a1', { policy: { deny: null } }),
+      client.update('a1', { rates: { transmit: { rate: 1_000_000 } } }),
+      client.update('a1', { rates: { receive: { rate: 2_000_000, burst: 70_000 } } }),
+    ]);
+    const { policy, rates } = await client.inspect('a1');
+    expect(policy).toEqual({ egress: 'none', allow: ['10.1.0.0/16'], deny: [] });
+    expect(rates).toEqual({
+      transmit: { rate: 1_000_000, burst: 500_000 },
+      receive: { rate: 2_000_000, burst: 70_000 },
+    });
+    expect((await client.update('a1', { rates: { transmit: { burst: 80_000 }, receive: null } })).rates).toEqual({
+      transmit: { rate: 1_000_000, burst: 80_000 },
+    });
+    expect((await client.update('a1', { rates: null })).rates).toEqual({});
+    const burst = client.update('a1', { rates: { receive: { burst: 80_000 } } });
+    await expect(burst).rejects.toMatchObject({ code: 'invalid_rate', field: 'rates.receive.rate' });
+    const prefix = client.update('a1', { policy: { allow: ['10.0.0.0/8', '10.0.0.1/8'] } });
+    await expect(prefix).rejects.toMatchObject({ code: 'invalid_prefix', field: 'policy.allow[1]' });
+    expect(await client.inspect('a1')).toMatchObject({ policy, rates: {} });
+  });
+
   it('are the same for the same id and specification, and an error otherwise', async () => {
     const first = await client.create({ id: 'a1', topology: 'netns' });
     expect(await client.create({ id: 'a1', topology: 'netns' })).toEqual(first);

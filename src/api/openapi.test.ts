@@ -68,7 +68,8 @@ describe('/openapi.json', () => {
       'RemoveSandboxes',
       'Rate',
       'Rates',
-      'EgressPolicy',
+      'EgressPolicyParts',
+      'EgressPolicyChange',
       'Reconcile',
     ]) {
       expect(components.schemas[name]?.additionalProperties, name).toBe(false);

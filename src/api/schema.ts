@@ -5,10 +5,11 @@ import {
   EGRESS,
   ipv4Text,
   macText,
-  policy,
+  policyChange,
   policyParts,
   prefixText,
   rates,
+  ratesChange,
   sandboxId,
   sandboxIdText,
   topology,
@@ -106,15 +107,16 @@ export const createBody = closedObject({
   });
 
 export const changeBody = closedObject({
-  rates: rates.optional(),
-  policy: policy.optional(),
+  rates: ratesChange.nullable().optional().meta({ description: 'What is absent stays; null: no limits' }),
+  policy: policyChange.optional(),
 })
   .refine((change) => change.rates !== undefined || change.policy !== undefined, {
     message: 'Cannot change nothing: want rates or policy',
   })
   .meta({
     id: 'ChangeSandbox',
-    description: 'What is absent stays; what is there takes the place of all of it, in one atomic step',
+    description:
+      'Laid over what the sandbox has, as a merge patch (RFC 7396): what is absent stays, and null takes away. In one atomic step, so that of two changes at once neither undoes what the other does not name',
   });
 
 export const removeBody = closedObject({ ids: z.array(sandboxId).min(1).max(MAX_BATCH) }).meta({

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import type { CreateBody, SandboxResource } from '../api/client/client.ts';
+import type { ChangeBody, CreateBody, SandboxResource } from '../api/client/client.ts';
 import { InputError } from '../errors.ts';
 import { BYTES_WORDS, formatBytes, parseBytes, parseRate, RATE_WORDS } from './units.ts';
 
@@ -16,6 +16,8 @@ export type SpecificationOptions = {
 
 type Rates = NonNullable<CreateBody['rates']>;
 type Rate = NonNullable<Rates['transmit']>;
+type RatesChange = NonNullable<ChangeBody['rates']>;
+type RateChange = NonNullable<RatesChange['transmit']>;
 
 export function addSpecificationOptions(command: Command): Command {
   return command
@@ -38,11 +40,17 @@ export function addSpecificationOptions(command: Command): Command {
     .option('--deny <cidr>', 'a prefix that it may not reach, likewise; the longest prefix wins', collect);
 }
 
-/** @param former the limits that stand where an option says nothing */
-export function ratesOf(options: SpecificationOptions, former: Rates = {}): Rates {
-  const transmit = rateOf('tx', options.txRate, options.txBurst, former.transmit);
-  const receive = rateOf('rx', options.rxRate, options.rxBurst, former.receive);
+export function ratesOf({ txRate, txBurst, rxRate, rxBurst }: SpecificationOptions): Rates {
+  const transmit = rateOf('tx', txRate, txBurst);
+  const receive = rateOf('rx', rxRate, rxBurst);
   return { ...(transmit && { transmit }), ...(receive && { receive }) };
+}
+
+/** A limit that is given without a burst has the burst that follows from it, not the one that another had. */
+export function ratesChangeOf({ txRate, txBurst, rxRate, rxBurst }: SpecificationOptions): RatesChange {
+  const transmit = rateChangeOf('tx', txRate, txBurst);
+  const receive = rateChangeOf('rx', rxRate, rxBurst);
+  return { ...(transmit !== undefined && { transmit }), ...(receive !== undefined && { receive }) };
 }
 
 export function saysRates({ txRate, txBurst, rxRate, rxBurst }: SpecificationOptions): boolean {
@@ -65,18 +73,23 @@ export function policyText({ egress, allow, deny }: SandboxResource['policy']): 
   return [egress, ...allow.map((prefix) => `+${prefix}`), ...deny.map((prefix) => `-${prefix}`)].join(' ');
 }
 
-function rateOf(
-  way: 'tx' | 'rx',
-  rate: number | false | undefined,
-  burst: number | undefined,
-  former: Rate | undefined,
-): Rate | undefined {
-  if (rate === false || (rate === undefined && former === undefined)) {
-    if (burst === undefined) return undefined;
-    throw new InputError('usage', `Cannot use --${way}-burst without --${way}-rate: a burst is of a rate`);
-  }
-  if (rate === undefined) return burst === undefined ? former : { rate: (former as Rate).rate, burst };
-  return burst === undefined ? { rate } : { rate, burst };
+type Limit = number | false | undefined;
+
+function rateOf(way: 'tx' | 'rx', rate: Limit, burst: number | undefined): Rate | undefined {
+  if (typeof rate === 'number') return burst === undefined ? { rate } : { rate, burst };
+  if (burst !== undefined) throw lonelyBurst(way);
+  return undefined;
+}
+
+function rateChangeOf(way: 'tx' | 'rx', rate: Limit, burst: number | undefined): RateChange | null | undefined {
+  if (typeof rate === 'number') return { rate, burst: burst ?? null };
+  if (rate === undefined) return burst === undefined ? undefined : { burst };
+  if (burst !== undefined) throw lonelyBurst(way);
+  return null;
+}
+
+function lonelyBurst(way: 'tx' | 'rx'): InputError {
+  return new InputError('usage', `Cannot use --${way}-burst without --${way}-rate: a burst is of a rate`);
 }
 
 function collect(text: string, earlier: string[] | undefined): string[] {

@@ -38,7 +38,11 @@ export interface Engine {
    * @throws InputError `sandbox_exists` naming the difference; CulvertError `slots_exhausted`, `bridge_exhausted`, `store_*`
    */
   create(requests: readonly CreateRequest[]): Promise<Sandbox[]>;
-  /** @throws CulvertError `sandbox_unknown` */
+  /**
+   * Lays a change over what the sandbox has at that moment.
+   *
+   * @throws CulvertError `sandbox_unknown`; InputError `invalid_rate`
+   */
   update(id: SandboxId, change: SandboxChange): Promise<Sandbox>;
   /**
    * All or none; returns when the sandboxes are cut off, and cleans up after.

@@ -8,6 +8,7 @@ import type { Store } from '../ipam/store.ts';
 import { advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { diff } from '../plan/diff.ts';
+import { changedBy } from './change.ts';
 import type { Gate, Pass } from './gate.ts';
 import { type Holding, holdingOf, isOwned, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
 import { Pool } from './pool.ts';
@@ -68,14 +69,10 @@ export class Manager {
     return orders.map(({ id }) => this.inspect(id));
   }
 
-  update(id: SandboxId, { policy, rates }: SandboxChange): Sandbox {
+  update(id: SandboxId, change: SandboxChange): Sandbox {
     const { store, gate, kernel, layout, emit, cutDenied } = this.#parts;
     const former = this.#find(id);
-    const specification = {
-      ...former.owner.specification,
-      ...(policy === undefined ? {} : { policy }),
-      ...(rates === undefined ? {} : { rates }),
-    };
+    const specification = changedBy(former.owner.specification, change);
     const changed: Owned = { ...former, owner: { id, specification } };
     // The lease first: after a crash in between, adoption brings the kernel to what the lease says.
     updateSpecification(store, former.key, specificationText(specification));
@@ -83,7 +80,7 @@ export class Manager {
     kernel.apply(diff(desired(networkOf(former), layout), desired(networkOf(changed), layout)));
     const pass = passOf(changed);
     gate.change(pass);
-    if (policy !== undefined) cutDenied([pass]);
+    if (change.policy !== undefined) cutDenied([pass]);
     emit('sandbox.changed', changed, `Sandbox ${id} has another policy or other rates`);
     return this.inspect(id);
   }

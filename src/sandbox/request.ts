@@ -1,13 +1,17 @@
 import type { Generation, LeaseState, SandboxId, Slot, Topology } from '../ipam/lease.ts';
-import type { EgressPolicy } from './policy/policy.ts';
+import type { PolicyChange } from './policy/policy.ts';
 import type { Specification } from './sandbox.ts';
-import type { Rates } from './topology/desired.ts';
 
 /** One sandbox to create; where `id` is absent the engine makes one. */
 export type CreateRequest = { readonly id?: SandboxId; readonly specification: Specification };
 
-/** What to change of a running sandbox; what is absent stays, and `rates` replaces both directions. */
-export type SandboxChange = { readonly policy?: EgressPolicy; readonly rates?: Rates };
+/** What to change of a running sandbox; what is absent stays, and null takes away. */
+export type SandboxChange = { readonly policy?: PolicyChange; readonly rates?: RatesChange | null };
+
+export type RatesChange = { readonly transmit?: RateChange | null; readonly receive?: RateChange | null };
+
+/** A burst of null is the one that follows from the rate. */
+export type RateChange = { readonly rate?: number; readonly burst?: number | null };
 
 /** A sandbox that is cut off, and which life of which slot it was. */
 export type Removal = { readonly id: SandboxId; readonly generation: Generation; readonly slot: Slot };

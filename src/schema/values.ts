@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { parseIpv4 } from '../addr/ipv4.ts';
 import { parseMac } from '../addr/mac.ts';
-import { formatPrefix, parsePrefix } from '../addr/prefix.ts';
+import { parsePrefix } from '../addr/prefix.ts';
 import { parseSandboxId, parseSlot, SLOT_MAX, TOPOLOGIES } from '../ipam/lease.ts';
-import { type Egress, type EgressPolicy, MAX_PREFIXES, parsePolicy } from '../sandbox/policy/policy.ts';
-import type { Rate } from '../sandbox/topology/desired.ts';
+import { type Egress, MAX_PREFIXES, parsePolicy } from '../sandbox/policy/policy.ts';
+import { BURST_MAX, BURST_MIN, RATE_MAX, RATE_MIN, rateWith } from '../sandbox/rate.ts';
 import { closedObject, readWith } from './issue.ts';
 
 /**
@@ -74,42 +74,17 @@ export const topology = z.enum(TOPOLOGIES).meta({
     '`microvm`: a namespace with a TAP for a virtual machine; `netns`: a namespace for processes; `bridge`: a namespace on the shared bridge',
 });
 
-/** bytes per second; tbf counts in ticks of 64 ns and cannot be slower than a packet in some seconds */
-const RATE_MIN = 1_000;
-/** bytes per second: 100 Gbit/s; nf_tables holds the time that a second's worth takes at most 18 of such in 64 bits */
-const RATE_MAX = 12_500_000_000;
-/** bytes: room for one packet of the largest MTU, or the shaper would let none pass */
-const BURST_MIN = 65_536;
-/** bytes: tbf holds the bucket in 32 bits */
-const BURST_MAX = 0xffffffff;
-/** s: tbf holds the time that a full burst takes in 32 bits, in ticks of 64 ns */
-const BURST_SECONDS_MAX = 250;
-/** s: the burst of a rate that names none; 200 MB/s and 100 MB have this ratio */
-const BURST_SECONDS = 0.5;
+const bytesPerSecond = z.int().min(RATE_MIN).max(RATE_MAX).meta({ description: 'bytes per second' });
+const burst = z.int().min(BURST_MIN).max(BURST_MAX);
 
 export const rate = closedObject({
-  rate: z.int().min(RATE_MIN).max(RATE_MAX).meta({ description: 'bytes per second' }),
-  burst: z
-    .int()
-    .min(BURST_MIN)
-    .max(BURST_MAX)
-    .optional()
-    .meta({ description: 'bytes that may pass at once; half a second of the rate where absent' }),
+  rate: bytesPerSecond,
+  burst: burst.optional().meta({ description: 'bytes that may pass at once; half a second of the rate where absent' }),
 })
   .meta({ id: 'Rate', description: 'A limit' })
-  .transform((value, ctx): Rate => {
-    const burst = value.burst ?? Math.min(Math.max(Math.floor(value.rate * BURST_SECONDS), BURST_MIN), BURST_MAX);
-    if (burst > value.rate * BURST_SECONDS_MAX) {
-      ctx.issues.push({
-        code: 'custom',
-        message: `Cannot use a burst of ${burst} bytes at ${value.rate} bytes per second: want at most ${BURST_SECONDS_MAX} s of the rate`,
-        input: value,
-        path: ['burst'],
-        params: { code: 'invalid_rate' },
-      });
-    }
-    return { rate: value.rate, burst };
-  });
+  .transform(
+    readWith((value: { rate: number; burst?: number | undefined }) => rateWith(value.rate, value.burst, 'burst')),
+  );
 
 export const rates = closedObject({
   transmit: rate.optional(),
@@ -120,10 +95,21 @@ export const rates = closedObject({
     description:
       'Limits of what the sandbox sends (`transmit`) and gets (`receive`); a direction that is absent has none. What `netns` and `bridge` send beyond it is dropped, not delayed, and a second’s worth may always pass at once',
   })
-  .transform(({ transmit, receive }) => ({
-    ...(transmit === undefined ? {} : { transmit }),
-    ...(receive === undefined ? {} : { receive }),
-  }));
+  .transform(said);
+
+const rateChange = closedObject({
+  rate: bytesPerSecond.optional(),
+  burst: burst
+    .nullable()
+    .optional()
+    .meta({ description: 'bytes that may pass at once; null: half a second of the rate' }),
+}).transform(said);
+
+/** Rates of which what is absent stays. */
+export const ratesChange = closedObject({
+  transmit: rateChange.nullable().optional().meta({ description: 'null: no limit' }),
+  receive: rateChange.nullable().optional().meta({ description: 'null: no limit' }),
+}).transform(said);
 
 export const EGRESS = ['open', 'internet', 'none'] as const satisfies readonly Egress[];
 
@@ -131,34 +117,50 @@ const egress = z
   .enum(EGRESS)
   .meta({ description: '`open`: everything; `internet`: public addresses only; `none`: nothing' });
 
-const exceptions = {
-  allow: z.array(prefixText).max(MAX_PREFIXES).optional().meta({ description: 'Prefixes to reach all the same' }),
-  deny: z
-    .array(prefixText)
-    .max(MAX_PREFIXES)
-    .optional()
-    .meta({ description: 'Prefixes not to reach; the longest prefix wins, and of two of one length this one' }),
-};
+const ALLOW = 'Prefixes to reach all the same';
+const DENY = 'Prefixes not to reach; the longest prefix wins, and of two of one length this one';
 
-export const policy = closedObject({ egress, ...exceptions })
+const prefixes = z.array(prefix).max(MAX_PREFIXES);
+const prefixTexts = z.array(prefixText).max(MAX_PREFIXES).optional();
+
+export const policy = closedObject({
+  egress,
+  allow: prefixTexts.meta({ description: ALLOW }),
+  deny: prefixTexts.meta({ description: DENY }),
+})
   .meta({ id: 'EgressPolicy', description: 'What the sandbox may reach' })
   .transform(readWith((value: unknown) => parsePolicy(value, '')));
 
-/** A policy of which what is absent is as in another; {@link policyOver} puts the two together. */
-export const policyParts = closedObject({ egress: egress.optional(), ...exceptions }).meta({
-  id: 'EgressPolicyParts',
-  description: 'What the sandbox may reach, as far as it is not as the config says',
-});
+/** A policy of which what is absent is as in another; `policyOver` puts the two together. */
+export const policyParts = closedObject({
+  egress: egress.optional(),
+  allow: prefixes.optional().meta({ description: ALLOW }),
+  deny: prefixes.optional().meta({ description: DENY }),
+})
+  .meta({
+    id: 'EgressPolicyParts',
+    description: 'What the sandbox may reach, as far as it is not as the config says',
+  })
+  .transform(said);
 
-/**
- * @param field the path of `parts` in the request
- * @throws InputError `invalid_prefix`, `invalid_ipv4`
- */
-export function policyOver(base: EgressPolicy, parts: z.output<typeof policyParts>, field: string): EgressPolicy {
-  const {
-    egress: said = base.egress,
-    allow = base.allow.map(formatPrefix),
-    deny = base.deny.map(formatPrefix),
-  } = parts;
-  return parsePolicy({ egress: said, allow, deny }, field);
+/** The same for a sandbox that has a policy. */
+export const policyChange = closedObject({
+  egress: egress.optional(),
+  allow: prefixes
+    .nullable()
+    .optional()
+    .meta({ description: `${ALLOW}, in place of all that are; null: none` }),
+  deny: prefixes
+    .nullable()
+    .optional()
+    .meta({ description: `${DENY}. In place of all that are; null: none` }),
+})
+  .meta({ id: 'EgressPolicyChange', description: 'What is absent stays' })
+  .transform(said);
+
+type Said<Fields> = { [Name in keyof Fields]: Exclude<Fields[Name], undefined> };
+
+/** Only the fields that are there. */
+function said<Fields extends object>(fields: Fields): Said<Fields> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Said<Fields>;
 }

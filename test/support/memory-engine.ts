@@ -11,6 +11,7 @@ import type {
 import { Listeners } from '../../src/daemon/listeners.ts';
 import { CulvertError, InputError } from '../../src/errors.ts';
 import { type Generation, parseSandboxId, parseSlot, type SandboxId, type Slot } from '../../src/ipam/lease.ts';
+import { changedBy } from '../../src/sandbox/change.ts';
 import type { Sandbox, Specification } from '../../src/sandbox/sandbox.ts';
 import {
   bridgeGateway,
@@ -75,7 +76,8 @@ export class MemoryEngine implements Engine {
 
   async update(id: SandboxId, change: SandboxChange): Promise<Sandbox> {
     this.#check();
-    const sandbox = { ...this.#find(id), ...change };
+    const former = this.#find(id);
+    const sandbox = { ...former, ...changedBy(former, change) };
     this.#sandboxes.set(id, sandbox);
     this.#tell('sandbox.changed', sandbox, `Changed sandbox ${id}`);
     return sandbox;

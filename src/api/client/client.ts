@@ -75,7 +75,7 @@ export class CulvertClient implements Disposable {
     return this.#call('GET', `/v1/sandboxes/${encodeURIComponent(id)}/firecracker`);
   }
 
-  /** Changes rates, policy or both while the sandbox runs. */
+  /** Changes parts of rates and policy while the sandbox runs; what is absent stays, and null takes away. */
   update(id: string, change: ChangeBody): Promise<SandboxResource> {
     return this.#call('PATCH', `/v1/sandboxes/${encodeURIComponent(id)}`, change);
   }

@@ -1,6 +1,7 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import type { CreateRequest } from '../../daemon/engine.ts';
-import { policyOver, sandboxId } from '../../schema/values.ts';
+import { policyOver } from '../../sandbox/policy/policy.ts';
+import { sandboxId } from '../../schema/values.ts';
 import { firecrackerOf } from '../firecracker.ts';
 import {
   changeBody,
@@ -103,7 +104,7 @@ export function sandboxRoutes({ engine, config }: Services): OpenAPIHono {
     const specification = {
       topology,
       rates: rates ?? defaults.rates,
-      policy: policy === undefined ? defaults.policy : policyOver(defaults.policy, policy, 'policy'),
+      policy: policy === undefined ? defaults.policy : policyOver(defaults.policy, policy),
     };
     const request: CreateRequest = id === undefined ? { specification } : { id, specification };
     const sandboxes = await engine.create(Array.from({ length: count }, () => request));

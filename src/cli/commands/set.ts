@@ -6,7 +6,7 @@ import { printJson } from '../output.ts';
 import { printSandboxes } from '../sandboxes.ts';
 import {
   addSpecificationOptions,
-  ratesOf,
+  ratesChangeOf,
   type SpecificationOptions,
   saysPolicy,
   saysRates,
@@ -17,7 +17,7 @@ export function addSet(program: Command): void {
     usage: 'set <id>',
     summary: 'Change what a running sandbox may reach, and how fast',
     details:
-      'What is not said stays. Prefixes that are given take the place of all that were there. Each takes effect in one step, with no gap between the old and the new.',
+      'What is not said stays, also what another changes at the same time. Prefixes that are given take the place of all that were there. Each takes effect in one step, with no gap between the old and the new.',
     examples: [
       ['culvert set build-42 --egress none', 'cut it off from outside; what the host began goes on'],
       [
@@ -40,11 +40,12 @@ async function set(id: string, { json, ...given }: Common & SpecificationOptions
     throw new InputError('usage', `Cannot change nothing of ${id}: want a rate, a burst, egress, allow or deny`);
   }
   using client = clientOf(given);
-  const former = await client.inspect(id);
-  const { egress = former.policy.egress, allow = former.policy.allow, deny = former.policy.deny } = given;
+  const { egress, allow, deny } = given;
   const change: ChangeBody = {
-    ...(saysRates(given) && { rates: ratesOf(given, former.rates) }),
-    ...(saysPolicy(given) && { policy: { egress, allow: allow || [], deny: deny || [] } }),
+    ...(saysRates(given) && { rates: ratesChangeOf(given) }),
+    ...(saysPolicy(given) && {
+      policy: { egress, allow: allow === false ? null : allow, deny: deny === false ? null : deny },
+    }),
   };
   const changed = await client.update(id, change);
   if (json) printJson(changed);

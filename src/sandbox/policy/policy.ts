@@ -13,6 +13,13 @@ export type EgressPolicy = {
   readonly deny: readonly Prefix[];
 };
 
+/** What to change of a policy; what is absent stays, and null is no prefixes. */
+export type PolicyChange = {
+  readonly egress?: Egress;
+  readonly allow?: readonly Prefix[] | null;
+  readonly deny?: readonly Prefix[] | null;
+};
+
 /** How many prefixes `allow` and `deny` may each have, repeated ones counted: it bounds the work before any is read. */
 export const MAX_PREFIXES = 64;
 
@@ -48,6 +55,14 @@ export function parsePolicy(input: unknown, field = 'policy'): EgressPolicy {
     allow: parsePrefixes(allow, `${field}.allow`),
     deny: parsePrefixes(deny, `${field}.deny`),
   });
+}
+
+/** A change laid over a policy, in canonical form. */
+export function policyOver(
+  base: EgressPolicy,
+  { egress = base.egress, allow = base.allow, deny = base.deny }: PolicyChange,
+): EgressPolicy {
+  return canonical({ egress, allow: allow ?? [], deny: deny ?? [] });
 }
 
 /**

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kernel } from '../src/linux/apply.ts';
 import { removeNamespace } from '../src/linux/namespace.ts';
-import { joinVeths } from '../src/linux/observe.ts';
+import { joinVeths } from '../src/linux/observe/links.ts';
 import { diff } from '../src/plan/diff.ts';
 import { type KernelObject, type NamespaceName, ROUTER } from '../src/plan/state.ts';
 import { bridgeItself } from '../src/sandbox/topology/bridge.ts';

@@ -5,7 +5,7 @@ import { FolderLock } from '../linux/folder.ts';
 import { isNamespace, NamespaceHandle } from '../linux/namespace.ts';
 import { NETLINK_ROUTE } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
-import type { NamespaceState } from '../linux/observe.ts';
+import type { NamespaceState } from '../linux/observe/namespace.ts';
 import { getLink } from '../linux/route/link.ts';
 import { ROUTER } from '../plan/state.ts';
 import { rootCable, UPLINK } from '../sandbox/host/objects.ts';

@@ -5,7 +5,7 @@ import type { SlotRange } from '../ipam/allocator.ts';
 import { setBridgeRange } from '../ipam/bridge/range.ts';
 import { systemClock } from '../ipam/clock.ts';
 import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
-import { countLeases } from '../ipam/lookup.ts';
+import { countQuarantined, listSettled } from '../ipam/lookup.ts';
 import { onBoot } from '../ipam/quarantine.ts';
 import { openStore, type Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
@@ -15,6 +15,7 @@ import { flushAddresses } from '../linux/conntrack/flush.ts';
 import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
+import { diff } from '../plan/diff.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
@@ -33,6 +34,8 @@ import { routerRuleset } from '../sandbox/ruleset/router.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Survey } from '../sandbox/survey.ts';
 import { addressOf } from '../sandbox/topology/desired.ts';
+import { sandboxNamespace } from '../sandbox/topology/layout.ts';
+import { Verification } from '../sandbox/verification.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { assertNotLost, makeFolder } from './state-folder.ts';
 
@@ -40,8 +43,6 @@ import { assertNotLost, makeFolder } from './state-folder.ts';
 const ROUTER_REPORTS = 5;
 /** How often the root namespace is looked at. */
 const WATCH_MS = 5_000;
-/** Sandboxes that one step verifies after a start. */
-const VERIFY_PER_STEP = 32;
 
 export type CoreOptions = {
   readonly host: Host;
@@ -78,7 +79,8 @@ export class Core implements Disposable {
   readonly #problems = new Map<string, string>();
   #heldToPolicies = false;
   #watchedMs = 0;
-  #unverified: Iterator<{ readonly holding: Holding; readonly plan: ReturnType<Survey['hostPlan']> }> | undefined;
+  /** Of what was adopted; undefined when it is done. */
+  #verification: Verification | undefined;
 
   /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
   constructor(options: CoreOptions) {
@@ -92,7 +94,8 @@ export class Core implements Disposable {
     const pins = join(runDir, 'netns');
     assertNotLost(leases, pins);
     this.#store = opened.use(openStore(leases, systemClock()));
-    preparePins(pins);
+    // whoever was killed while it made or removed a pin had a lease that says so
+    preparePins(pins, new Set(listSettled(this.#store).map(sandboxNamespace)));
     this.#kernel = opened.use(new Kernel(pins, [ROOT, ROUTER]));
     this.#survey = new Survey(this.#kernel, host);
     this.#rootNetfilter = opened.use(new NetlinkSocket(NETLINK_NETFILTER));
@@ -146,7 +149,7 @@ export class Core implements Disposable {
         discard: (slot) => this.#manager.discard(slot),
       }),
     );
-    this.#adopt();
+    this.#verification = this.#adopt();
     this.#opened = opened.move();
   }
 
@@ -175,11 +178,14 @@ export class Core implements Disposable {
   }
 
   reconcile({ dryRun }: { readonly dryRun: boolean }): { plan: string[]; applied: boolean } {
-    const holdings = this.#holdings();
+    const leases = listLeases(this.#store).map(holdingOf);
+    const holdings = leases.filter(isBuilt);
+    const standing = leases.filter(({ state }) => state !== 'quarantined');
+    const outside = this.#survey.outside();
     const plans = [
       this.#survey.hostPlan(),
-      this.#survey.orphanPlan([...holdings, ...this.#leaving()]),
-      ...[...this.#survey.sandboxPlans(holdings)].map(({ plan }) => plan),
+      [...this.#survey.strayPlan(standing), ...diff(outside.orphans(standing), [])],
+      ...holdings.map((holding) => this.#survey.sandboxPlan(holding, outside.of(holding))),
     ].filter((plan) => plan.length > 0);
     if (!dryRun) for (const plan of plans) this.#kernel.apply(plan);
     const passes = holdings.filter(isOwned).map(passOf);
@@ -211,13 +217,15 @@ export class Core implements Disposable {
 
   status(): Status {
     const { host, version, slots } = this.#options;
-    const leases = countLeases(this.#store);
-    const held = Object.values(leases).reduce((sum, count) => sum + count, 0);
+    const { live, warm } = this.#manager.counts();
+    const quarantined = countQuarantined(this.#store);
+    const removing = this.#reaper.pending + this.#reaper.stuck.length;
     const stuck = this.#reaper.stuck.map(({ key, reason }) => ({
       code: 'removal_stuck',
       message: `Cannot clear up slot ${key.slot}: ${reason}`,
     }));
     const { unwritten } = this.#manager;
+    const held = total(live) + total(warm) + quarantined + removing + unwritten;
     if (unwritten > 0) {
       const message = `Cannot write to ${this.#store.path} that ${unwritten} sandboxes are given up; it is tried again`;
       stuck.push({ code: 'store_behind', message });
@@ -227,11 +235,12 @@ export class Core implements Disposable {
       version,
       pid: process.pid,
       startedWallMs: this.#startedWallMs,
-      ...this.#manager.counts(),
-      quarantined: leases.quarantined ?? 0,
-      removing: leases.removing ?? 0,
+      live,
+      warm,
+      quarantined,
+      removing,
       freeSlots: slots.last - slots.first + 1 - held,
-      adopting: this.#unverified !== undefined,
+      adopting: this.#verification !== undefined,
       mtu: host.layout.mtu,
       problems: [
         ...stuck,
@@ -247,14 +256,16 @@ export class Core implements Disposable {
     this.#watchRoot();
     // before a slot can change hands: reports name slots
     this.#reports.step(this.#nowMs);
-    this.#reaper.step();
+    // a slot of which an element may be left is given to nobody
+    if (this.#verification?.rulesAreVerified !== false) this.#reaper.step();
     this.#bridge.step(this.#nowMs);
     if (!this.#heldToPolicies) {
       // Once: a policy that was changed when the last run ended may not have taken hold of what is established.
       this.#heldToPolicies = true;
       this.#cutDenied([...this.#manager.live.values()].map(passOf));
     }
-    if (this.#verifySome()) return true;
+    if (this.#verification?.step() === false) this.#verification = undefined;
+    if (this.#verification !== undefined) return true;
     this.#manager.writeAgain();
     const more = this.#manager.fillPool();
     return more || this.#reaper.pending > 0;
@@ -268,25 +279,45 @@ export class Core implements Disposable {
    * Adopt first, sweep second: what matches a lease goes on undisturbed, what belongs to nobody is removed. Ready when
    * this returns; the insides of the sandboxes are verified after.
    */
-  #adopt(): void {
+  #adopt(): Verification {
     onBoot(this.#store, { floor_ms: this.#options.quarantineFloor_ms });
     setBridgeRange(this.#store, this.#options.host.layout.bridgeRange);
     this.#bridge.step(this.#nowMs);
+    const leases = listLeases(this.#store).map(holdingOf);
     // A removal that was under way goes on; so does a creation, with the lease it has.
-    for (const lease of listLeases(this.#store)) if (lease.state === 'removing') this.#reaper.add(holdingOf(lease));
-    const holdings = this.#holdings();
-    this.#kernel.remove(this.#survey.orphanPlan([...holdings, ...this.#leaving()]));
+    for (const holding of leases) if (holding.state === 'removing') this.#reaper.add(holding);
+    this.#kernel.remove(this.#survey.strayPlan(leases.filter(({ state }) => state !== 'quarantined')));
+    const holdings = leases.filter(isBuilt);
     const unfinished = holdings.filter(({ state }) => state === 'creating');
-    for (const { plan } of this.#survey.sandboxPlans(unfinished)) this.#kernel.apply(plan);
-    this.#gate.restore(holdings.filter(isOwned).map(passOf));
+    for (const holding of unfinished) this.#kernel.apply(this.#survey.sandboxPlan(holding));
+    this.#gate.adopt(holdings.filter(isOwned).map(passOf), unfinished.filter(isOwned).map(passOf));
     this.#store.transaction('normal', () => {
       for (const { key, owner } of unfinished) advance(this.#store, key, owner === undefined ? 'warm' : 'ready');
     });
     for (const holding of holdings) {
       this.#manager.adopt({ ...holding, state: holding.owner === undefined ? 'warm' : 'ready' });
     }
-    const settled = holdings.filter(({ state }) => state !== 'creating');
-    if (settled.length > 0) this.#unverified = this.#survey.sandboxPlans(settled);
+    return new Verification(
+      {
+        store: this.#store,
+        kernel: this.#kernel,
+        survey: this.#survey,
+        gate: this.#gate,
+        repaired: (holding, plan) => {
+          const message = `Repaired the network of slot ${holding.key.slot}: ${planText(plan)}`;
+          this.#options.emit({ type: 'sandbox.repaired', message, ...subjectOf(holding) });
+        },
+        rulesRepaired: (changes) => {
+          const message = `Put right in the router’s tables: ${changes.join('; ')}`;
+          this.#options.emit({ type: 'host.repaired', message });
+        },
+        failed: (slot, error) => {
+          const why = error instanceof Error ? error.message : String(error);
+          this.#problems.set('adoption_failed', `Cannot verify the network of slot ${slot}: ${why}`);
+        },
+      },
+      holdings.filter(({ state }) => state !== 'creating').map(({ key }) => key.slot),
+    );
   }
 
   get #nowMs(): number {
@@ -300,38 +331,6 @@ export class Core implements Disposable {
     if (bridgeAddress === undefined) return;
     if (type === 'sandbox.created') this.#bridge.announce(bridgeAddress, this.#nowMs);
     else if (type === 'sandbox.removed') this.#bridge.withdraw(bridgeAddress);
-  }
-
-  #verifySome(): boolean {
-    for (let count = 0; this.#unverified !== undefined && count < VERIFY_PER_STEP; count++) {
-      try {
-        const next = this.#unverified.next();
-        if (next.done === true) this.#unverified = undefined;
-        else if (next.value.plan.length > 0) this.#repair(next.value.holding, next.value.plan);
-      } catch (error) {
-        this.#problems.set('adoption_failed', error instanceof Error ? error.message : String(error));
-        this.#unverified = undefined;
-      }
-    }
-    return this.#unverified !== undefined;
-  }
-
-  #repair(holding: Holding, plan: ReturnType<Survey['hostPlan']>): void {
-    this.#kernel.apply(plan);
-    const message = `Repaired the network of slot ${holding.key.slot}: ${planText(plan)}`;
-    this.#options.emit({ type: 'sandbox.repaired', message, ...subjectOf(holding) });
-  }
-
-  #holdings(): Holding[] {
-    return listLeases(this.#store)
-      .filter(({ state }) => state === 'creating' || state === 'warm' || state === 'ready')
-      .map(holdingOf);
-  }
-
-  #leaving(): Holding[] {
-    return listLeases(this.#store)
-      .filter(({ state }) => state === 'removing')
-      .map(holdingOf);
   }
 
   /** What netlink cannot reach must not keep the daemon from starting; a person is told. */
@@ -369,6 +368,15 @@ export class Core implements Disposable {
   #flush(addresses: ReadonlySet<Ipv4>): boolean {
     return [this.#netfilter, this.#rootNetfilter].every((socket) => flushAddresses(socket, addresses).left === 0);
   }
+}
+
+function total(counts: Readonly<Record<Topology, number>>): number {
+  return counts.microvm + counts.netns + counts.bridge;
+}
+
+/** Whether a lease has a network, or is to have one. */
+function isBuilt({ state }: Holding): boolean {
+  return state === 'creating' || state === 'warm' || state === 'ready';
 }
 
 function subjectOf({ key, owner }: Holding): {

@@ -1,4 +1,5 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { flushCompileCache } from 'node:module';
+import { parentPort } from 'node:worker_threads';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Core, type CoreOptions } from './core.ts';
 import type { CreateRequest } from './engine.ts';
@@ -13,6 +14,9 @@ import { type Answer, type Call, type Notice, wireError } from './wire.ts';
 /** How long it rests when nothing is to be done: the tick of quarantine and clean-up. */
 const IDLE_MS = 20;
 
+/** How long it rests after a start: who waited for the daemon to be back comes before what can wait. */
+const START_REST_MS = 100;
+
 /** Few enough that the first of them does not wait long for the last. */
 const CREATIONS_TOGETHER = 16;
 
@@ -26,7 +30,6 @@ const port = parentPort;
 if (port === null) throw new Error('kernel-thread.ts runs as a worker');
 
 const queue: Call[] = [];
-let core: Core | undefined;
 let scheduled: NodeJS.Immediate | undefined;
 let resting: NodeJS.Timeout | undefined;
 /** Then there is no work that nobody waits for: what it would put back would stay for good. */
@@ -97,24 +100,36 @@ function wake(engine: Core): void {
   scheduled ??= setImmediate(() => run(engine));
 }
 
-try {
-  const options = workerData as Omit<CoreOptions, 'emit'>;
-  const engine = new Core({ ...options, emit: (event) => tell({ notice: 'event', event }) });
-  core = engine;
-  port.on('message', (message: Call | 'close') => {
-    if (message === 'close') {
-      clearTimeout(resting);
-      clearImmediate(scheduled);
-      core?.[Symbol.dispose]();
-      port.close();
-      return;
-    }
-    queue.push(message);
-    wake(engine);
-  });
-  tell({ notice: 'ready' });
-  wake(engine);
-} catch (error) {
-  tell({ notice: 'failed', error: wireError(error) });
-  port.close();
+/** @param options the first message; all that follow are calls */
+function start(options: Omit<CoreOptions, 'emit'> | 'close'): void {
+  if (options === 'close') {
+    port?.close();
+    return;
+  }
+  try {
+    const engine = new Core({ ...options, emit: (event) => tell({ notice: 'event', event }) });
+    port?.on('message', (message: Call | 'close') => {
+      if (message === 'close') close(engine);
+      else {
+        queue.push(message);
+        wake(engine);
+      }
+    });
+    tell({ notice: 'ready' });
+    resting = setTimeout(() => wake(engine), START_REST_MS);
+  } catch (error) {
+    tell({ notice: 'failed', error: wireError(error) });
+    port?.close();
+  }
 }
+
+function close(engine: Core): void {
+  clearTimeout(resting);
+  clearImmediate(scheduled);
+  engine[Symbol.dispose]();
+  port?.close();
+}
+
+port.once('message', start);
+// A daemon that is killed would leave none of what it compiled to the next, which is to be back at once.
+flushCompileCache();

@@ -1,14 +1,15 @@
+import type { Worker } from 'node:worker_threads';
 import { formatPrefix, type Prefix, prefixAround, prefixesOverlap } from '../addr/prefix.ts';
 import { CulvertError, InputError } from '../errors.ts';
 import { parseSlot } from '../ipam/lease.ts';
 import { NETLINK_ROUTE } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
-import { type NamespaceState, observeNamespace } from '../linux/observe.ts';
+import { type NamespaceState, observeNamespace } from '../linux/observe/namespace.ts';
 import { type KernelObject, ROOT } from '../plan/state.ts';
 import { type Host, rootCable } from '../sandbox/host/objects.ts';
 import { assertNameFree, claimRunFolder } from './claim.ts';
 import { type Config, layoutOf } from './config/config.ts';
-import { ThreadEngine } from './thread-engine.ts';
+import { loadKernelThread, ThreadEngine } from './thread-engine.ts';
 import { startThreadPool } from './thread-pool.ts';
 
 /** The least size that every IPv4 link must carry, RFC 791. */
@@ -18,10 +19,15 @@ const LEAST_MTU = 576;
  * Starts the engine on this host.
  *
  * @param version of the program, for the status
+ * @param thread for who has begun to load it before
  * @throws InputError where the config does not fit the host; CulvertError `folder_in_use`, `name_in_use`, or of whatever
  *   kept the engine from starting
  */
-export async function startEngine(config: Config, version: string): Promise<ThreadEngine> {
+export async function startEngine(
+  config: Config,
+  version: string,
+  thread: Worker = loadKernelThread(),
+): Promise<ThreadEngine> {
   await startThreadPool();
   const held = claimRunFolder(config);
   try {
@@ -35,7 +41,7 @@ export async function startEngine(config: Config, version: string): Promise<Thre
       poolSizes: config.pool,
       quarantineFloor_ms: config.quarantine.floorMs,
     };
-    return await ThreadEngine.start(options, held);
+    return await ThreadEngine.start(thread, options, held);
   } catch (error) {
     held[Symbol.dispose]();
     throw error;

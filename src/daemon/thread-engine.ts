@@ -11,6 +11,26 @@ const MAX_CALLS = 10_000;
 
 type Waiting = { readonly resolve: (result: never) => void; readonly reject: (error: Error) => void };
 
+/** A kernel thread that loads its program and waits for what to do; until then it keeps no process running. */
+export function loadKernelThread(): Worker {
+  const thread = new Worker(new URL('kernel-thread.ts', import.meta.url));
+  thread.unref();
+  return thread;
+}
+
+/**
+ * Lets go of a thread that no engine was started on, and of none else. Resolves when it is gone: a process that ends
+ * while a thread of it loads the bindings to libc is ended by them, as a crash.
+ */
+export async function dismissKernelThread(thread: Worker): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  thread.once('exit', () => resolve());
+  if (thread.threadId < 0) return;
+  thread.ref();
+  thread.postMessage('close');
+  await promise;
+}
+
 /** The engine as the main thread sees it: each call goes to the kernel thread and its answer comes back. */
 export class ThreadEngine implements Engine {
   readonly #worker: Worker;
@@ -37,14 +57,16 @@ export class ThreadEngine implements Engine {
   }
 
   /**
-   * Starts the kernel thread; the engine is ready, every sandbox of an earlier run adopted.
+   * Starts the engine on its thread; it is ready, every sandbox of an earlier run adopted.
    *
+   * @param thread of {@link loadKernelThread}
    * @param held is let go of when the thread has ended
    * @throws CulvertError of whatever kept it from starting
    */
-  static async start(options: Omit<CoreOptions, 'emit'>, held: Disposable): Promise<ThreadEngine> {
-    const worker = new Worker(new URL('kernel-thread.ts', import.meta.url), { workerData: options });
-    const engine = new ThreadEngine(worker, held);
+  static async start(thread: Worker, options: Omit<CoreOptions, 'emit'>, held: Disposable): Promise<ThreadEngine> {
+    const engine = new ThreadEngine(thread, held);
+    thread.ref();
+    thread.postMessage(options);
     await engine.#ready.promise;
     return engine;
   }

@@ -8,7 +8,7 @@ import { createNamespace, NamespaceHandle, removeNamespace } from './namespace.t
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from './netlink/constants.ts';
 import { NetlinkSocket, type Request } from './netlink/socket.ts';
 import { createGuard, deleteGuard, observeGuard, replaceGuard } from './nftables/guard.ts';
-import { type NamespaceState, observeNamespace } from './observe.ts';
+import { findObjects, type NamespaceState, observeNamespace } from './observe/namespace.ts';
 import { steps } from './requests.ts';
 import { listPorts, type Port } from './route/bridge.ts';
 import { deleteLink, getLink } from './route/link.ts';
@@ -96,7 +96,7 @@ export class Kernel implements Disposable {
 
   /** The indexes of those of the links that exist. */
   presentLinks(namespace: NamespaceName, links: readonly Link[]): Set<number> {
-    const errors = this.#withSocket(namespace, (socket) => socket.batch(links.map(getLink)));
+    const errors = this.withSocket(namespace, (socket) => socket.batch(links.map(getLink)));
     const present = new Set<number>();
     for (const [at, link] of links.entries()) {
       const error = errors[at];
@@ -108,17 +108,18 @@ export class Kernel implements Disposable {
 
   /** All ports of a bridge, whoever put them there. */
   ports(namespace: NamespaceName, bridge: Link): Port[] {
-    return this.#withSocket(namespace, (socket) => listPorts(socket, bridge.index));
+    return this.withSocket(namespace, (socket) => listPorts(socket, bridge.index));
   }
 
   /** Deletes links that may be gone by now. */
   deleteLinks(namespace: NamespaceName, links: readonly Link[]): void {
-    const errors = this.#withSocket(namespace, (socket) => socket.batch(links.map(deleteLink)));
+    const errors = this.withSocket(namespace, (socket) => socket.batch(links.map(deleteLink)));
     const failure = errors.find((error) => error !== undefined && error.errnoName !== 'ENODEV');
     if (failure !== undefined) throw failure;
   }
 
-  #withSocket<T>(namespace: NamespaceName, body: (socket: NetlinkSocket) => T): T {
+  /** Lends a socket of NETLINK_ROUTE that is in the namespace. */
+  withSocket<T>(namespace: NamespaceName, body: (socket: NetlinkSocket) => T): T {
     const kept = this.#kept.get(namespace);
     if (kept !== undefined) return body(kept);
     const socket = this.inside(namespace, () => new NetlinkSocket(NETLINK_ROUTE));
@@ -141,12 +142,25 @@ export class Kernel implements Disposable {
    */
   look(namespace: NamespaceName, wanted?: readonly KernelObject[]): NamespaceState {
     const here = wanted?.filter((object) => object.namespace === namespace);
-    const neighbours = here?.filter((object) => object.kind === 'neighbour');
     const guards = here?.filter((object) => object.kind === 'guard') ?? [];
-    const state = this.#withSocket(namespace, (socket) => observeNamespace(socket, namespace, neighbours));
-    if (guards.length === 0) return state;
-    using socket = this.inside(namespace, () => new NetlinkSocket(NETLINK_NETFILTER));
-    return { ...state, objects: [...state.objects, ...guards.flatMap((guard) => observeGuard(socket, guard) ?? [])] };
+    if (guards.length === 0) return this.withSocket(namespace, (socket) => observeNamespace(socket, namespace, here));
+    using opened = new DisposableStack();
+    // both at once: to enter a namespace costs as much as to look into it
+    const [route, netfilter] = this.inside(namespace, () => [
+      opened.use(new NetlinkSocket(NETLINK_ROUTE)),
+      opened.use(new NetlinkSocket(NETLINK_NETFILTER)),
+    ]);
+    const state = observeNamespace(route, namespace, here);
+    return {
+      ...state,
+      objects: [...state.objects, ...guards.flatMap((guard) => observeGuard(netfilter, guard) ?? [])],
+    };
+  }
+
+  /** Those of the objects that are in the namespace, which must exist, whatever else it holds; no guards among them. */
+  find(namespace: NamespaceName, objects: readonly KernelObject[]): NamespaceState {
+    const here = objects.filter((object) => object.namespace === namespace || object.kind === 'veth');
+    return this.withSocket(namespace, (socket) => findObjects(socket, namespace, here));
   }
 
   [Symbol.dispose](): void {

@@ -10,6 +10,7 @@ const names = headerNames(
   'asm-generic/socket.h',
   'linux/netlink.h',
   'linux/rtnetlink.h',
+  'linux/netconf.h',
   'linux/if.h',
   'linux/if_link.h',
   'linux/if_addr.h',

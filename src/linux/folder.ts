@@ -18,12 +18,15 @@ const MNT_DETACH = 2;
 /**
  * Makes the folder that namespaces are pinned in. On a disk each pin would cost a journal entry, so where the folder is
  * not in memory already, memory is mounted there. Pins in it that pin nothing are taken away. Nobody else may be using it.
+ *
+ * @param settled the names of pins that are known to be whole, which saves looking
  */
-export function preparePins(folder: string): void {
+export function preparePins(folder: string, settled: ReadonlySet<string> = new Set()): void {
   mkdirSync(folder, { recursive: true, mode: 0o755 });
   if (statfsSync(folder).type !== TMPFS_MAGIC)
     mount('culvert', folder, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, 'mode=0755');
   for (const name of readdirSync(folder)) {
+    if (settled.has(name)) continue;
     const path = join(folder, name);
     // a file with nothing mounted on it: whoever was making or removing the pin was killed half-way
     if (statfsSync(path).type !== NSFS_MAGIC) unlinkSync(path);

@@ -27,8 +27,8 @@ export type Pass = { readonly network: Network; readonly policy: EgressPolicy; r
 /** One element with where it stands. */
 type Placed = { readonly table: Table; readonly set: NamedSet; readonly element: Element };
 
-/** What of a slot stands in the tables now. */
-type Standing = { readonly placed: readonly Placed[]; readonly policy: InstalledPolicy };
+/** What of a slot stands in the tables now; its elements follow from it. */
+type Standing = { readonly pass: Pass; readonly policy: InstalledPolicy };
 
 /** What the tables hold, by slot and by policy: a copy that saves reading. */
 type Books = { readonly standing: Map<number, Standing>; readonly policies: Policies };
@@ -77,6 +77,34 @@ export class Gate {
     return [...changes, ...this.#hostAccess.restore(passes.map((pass) => this.#hostGuest(pass)))];
   }
 
+  /**
+   * Takes the tables over as an earlier run left them, without a look at their elements; {@link verify} has that. Where
+   * a table, or a policy that one of these needs, is not there, it is all put right at once, as {@link restore} does.
+   *
+   * @param unfinished of the passes, those that may lack elements: they have them when this returns
+   */
+  adopt(passes: readonly Pass[], unfinished: readonly Pass[]): void {
+    const guests = passes.map((pass) => this.#hostGuest(pass));
+    const policies = this.#observedPolicies();
+    const books = this.#newBooks();
+    const requests: Request[] = [];
+    books.policies.adopt(policies ?? []);
+    for (const pass of passes) this.#stand(books, pass, requests, []);
+    if (policies === undefined || requests.length > 0 || unfinished.length > 0) {
+      this.restore(passes);
+      return;
+    }
+    this.#books = books;
+    this.#hostAccess.restore(guests);
+  }
+
+  /** What {@link restore} does, one set of elements at a time, and after each what was put right in it. */
+  *verify(): Generator<string[], void> {
+    for (const { table, sets } of SETS) {
+      for (const set of sets) yield this.#verifySet(table, set);
+    }
+  }
+
   /** What {@link restore} would put right. */
   compare(passes: readonly Pass[]): string[] {
     return [...this.#compare(passes).changes, ...this.#hostAccess.compare(passes.map((pass) => this.#hostGuest(pass)))];
@@ -87,7 +115,7 @@ export class Gate {
     if (passes.length === 0) return;
     const requests: Request[] = [];
     const added: InstalledPolicy[] = [];
-    const placed = passes.flatMap((pass) => this.#place(this.#books, pass, requests, added));
+    const placed = passes.flatMap((pass) => this.#placed(this.#stand(this.#books, pass, requests, added)));
     try {
       this.#hostAccess.give(passes.map((pass) => this.#hostGuest(pass)));
       applyTransaction(this.#socket, [...requests, ...additions(placed)]);
@@ -101,7 +129,10 @@ export class Gate {
 
   /** Cuts the slots off, both ways, at once. A slot that is cut off already is no error. */
   detach(slots: readonly number[]): void {
-    const placed = slots.flatMap((slot) => this.#books.standing.get(slot)?.placed ?? []);
+    const placed = slots.flatMap((slot) => {
+      const standing = this.#books.standing.get(slot);
+      return standing === undefined ? [] : this.#placed(standing);
+    });
     if (placed.length === 0) return;
     applyTransaction(this.#socket, placed.flatMap(deletion));
     this.#hostAccess.take(slots);
@@ -121,9 +152,9 @@ export class Gate {
     if (former === undefined) {
       throw new CulvertError('not_attached', `Cannot change the policy of slot ${slot}: it is cut off`);
     }
-    const requests = former.placed.flatMap(deletion);
+    const requests = this.#placed(former).flatMap(deletion);
     const added: InstalledPolicy[] = [];
-    const placed = this.#place(this.#books, pass, requests, added);
+    const placed = this.#placed(this.#stand(this.#books, pass, requests, added));
     try {
       applyTransaction(this.#socket, [...requests, ...additions(placed)]);
     } catch (error) {
@@ -155,42 +186,55 @@ export class Gate {
     };
   }
 
+  /** The policies in the router's table; undefined where not all tables are made from these rulesets. */
+  #observedPolicies(): readonly Element[] | undefined {
+    let policies: readonly Element[] = [];
+    for (const ruleset of this.#rulesets) {
+      const found = observeTable(this.#socket, ruleset.table, [POLICIES.name]);
+      if (found?.digest !== rulesetDigest(ruleset)) return undefined;
+      policies = found.elements.get(POLICIES.name) ?? policies;
+    }
+    return policies;
+  }
+
+  #verifySet(table: Table, set: NamedSet): string[] {
+    const elements = observeTable(this.#socket, table, [set.name])?.elements.get(set.name) ?? [];
+    const present = elements.map((element) => ({ table, set, element }));
+    const wanted = [...this.#books.standing.values()].flatMap((standing) =>
+      this.#placed(standing).filter((one) => one.table === table && one.set === set),
+    );
+    const { requests, changes } = comparePlaced(present, wanted);
+    if (requests.length > 0) applyTransaction(this.#socket, requests);
+    return changes;
+  }
+
   #compare(passes: readonly Pass[]): { requests: Request[]; changes: string[]; books: Books } {
     const observed = this.#observe();
     const requests: Request[] = [];
     const books = this.#newBooks();
     if (observed === undefined) requests.push(...this.#rulesets.flatMap(replaceRuleset));
     else books.policies.adopt(observed.policies);
-    const present = new Map(observed?.placed.map((placed) => [placedKey(placed), placed]));
-    const changes: string[] = observed === undefined ? ['replace the tables of the router'] : [];
-    const added: Placed[] = [];
-    for (const placed of passes.flatMap((pass) => this.#place(books, pass, requests, []))) {
-      const key = placedKey(placed);
-      const found = present.get(key);
-      present.delete(key);
-      if (found !== undefined && sameElement(found.element, placed.element)) continue;
-      if (found !== undefined) requests.push(...deletion(found));
-      added.push(placed);
-      changes.push(`add ${key}`);
-    }
-    for (const [key, placed] of present) {
-      requests.push(...deletion(placed));
-      changes.push(`delete ${key}`);
-    }
-    requests.push(...additions(added));
+    const wanted = passes.flatMap((pass) => this.#placed(this.#stand(books, pass, requests, [])));
+    const compared = comparePlaced(observed?.placed ?? [], wanted);
+    requests.push(...compared.requests);
+    const changes = [...(observed === undefined ? ['replace the tables of the router'] : []), ...compared.changes];
     return { requests, changes, books };
   }
 
-  /** Works out a sandbox's elements; a policy that is new goes into `requests` and `added`. */
-  #place(books: Books, pass: Pass, requests: Request[], added: InstalledPolicy[]): Placed[] {
+  /** Enters a sandbox into the books; a policy that is new goes into `requests` and `added`. */
+  #stand(books: Books, pass: Pass, requests: Request[], added: InstalledPolicy[]): Standing {
     const taken = books.policies.take(pass.policy);
     if (taken.added !== undefined) {
       requests.push(...addRuleset(taken.added));
       added.push(taken.policy);
     }
-    const placed = placedElements(pass, taken.policy.number, this.#layout);
-    books.standing.set(pass.network.slot, { placed, policy: taken.policy });
-    return placed;
+    const standing = { pass, policy: taken.policy };
+    books.standing.set(pass.network.slot, standing);
+    return standing;
+  }
+
+  #placed({ pass, policy }: Standing): Placed[] {
+    return placedElements(pass, policy.number, this.#layout);
   }
 
   #hostGuest({ network, policy, owner }: Pass): HostGuest {
@@ -227,6 +271,32 @@ function placedElements({ network, owner: comment }: Pass, policy: number, layou
     placed.push(...place(onBridge ? BRIDGE_TABLE : ROUTER_TABLE, transmitLimitElement(port, rates.transmit, comment)));
   }
   return placed;
+}
+
+/** What leads from the elements that are present to those that are wanted. */
+function comparePlaced(
+  present: readonly Placed[],
+  wanted: readonly Placed[],
+): { readonly requests: Request[]; readonly changes: string[] } {
+  const left = new Map(present.map((placed) => [placedKey(placed), placed]));
+  const requests: Request[] = [];
+  const changes: string[] = [];
+  const added: Placed[] = [];
+  for (const placed of wanted) {
+    const key = placedKey(placed);
+    const found = left.get(key);
+    left.delete(key);
+    if (found !== undefined && sameElement(found.element, placed.element)) continue;
+    if (found !== undefined) requests.push(...deletion(found));
+    added.push(placed);
+    changes.push(`add ${key}`);
+  }
+  for (const [key, placed] of left) {
+    requests.push(...deletion(placed));
+    changes.push(`delete ${key}`);
+  }
+  requests.push(...additions(added));
+  return { requests, changes };
 }
 
 function place(table: Table, { set, elements }: SetElements): Placed[] {

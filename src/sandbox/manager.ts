@@ -46,6 +46,7 @@ type Order = { readonly id: SandboxId; readonly specification: Specification };
 export class Manager {
   readonly #parts: ManagerParts;
   readonly #live = new Map<SandboxId, Owned>();
+  readonly #counts: Record<Topology, number> = { microvm: 0, netns: 0, bridge: 0 };
   readonly #pool: Pool;
   readonly #unwritten: Holding[] = [];
 
@@ -56,7 +57,7 @@ export class Manager {
 
   /** Takes over a lease that an earlier run left, in state `ready` or `warm`. */
   adopt(holding: Holding): void {
-    if (isOwned(holding)) this.#live.set(holding.owner.id, holding);
+    if (isOwned(holding)) this.#enter(holding);
     else this.#pool.add(holding);
   }
 
@@ -92,7 +93,7 @@ export class Manager {
     store.transaction('normal', () => {
       for (const { key } of going) advance(store, key, 'removing');
     });
-    for (const { owner } of going) this.#live.delete(owner.id);
+    for (const holding of going) this.#leave(holding);
     this.#release(going);
     gate.detach(going.map(({ key }) => key.slot));
     for (const holding of going) emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
@@ -114,11 +115,9 @@ export class Manager {
   }
 
   counts(): { readonly live: Record<Topology, number>; readonly warm: Record<Topology, number> } {
-    const live: Record<Topology, number> = { microvm: 0, netns: 0, bridge: 0 };
-    for (const { topology } of this.#live.values()) live[topology]++;
     const warm = { microvm: 0, netns: 0, bridge: 0 };
     for (const topology of TOPOLOGIES) warm[topology] = this.#pool.size(topology);
-    return { live, warm };
+    return { live: { ...this.#counts }, warm };
   }
 
   leases(): LeaseView[] {
@@ -179,6 +178,15 @@ export class Manager {
     return false;
   }
 
+  #enter(owned: Owned): void {
+    this.#live.set(owned.owner.id, owned);
+    this.#counts[owned.topology]++;
+  }
+
+  #leave({ owner, topology }: Owned): void {
+    if (this.#live.delete(owner.id)) this.#counts[topology]--;
+  }
+
   /** Leases, builds and lets pass what does not exist yet. */
   #provide(orders: readonly Order[]): void {
     const { store, gate, emit } = this.#parts;
@@ -196,7 +204,7 @@ export class Manager {
     }
     for (const holding of holdings) {
       const ready: Owned = { ...holding, state: 'ready' };
-      this.#live.set(holding.owner.id, ready);
+      this.#enter(ready);
       emit('sandbox.created', ready, `Sandbox ${holding.owner.id} has slot ${holding.key.slot}`);
     }
   }

@@ -3,11 +3,15 @@ import type { Prefix } from '../addr/prefix.ts';
 import type { Element, Ruleset } from '../plan/ruleset.ts';
 import { compilePolicy } from './policy/compile.ts';
 import type { Interval } from './policy/intervals.ts';
-import type { EgressPolicy } from './policy/policy.ts';
+import { type EgressPolicy, policyId } from './policy/policy.ts';
 import { FIRST_POLICY, policyRuleset } from './ruleset/elements.ts';
 
 /** Policies that no sandbox has stay for the next that asks, up to this many. */
 const MAX_IDLE = 64;
+/** Policies whose meaning is remembered: to work it out costs more than all else that a hand-out from the pool does. */
+const MAX_REMEMBERED = 1024;
+
+type Meaning = { readonly intervals: readonly Interval[]; readonly digest: string };
 
 export type InstalledPolicy = { readonly number: number; readonly comment: string; users: number };
 
@@ -18,6 +22,7 @@ export type InstalledPolicy = { readonly number: number; readonly comment: strin
 export class Policies {
   readonly #ranges: readonly Prefix[];
   readonly #installed = new Map<string, InstalledPolicy>();
+  readonly #meanings = new Map<string, Meaning>();
   #last = FIRST_POLICY - 1;
 
   /** @param ranges that sandboxes have their addresses from, which no base policy opens */
@@ -37,8 +42,7 @@ export class Policies {
 
   /** Counts one more user; `added` is what must go into the table in the same transaction as that user. */
   take(policy: EgressPolicy): { readonly policy: InstalledPolicy; readonly added?: Ruleset } {
-    const intervals = compilePolicy(policy, this.#ranges);
-    const comment = digest(intervals);
+    const { intervals, digest: comment } = this.#meaningOf(policy);
     const known = this.#installed.get(comment);
     if (known !== undefined) {
       known.users++;
@@ -65,6 +69,18 @@ export class Policies {
     this.forget(dropped);
     // what a set holds goes with it, so the intervals need not be known
     return dropped.map(({ number, comment }) => policyRuleset(number, [], comment));
+  }
+
+  #meaningOf(policy: EgressPolicy): Meaning {
+    const id = policyId(policy);
+    let meaning = this.#meanings.get(id);
+    if (meaning === undefined) {
+      const intervals = compilePolicy(policy, this.#ranges);
+      meaning = { intervals, digest: digest(intervals) };
+      if (this.#meanings.size >= MAX_REMEMBERED) this.#meanings.clear();
+      this.#meanings.set(id, meaning);
+    }
+    return meaning;
   }
 }
 

@@ -16,8 +16,22 @@ export function specificationText(specification: Specification): string {
   return JSON.stringify(plain(specification));
 }
 
+/** Of 10,000 leases that are adopted most say the same. */
+const MAX_REMEMBERED = 1024;
+const remembered = new Map<string, Specification>();
+
 /** @throws CulvertError `specification_unreadable`: the text is another version's, or was changed by hand */
 export function parseSpecification(text: string): Specification {
+  let specification = remembered.get(text);
+  if (specification === undefined) {
+    specification = read(text);
+    if (remembered.size >= MAX_REMEMBERED) remembered.clear();
+    remembered.set(text, specification);
+  }
+  return specification;
+}
+
+function read(text: string): Specification {
   try {
     const { topology, rates, policy } = JSON.parse(text) as Plain;
     const known = TOPOLOGIES.find((name) => name === topology);

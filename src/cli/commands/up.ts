@@ -1,4 +1,6 @@
+import { flushCompileCache } from 'node:module';
 import { resolve } from 'node:path';
+import type { Worker } from 'node:worker_threads';
 import type { Command } from 'commander';
 import type { Engine } from '../../daemon/engine.ts';
 import type { Daemon } from '../../daemon/main.ts';
@@ -36,12 +38,21 @@ export function addUp(program: Command): void {
     .action(up);
 }
 
-async function up({ json, config: file, ...given }: Options): Promise<void> {
-  // Only this command needs the daemon, which is most of what there is to load.
-  const [{ loadConfig }, { startEngine }, { serve }, { ServiceManager }] = await Promise.all([
+async function up(options: Options): Promise<void> {
+  // Only this command needs the daemon, which is most of what there is to load; its two threads load at the same time.
+  const { dismissKernelThread, loadKernelThread } = await import('../../daemon/thread-engine.ts');
+  const thread = loadKernelThread();
+  try {
+    await run(options, thread);
+  } finally {
+    await dismissKernelThread(thread);
+  }
+}
+
+async function run({ json, config: file, ...given }: Options, thread: Worker): Promise<void> {
+  const [{ loadConfig }, { startEngine }, { ServiceManager }] = await Promise.all([
     import('../../daemon/config/load.ts'),
     import('../../daemon/start.ts'),
-    import('../../daemon/main.ts'),
     import('../../daemon/service-manager.ts'),
   ]);
   const { note } = new Journal((text) => process.stderr.write(text));
@@ -52,13 +63,16 @@ async function up({ json, config: file, ...given }: Options): Promise<void> {
     ...(given.runDir === undefined ? {} : { runDir: resolve(given.runDir) }),
   });
   const version = readVersion();
-  const engine = await startEngine(config, version);
+  // The API is loaded while the kernel thread takes over what an earlier run left.
+  const [engine, { serve }] = await Promise.all([startEngine(config, version, thread), import('../../daemon/main.ts')]);
   const daemon = await serve(engine, config, version, note);
   closeOnSignals(daemon);
   try {
     manager.ready(`Serving ${daemon.socketPath}`);
     manager.watch(() => engine.status());
     await announce(daemon, engine, json === true);
+    // as the kernel thread does
+    flushCompileCache();
     const failure = await engine.ended;
     if (failure !== undefined) throw failure;
   } finally {

@@ -5,12 +5,20 @@ const decoder = new TextDecoder();
 /** Attributes by type; where one repeats, the last stands. Values view the receive buffer. */
 export type Attributes = ReadonlyMap<number, Uint8Array>;
 
-/** Reads the attributes from `at` on. @throws RangeError where a length is not what the bytes hold */
-export function readAttributes(bytes: Uint8Array, at = 0): Attributes {
+/**
+ * Reads the attributes from `at` on.
+ *
+ * @param only where given, the types to keep: each that is kept costs an object
+ * @throws RangeError where a length is not what the bytes hold
+ */
+export function readAttributes(bytes: Uint8Array, at = 0, only?: ReadonlySet<number>): Attributes {
   const attributes = new Map<number, Uint8Array>();
   for (let offset = at; offset < bytes.length; ) {
     const length = lengthAt(bytes, offset);
-    attributes.set(typeAt(bytes, offset), bytes.subarray(offset + NLA_HDRLEN, offset + length));
+    const type = typeAt(bytes, offset);
+    if (only === undefined || only.has(type)) {
+      attributes.set(type, bytes.subarray(offset + NLA_HDRLEN, offset + length));
+    }
     offset += (length + 3) & ~3;
   }
   return attributes;

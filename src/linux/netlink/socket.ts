@@ -1,5 +1,5 @@
 import { CulvertError } from '../../errors.ts';
-import { bind, close, recv, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
+import { close, recv, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
 import { readAttributes, readString } from './attribute.ts';
 import {
   AF_NETLINK,
@@ -37,9 +37,6 @@ const MAX_TRANSACTION_BYTES = 32 * 1024 * 1024;
  */
 const MESSAGES_PER_SEND = 32;
 
-/** struct sockaddr_nl; port 0 lets the kernel choose */
-const ANY_PORT = Uint8Array.of(AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-
 /** What a socket writes and reads with. Making one costs more than opening a socket, so it serves the next one too. */
 type Buffers = { readonly writer: MessageWriter; readonly received: Uint8Array };
 
@@ -67,7 +64,8 @@ export function written(request: Request): Request {
 
 /**
  * A netlink socket in the namespace its thread was in when it was opened; it stays there when the thread goes on.
- * Synchronous: the kernel works through a request inside send(2), so its answers are there when send returns.
+ * Synchronous: the kernel works through a request inside send(2), so its answers are there when send returns. The kernel
+ * chooses its port at the first send.
  */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
@@ -77,13 +75,11 @@ export class NetlinkSocket implements Disposable {
   };
   #sequence = 0;
   #isClosed = false;
+  #isStrict = false;
 
   constructor(protocol: number) {
     this.#fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
-    bind(this.#fd, ANY_PORT);
-    for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK]) {
-      setsockopt(this.#fd, SOL_NETLINK, option, 1);
-    }
+    for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK]) setsockopt(this.#fd, SOL_NETLINK, option, 1);
   }
 
   /**
@@ -228,6 +224,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   #dumpOnce<T>(request: Request, read: (message: Message) => T): T[] | undefined {
+    this.#beStrict();
     const sequence = ++this.#sequence;
     const { writer } = this.#buffers;
     writer.clear();
@@ -249,6 +246,13 @@ export class NetlinkSocket implements Disposable {
         items.push(read(message));
       }
     }
+  }
+
+  /** Has the kernel heed what a dump asks to be limited to, and refuse what it does not know. */
+  #beStrict(): void {
+    if (this.#isStrict) return;
+    setsockopt(this.#fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+    this.#isStrict = true;
   }
 
   /** A message that is sent whole or not at all: where it is too long for the send buffer, that is raised first. */

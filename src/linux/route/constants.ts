@@ -21,6 +21,7 @@ export const RTM_GETNEIGH = 30;
 export const RTM_NEWQDISC = 36;
 export const RTM_DELQDISC = 37;
 export const RTM_GETQDISC = 38;
+export const RTM_GETNETCONF = 82;
 
 export const IFF_UP = 0x1;
 export const IFF_LOOPBACK = 0x8;
@@ -30,6 +31,7 @@ export const IFLA_ADDRESS = 1;
 export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
 export const IFLA_LINK = 5;
+export const IFLA_QDISC = 6;
 export const IFLA_MASTER = 10;
 export const IFLA_PROTINFO = 12;
 export const IFLA_TXQLEN = 13;
@@ -65,6 +67,8 @@ export const RTPROT_STATIC = 4;
 export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
 export const RTN_UNICAST = 1;
+
+export const NETCONFA_IFINDEX = 1;
 
 export const NDA_DST = 1;
 export const NDA_LLADDR = 2;

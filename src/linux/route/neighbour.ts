@@ -42,6 +42,19 @@ export function getNeighbour({ address, link }: Neighbour): Request {
   };
 }
 
+/** Answered with the entry, ENOENT, or EINVAL where the link is no port of a bridge. */
+export function getFdbEntry({ mac, link }: FdbEntry): Request {
+  return {
+    attempt: `get forwarding entry ${formatMac(mac)} on ${link.name}`,
+    type: RTM_GETNEIGH,
+    flags: 0,
+    write(writer) {
+      writeHeader(writer, AF_BRIDGE, link.index, 0, NTF_MASTER);
+      writer.attr(NDA_LLADDR, mac);
+    },
+  };
+}
+
 export function newFdbEntry(entry: FdbEntry): Request {
   return { ...fdbMessage('add', entry), type: RTM_NEWNEIGH, flags: NLM_F_CREATE | NLM_F_REPLACE };
 }

@@ -41,7 +41,7 @@ export class HostAccess {
   restore(guests: readonly HostGuest[]): string[] {
     const { strays, missing } = this.#compare(guests);
     this.#standing.clear();
-    for (const guest of guests) this.#standing.set(guest.slot, elementsOf(guest));
+    for (const guest of guests) this.#stand(guest);
     this.#write(strays, missing);
     return changesText(strays, missing);
   }
@@ -59,7 +59,7 @@ export class HostAccess {
       guests.flatMap(({ slot }) => this.#standing.get(slot) ?? []),
       added,
     );
-    for (const guest of guests) this.#standing.set(guest.slot, elementsOf(guest));
+    for (const guest of guests) this.#stand(guest);
   }
 
   take(slots: readonly number[]): void {
@@ -68,6 +68,12 @@ export class HostAccess {
       [],
     );
     for (const slot of slots) this.#standing.delete(slot);
+  }
+
+  #stand(guest: HostGuest): void {
+    const elements = elementsOf(guest);
+    if (elements.length > 0) this.#standing.set(guest.slot, elements);
+    else this.#standing.delete(guest.slot);
   }
 
   #compare(guests: readonly HostGuest[]): { readonly strays: Element[]; readonly missing: Element[] } {
@@ -88,6 +94,7 @@ export class HostAccess {
 
 /** The addresses that a policy opens should they be the host's. */
 export function allowedHostAddresses({ allow, deny }: EgressPolicy): Ipv4[] {
+  if (allow.length === 0) return [];
   const denied = new Set(deny.filter(isOneAddress).map(({ address }) => address));
   return allow.filter((prefix) => isOneAddress(prefix) && !denied.has(prefix.address)).map(({ address }) => address);
 }

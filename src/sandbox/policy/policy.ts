@@ -70,13 +70,21 @@ export function policyOver(
  * `internet +10.1.0.0/16 -192.0.2.0/24`. At most 2.6 kB, so a key for a map, not a name for a kernel object.
  */
 export function policyId(policy: EgressPolicy): string {
-  const { egress, allow, deny } = canonical(policy);
-  return [
-    egress,
-    ...allow.map((prefix) => `+${formatPrefix(prefix)}`),
-    ...deny.map((prefix) => `-${formatPrefix(prefix)}`),
-  ].join(' ');
+  let id = ids.get(policy);
+  if (id === undefined) {
+    const { egress, allow, deny } = canonical(policy);
+    id = [
+      egress,
+      ...allow.map((prefix) => `+${formatPrefix(prefix)}`),
+      ...deny.map((prefix) => `-${formatPrefix(prefix)}`),
+    ].join(' ');
+    ids.set(policy, id);
+  }
+  return id;
 }
+
+/** Of policies that were asked about: thousands of sandboxes have the same one. */
+const ids = new WeakMap<EgressPolicy, string>();
 
 /** Sorted, each prefix once, and nothing allowed that the same prefix denies. */
 function canonical(policy: EgressPolicy): EgressPolicy {

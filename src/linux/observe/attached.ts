@@ -1,0 +1,197 @@
+import type { Ipv4 } from '../../addr/ipv4.ts';
+import type { Mac } from '../../addr/mac.ts';
+import type { KernelObject, Link, NamespaceName } from '../../plan/state.ts';
+import { type Attributes, readAttributes, readU32, readU32be } from '../netlink/attribute.ts';
+import type { Message, MessageWriter } from '../netlink/message.ts';
+import type { NetlinkSocket } from '../netlink/socket.ts';
+import {
+  AF_BRIDGE,
+  AF_INET,
+  AF_UNSPEC,
+  IFA_LOCAL,
+  NDA_DST,
+  NDA_LLADDR,
+  NUD_NOARP,
+  NUD_PERMANENT,
+  RT_TABLE_MAIN,
+  RTA_DST,
+  RTA_GATEWAY,
+  RTA_OIF,
+  RTA_PREFSRC,
+  RTM_GETADDR,
+  RTM_GETNEIGH,
+  RTM_GETQDISC,
+  RTM_GETROUTE,
+  RTPROT_KERNEL,
+} from '../route/constants.ts';
+import { getFdbEntry, getNeighbour, NDMSG_LENGTH } from '../route/neighbour.ts';
+import { readShaper } from '../route/tbf.ts';
+import { SyscallError } from '../syscall.ts';
+
+/*
+ * What hangs on links, a table at a time. Left out is what the kernel makes by itself (addresses and routes of the
+ * loopback, connected routes, neighbours that ARP found) and what Culvert has no kind for.
+ */
+
+type Kind<K extends KernelObject['kind']> = Extract<KernelObject, { readonly kind: K }>;
+
+/** The links of a namespace by index: what every other table refers to. What hangs on one that it does not know is left out. */
+export type Links = { get(index: number): Link | undefined };
+
+/** bytes of struct ifaddrmsg, struct rtmsg, struct tcmsg */
+const IFADDRMSG_LENGTH = 8;
+const RTMSG_LENGTH = 12;
+const TCMSG_LENGTH = 20;
+
+/** @param on where given, of this link only */
+export function listAddresses(
+  socket: NetlinkSocket,
+  namespace: NamespaceName,
+  links: Links,
+  on?: Link,
+): Kind<'address'>[] {
+  const write = (w: MessageWriter): void => {
+    w.u8(AF_INET)
+      .u8(0)
+      .u16(0)
+      .u32(on?.index ?? 0);
+  };
+  const request = { attempt: 'list addresses', type: RTM_GETADDR, flags: 0, write };
+  const found = socket.dump(request, (message): Kind<'address'> | undefined => {
+    const header = headerOf(message, IFADDRMSG_LENGTH);
+    const link = links.get(header.getUint32(4, true));
+    const local = readAttributes(message.body, IFADDRMSG_LENGTH).get(IFA_LOCAL);
+    if (link === undefined || local === undefined) return undefined;
+    const address = readU32be(local) as Ipv4;
+    if (address >>> 24 === 127) return undefined;
+    return { kind: 'address', namespace, link, address, length: header.getUint8(1) };
+  });
+  return found.filter((address) => address !== undefined);
+}
+
+/** @param on where given, over this link only */
+export function listRoutes(socket: NetlinkSocket, namespace: NamespaceName, links: Links, on?: Link): Kind<'route'>[] {
+  const write = (w: MessageWriter): void => {
+    w.u8(AF_INET).u8(0).u8(0).u8(0).u8(RT_TABLE_MAIN).u8(0).u8(0).u8(0).u32(0);
+    if (on !== undefined) w.attrU32(RTA_OIF, on.index);
+  };
+  const read = (message: Message): Kind<'route'> | undefined => {
+    const header = headerOf(message, RTMSG_LENGTH);
+    const attributes = readAttributes(message.body, RTMSG_LENGTH);
+    const oif = attributes.get(RTA_OIF);
+    const link = oif === undefined ? undefined : links.get(readU32(oif));
+    if (link === undefined || header.getUint8(4) !== RT_TABLE_MAIN || header.getUint8(5) === RTPROT_KERNEL) return;
+    const via = addressIn(attributes, RTA_GATEWAY);
+    const source = addressIn(attributes, RTA_PREFSRC);
+    return {
+      kind: 'route',
+      namespace,
+      destination: { address: addressIn(attributes, RTA_DST) ?? (0 as Ipv4), length: header.getUint8(1) },
+      link,
+      ...(via === undefined ? {} : { via }),
+      ...(source === undefined ? {} : { source }),
+    };
+  };
+  try {
+    const found = socket.dump({ attempt: 'list routes', type: RTM_GETROUTE, flags: 0, write }, read);
+    return found.filter((route) => route !== undefined);
+  } catch (error) {
+    // a namespace has no table before its first address
+    if (error instanceof SyscallError && error.errnoName === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** The permanent ones. A dump walks the neighbours of all namespaces of the machine, since they stand in one table. */
+export function listNeighbours(socket: NetlinkSocket, namespace: NamespaceName, links: Links): Kind<'neighbour'>[] {
+  return dumpNeighbours(socket, AF_INET, (header, attributes) => {
+    const link = links.get(header.getUint32(4, true));
+    const mac = macIn(attributes);
+    const address = addressIn(attributes, NDA_DST);
+    if (link === undefined || mac === undefined || address === undefined) return undefined;
+    if (header.getUint16(8, true) !== NUD_PERMANENT) return undefined;
+    return { kind: 'neighbour', namespace, link, address, mac };
+  });
+}
+
+/** The static entries of the forwarding databases of a namespace's bridges. */
+export function listFdbEntries(socket: NetlinkSocket, namespace: NamespaceName, links: Links): Kind<'fdb'>[] {
+  return dumpNeighbours(socket, AF_BRIDGE, (header, attributes) => {
+    const link = links.get(header.getUint32(4, true));
+    const mac = macIn(attributes);
+    if (link === undefined || mac === undefined || header.getUint16(8, true) !== NUD_NOARP) return undefined;
+    return { kind: 'fdb', namespace, link, mac };
+  });
+}
+
+function dumpNeighbours<T>(
+  socket: NetlinkSocket,
+  family: number,
+  read: (header: DataView, attributes: Attributes) => T | undefined,
+): T[] {
+  const write = (w: MessageWriter): void => void w.u8(family).u8(0).u16(0).u32(0).u16(0).u8(0).u8(0);
+  const request = { attempt: 'list neighbours', type: RTM_GETNEIGH, flags: 0, write };
+  const found = socket.dump(request, (message) =>
+    read(headerOf(message, NDMSG_LENGTH), readAttributes(message.body, NDMSG_LENGTH)),
+  );
+  return found.filter((neighbour) => neighbour !== undefined);
+}
+
+/** Those of the neighbours that are there and permanent, each with the address that it has now. */
+export function findNeighbours(socket: NetlinkSocket, wanted: readonly Kind<'neighbour'>[]): Kind<'neighbour'>[] {
+  const answers = socket.ask(wanted.map(getNeighbour), (message) => ({
+    isPermanent: headerOf(message, NDMSG_LENGTH).getUint16(8, true) === NUD_PERMANENT,
+    mac: macIn(readAttributes(message.body, NDMSG_LENGTH)),
+  }));
+  return wanted.flatMap((neighbour, index) => {
+    const found = present(answers[index]);
+    return found?.mac === undefined || !found.isPermanent ? [] : { ...neighbour, mac: found.mac };
+  });
+}
+
+/** Those of the forwarding entries that are there, static, on the same link. */
+export function findFdbEntries(socket: NetlinkSocket, wanted: readonly Kind<'fdb'>[]): Kind<'fdb'>[] {
+  const answers = socket.ask(wanted.map(getFdbEntry), (message) => {
+    const header = headerOf(message, NDMSG_LENGTH);
+    return { index: header.getUint32(4, true), isStatic: header.getUint16(8, true) === NUD_NOARP };
+  });
+  return wanted.filter((entry, index) => {
+    const found = present(answers[index]);
+    return found?.isStatic === true && found.index === entry.link.index;
+  });
+}
+
+/** @param on where given, of these links only */
+export function listShapers(socket: NetlinkSocket, namespace: NamespaceName, links: Links): Kind<'shaper'>[] {
+  const write = (w: MessageWriter): void => {
+    w.u8(AF_UNSPEC).u8(0).u16(0).u32(0).u32(0).u32(0).u32(0);
+  };
+  const request = { attempt: 'list queueing disciplines', type: RTM_GETQDISC, flags: 0, write };
+  const found = socket.dump(request, (message): Kind<'shaper'> | undefined => {
+    const link = links.get(headerOf(message, TCMSG_LENGTH).getInt32(4, true));
+    const shape = link === undefined ? undefined : readShaper(readAttributes(message.body, TCMSG_LENGTH));
+    return link === undefined || shape === undefined ? undefined : { kind: 'shaper', namespace, link, ...shape };
+  });
+  return found.filter((shaper) => shaper !== undefined);
+}
+
+/** What was asked for; undefined where there is no such object, or not even its link, or that is no port. */
+function present<T>(answer: T | SyscallError | undefined): T | undefined {
+  if (!(answer instanceof SyscallError)) return answer;
+  if (['ENOENT', 'ENODEV', 'EINVAL'].includes(answer.errnoName)) return undefined;
+  throw answer;
+}
+
+function headerOf({ body }: Message, length: number): DataView {
+  return new DataView(body.buffer, body.byteOffset, length);
+}
+
+/** A copy: the receive buffer is used again for the next datagram. */
+function macIn(attributes: Attributes): Mac | undefined {
+  return attributes.get(NDA_LLADDR)?.slice() as Mac | undefined;
+}
+
+function addressIn(attributes: Attributes, type: number): Ipv4 | undefined {
+  const bytes = attributes.get(type);
+  return bytes === undefined ? undefined : (readU32be(bytes) as Ipv4);
+}

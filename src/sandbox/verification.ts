@@ -1,0 +1,138 @@
+import type { Mac } from '../addr/mac.ts';
+import type { Slot } from '../ipam/lease.ts';
+import { leasesOfSlots } from '../ipam/lookup.ts';
+import type { Store } from '../ipam/store.ts';
+import { listLeases } from '../ipam/transition.ts';
+import type { Kernel } from '../linux/apply.ts';
+import { listFdbEntries, listNeighbours, listRoutes, listShapers } from '../linux/observe/attached.ts';
+import { listLinkIndexes } from '../linux/observe/indexes.ts';
+import { findLinks, linkObjects } from '../linux/observe/links.ts';
+import { diff, type Plan } from '../plan/diff.ts';
+import { type KernelObject, type Link, ROUTER } from '../plan/state.ts';
+import type { Gate } from './gate.ts';
+import { type Holding, holdingOf } from './holding.ts';
+import { Outside, slotOf } from './outside.ts';
+import type { Survey } from './survey.ts';
+import { BRIDGE, cable } from './topology/layout.ts';
+
+/** Sandboxes that one step looks into, so that a step stays short. */
+const SANDBOXES_PER_STEP = 32;
+
+export type VerificationParts = {
+  readonly store: Store;
+  readonly kernel: Kernel;
+  readonly survey: Survey;
+  readonly gate: Gate;
+  /** A sandbox that was not as it should be is again. */
+  readonly repaired: (holding: Holding, plan: Plan) => void;
+  /** The router's tables were not as they should be and are again. */
+  readonly rulesRepaired: (changes: readonly string[]) => void;
+  readonly failed: (slot: Slot, error: unknown) => void;
+};
+
+/**
+ * Looks, after a start, at all that an earlier run left, a short step at a time, while sandboxes come and go: what of
+ * the router's tables and of the sandboxes' networks is not as it should be is repaired in place, what belongs to nobody
+ * is removed.
+ *
+ * The tables come first: nobody may get a slot of which an element is left.
+ */
+export class Verification {
+  readonly #parts: VerificationParts;
+  readonly #steps: Iterator<void, void>;
+  readonly #outside = new Outside();
+  #rulesAreVerified = false;
+
+  /** @param slots of the sandboxes and warm networks that were adopted, ascending */
+  constructor(parts: VerificationParts, slots: readonly Slot[]) {
+    this.#parts = parts;
+    this.#steps = this.#all(slots);
+  }
+
+  /** Whether the router's tables hold what they should and no more. */
+  get rulesAreVerified(): boolean {
+    return this.#rulesAreVerified;
+  }
+
+  /** One step. Says whether there is more to do. */
+  step(): boolean {
+    return this.#steps.next().done !== true;
+  }
+
+  *#all(slots: readonly Slot[]): Generator<void, void> {
+    for (const changes of this.#parts.gate.verify()) {
+      if (changes.length > 0) this.#parts.rulesRepaired(changes);
+      yield;
+    }
+    this.#rulesAreVerified = true;
+    yield* this.#lookAround();
+    for (let at = 0; at < slots.length; at += SANDBOXES_PER_STEP) {
+      yield;
+      this.#verify(slots.slice(at, at + SANDBOXES_PER_STEP));
+    }
+  }
+
+  /** What hangs on the router's links, a table at a time; the links themselves are looked at by and by. */
+  *#lookAround(): Generator<void, void> {
+    const { kernel } = this.#parts;
+    const indexes = kernel.withSocket(ROUTER, listLinkIndexes);
+    const slots = indexes.flatMap((index) => slotOf(index) ?? []);
+    const links = new Map<number, Link>(slots.map(cable).map((link) => [link.index, link]));
+    links.set(BRIDGE.index, BRIDGE);
+    for (const list of [listRoutes, listNeighbours, listFdbEntries, listShapers]) {
+      yield;
+      this.#outside.add(kernel.withSocket(ROUTER, (socket) => list(socket, ROUTER, links)));
+    }
+    this.#sweep(slots);
+  }
+
+  /** @param slots whose cables were seen; those that were removed since are no failure, and a new one has a lease */
+  #sweep(slots: readonly number[]): void {
+    const { store, kernel } = this.#parts;
+    const holdings = listLeases(store)
+      .filter(({ state }) => state !== 'quarantined')
+      .map(holdingOf);
+    const held = new Set<number>(holdings.map(({ key }) => key.slot));
+    const orphans = this.#outside.orphans(holdings);
+    for (const slot of slots) if (!held.has(slot)) orphans.push(cableOf(slot));
+    kernel.remove(diff(orphans, []));
+  }
+
+  #verify(slots: readonly Slot[]): void {
+    const { store, kernel } = this.#parts;
+    const { objects, halves } = linkObjects(
+      ROUTER,
+      kernel.withSocket(ROUTER, (socket) => findLinks(socket, ROUTER, [...slots.map(cable), BRIDGE])),
+    );
+    this.#outside.add(objects, halves);
+    const [first, last] = [slots[0], slots.at(-1)];
+    if (first === undefined || last === undefined) return;
+    const asked = new Set(slots);
+    for (const lease of leasesOfSlots(store, first, last)) {
+      const { slot, state } = lease;
+      // it may have been removed meanwhile, or belong to another already
+      if (!asked.has(slot) || (state !== 'warm' && state !== 'ready')) continue;
+      try {
+        this.#verifyOne(holdingOf(lease));
+      } catch (error) {
+        this.#parts.failed(slot, error);
+      }
+    }
+  }
+
+  #verifyOne(holding: Holding): void {
+    const { kernel, survey, repaired } = this.#parts;
+    if (survey.sandboxPlan(holding, this.#outside.of(holding)).length === 0) return;
+    // What was seen of the router is a little old: what is to be repaired is what is wrong now.
+    const plan = survey.sandboxPlan(holding);
+    if (plan.length === 0) return;
+    kernel.apply(plan);
+    repaired(holding, plan);
+  }
+}
+
+/** What it takes to delete a cable: the details do not matter. */
+function cableOf(slot: number): KernelObject {
+  const end = { namespace: ROUTER, link: cable(slot), mac: new Uint8Array(6) as Mac, mtu: 0, up: false };
+  return { kind: 'veth', ...end, peer: end };
+}

@@ -113,25 +113,51 @@ describe('the root namespace', () => {
     expect(rootState()).toEqual(before);
   });
 
+  /** Another daemon beside the one of {@link withCore}. */
+  function openOther(): Core {
+    const ranges = {
+      hostRange: parsePrefix('10.21.0.0/16'),
+      linkRange: parsePrefix('10.22.0.0/16'),
+      bridgeRange: parsePrefix('10.23.64.0/24'),
+    };
+    const layout = { ...DEFAULT_LAYOUT, mtu: 1420, ...ranges };
+    return openCore(lab.folder, {
+      host: { instance: 'other', layout, uplink: 'eth0' },
+      stateDir: join(lab.folder, 'other-state'),
+      runDir: join(lab.folder, 'other-run'),
+    });
+  }
+
   it('keeps what another daemon needs when the first of two goes', () => {
     withCore((core) => {
-      const ranges = {
-        hostRange: parsePrefix('10.21.0.0/16'),
-        linkRange: parsePrefix('10.22.0.0/16'),
-        bridgeRange: parsePrefix('10.23.64.0/24'),
-      };
-      const layout = { ...DEFAULT_LAYOUT, mtu: 1420, ...ranges };
-      using other = openCore(lab.folder, {
-        host: { instance: 'other', layout, uplink: 'eth0' },
-        stateDir: join(lab.folder, 'other-state'),
-        runDir: join(lab.folder, 'other-run'),
-      });
+      using other = openOther();
       const { netns } = create(other);
       create(core);
       core.purge();
       expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
       expect(other.reconcile({ dryRun: true }).plan).toEqual([]);
     });
+  });
+
+  it.each([
+    ['first', (one: Core, other: Core): Core[] => [one, other]],
+    ['last', (one: Core, other: Core): Core[] => [other, one]],
+  ])('is as before when two daemons have gone, the one that came first %s', (_, inOrder) => {
+    lab.run('host', 'sh', '-c', 'echo 0 > /proc/sys/net/ipv4/conf/eth0/forwarding');
+    const before = rootState();
+    withCore((core) => {
+      using other = openOther();
+      const [first, last] = inOrder(core, other);
+      first?.purge();
+      expect(rootState()).not.toEqual(before);
+      last?.purge();
+    });
+    expect(rootState()).toEqual(before);
+    // what was put back once is nobody's any more
+    lab.run('host', 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/conf/eth0/forwarding');
+    const after = rootState();
+    withCore((core) => core.purge());
+    expect(rootState()).toEqual(after);
   });
 
   it.each([

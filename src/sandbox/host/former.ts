@@ -1,21 +1,38 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { CulvertError } from '../../errors.ts';
+import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
+import { applyTransaction } from '../../linux/nftables/batch.ts';
+import { observeTable } from '../../linux/nftables/observe.ts';
+import { deleteTable, newTable, tableText } from '../../linux/nftables/table.ts';
 import { readSysctl, writeSysctl } from '../../linux/sysctl.ts';
+import { MAX_COMMENT_BYTES, type Table } from '../../plan/ruleset.ts';
 
-type Content = { readonly bootId: string; readonly values: Record<string, string> };
+type Values = Readonly<Record<string, string>>;
+type Content = { readonly bootId: string; readonly values: Values };
+
+/**
+ * Where a daemon that goes leaves what it knows to those that stay: a table of the root namespace, whose comment it is.
+ * All of them see it, and it ends with the boot. No daemon's own table has an underscore in its name.
+ */
+const LEFT: Table = { family: 'inet', name: 'culvert_former' };
 
 /**
  * The settings of the root namespace that Culvert has changed, with the values they had before: in a file, so that
  * whoever removes Culvert, in this run or a later one, can put them back. A new boot has settings of its own, so what
  * an earlier one had is not put back.
+ *
+ * Of several daemons only the first finds what was before any of them, and only the last may put it back.
  */
 export class FormerSettings {
   readonly #path: string;
   readonly #bootId: string;
+  readonly #netfilter: NetlinkSocket;
 
-  constructor(path: string, bootId: string) {
+  /** @param netfilter of the root namespace */
+  constructor(path: string, bootId: string, netfilter: NetlinkSocket) {
     this.#path = path;
     this.#bootId = bootId;
+    this.#netfilter = netfilter;
   }
 
   /** Writes down, before it is changed, what is to be changed; the first value that was found counts. */
@@ -27,24 +44,47 @@ export class FormerSettings {
     this.#write({ ...known, ...found });
   }
 
-  /** Puts back what was kept, and forgets it. */
-  restore(): void {
-    for (const [name, value] of Object.entries(this.#read())) if (readSysctl(name) !== value) writeSysctl(name, value);
+  /**
+   * Leaves what was kept to the other daemons of the host. To be called before it can be seen that this one goes: of two
+   * that go at once, the last to be seen finds what the other left.
+   */
+  leave(): void {
+    const kept = this.#read();
+    const text = JSON.stringify({ ...kept, ...this.#left() });
+    // no room, where daemons have more than five uplinks: then the file has it still, for the next run
+    if (Object.keys(kept).length === 0 || Buffer.byteLength(text) > MAX_COMMENT_BYTES) return;
+    applyTransaction(this.#netfilter, [newTable(LEFT), deleteTable(LEFT), newTable(LEFT, text)]);
     rmSync(this.#path, { force: true });
   }
 
-  #read(): Record<string, string> {
+  /** Puts back what was kept, and what others left, and forgets it. */
+  restore(): void {
+    const values = { ...this.#read(), ...this.#left() };
+    for (const [name, value] of Object.entries(values)) if (readSysctl(name) !== value) writeSysctl(name, value);
+    applyTransaction(this.#netfilter, [newTable(LEFT), deleteTable(LEFT)]);
+    rmSync(this.#path, { force: true });
+  }
+
+  #left(): Values {
+    const text = observeTable(this.#netfilter, LEFT)?.digest;
+    try {
+      return text === undefined ? {} : (JSON.parse(text) as Values);
+    } catch (cause) {
+      throw unreadable(`the comment of table ${tableText(LEFT)}`, cause);
+    }
+  }
+
+  #read(): Values {
     try {
       const { bootId, values } = JSON.parse(readFileSync(this.#path, 'utf8')) as Content;
       return bootId === this.#bootId ? values : {};
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return {};
-      const message = `Cannot read ${this.#path}, which says what settings the host had before: ${String(cause)}; mend or remove it`;
-      throw new CulvertError('former_settings', message, { cause });
+      throw unreadable(this.#path, cause);
     }
   }
 
-  #write(values: Record<string, string>): void {
+  #write(values: Values): void {
     const draft = `${this.#path}.new`;
     try {
       const fd = openSync(draft, 'w', 0o600);
@@ -60,4 +100,9 @@ export class FormerSettings {
       throw new CulvertError('former_settings', `Cannot write ${this.#path}: ${String(cause)}`, { cause });
     }
   }
+}
+
+function unreadable(where: string, cause: unknown): CulvertError {
+  const message = `Cannot read ${where}, which says what settings the host had before: ${String(cause)}; mend or remove it`;
+  return new CulvertError('former_settings', message, { cause });
 }

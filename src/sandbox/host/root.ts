@@ -53,7 +53,7 @@ export class RootNamespace {
     this.#parts = parts;
     this.#ruleset = rootRuleset({ instance: host.instance, cable, ranges: [hostRange, bridgeRange], reportGroup });
     this.#forward = new ForwardAccept(netfilter, this.#ruleset.table, cable);
-    this.#former = new FormerSettings(formerSettings, bootId);
+    this.#former = new FormerSettings(formerSettings, bootId, netfilter);
     this.#legacyRules = [`-i ${cable} -j ACCEPT`, `-o ${cable} -j ACCEPT`];
   }
 
@@ -100,6 +100,7 @@ export class RootNamespace {
     if (observeTable(netfilter, this.#ruleset.table) !== undefined) {
       applyTransaction(netfilter, [deleteTable(this.#ruleset.table)]);
     }
+    this.#former.leave();
     kernel.deleteLinks(ROOT, [rootCable(host.instance)]);
     // what is changed for one daemon's sandboxes holds for every other daemon's on this host
     if (!kernel.look(ROOT).links.some(({ link }) => isRootCable(link))) this.#former.restore();

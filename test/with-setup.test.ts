@@ -43,6 +43,24 @@ it('says what root lacks in a container without capabilities', async () => {
   expect(stderr).toMatch(/^Cannot set up network and mount namespaces: root needs CAP_SYS_ADMIN/);
 });
 
+it('says that / is no mount point, in a chroot', async () => {
+  // the machine as it is, at a folder that nothing is mounted on
+  const chroot = `
+    mount -t tmpfs none "${folder}" && mkdir "${folder}/root"
+    for entry in /*; do
+      inside="${folder}/root$entry"
+      if [ -L "$entry" ]; then cp -a "$entry" "$inside"
+      elif [ -d "$entry" ]; then mkdir "$inside" && mount --rbind "$entry" "$inside"
+      fi
+    done
+    exec chroot "${folder}/root" bash "$0" demo --help`;
+  const { code, stdout, stderr } = await setUp(chroot, OWN_MOUNTS);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+  expect(stderr).toMatch(
+    /^Cannot set up network and mount namespaces: \/ is no mount point here, as in a chroot; .*\n.*Invalid argument\n$/,
+  );
+});
+
 it('says what the kernel lacks, and what it said', async () => {
   // Stands in for nft(8) on a kernel without nftables.
   writeFileSync(

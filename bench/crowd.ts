@@ -6,7 +6,7 @@ import { assertSameObjects } from './same-objects.ts';
 import type { Stage } from './stage.ts';
 
 /** µs per create, a value for each round */
-export type Costs = { readonly culvert: readonly number[]; readonly kernel: readonly number[] };
+type Costs = { readonly culvert: readonly number[]; readonly kernel: readonly number[] };
 
 /** A daemon with many sandboxes, and what creating them cost on the way, next to the kernel's limit. */
 export type Crowd = { readonly culvert: Culvert; readonly atFew: Costs; readonly atMany: Costs };

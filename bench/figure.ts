@@ -1,5 +1,5 @@
 /** What a figure must reach: itself, or its ratio to what it is compared with. */
-export type Target = { readonly of: 'value' | 'ratio'; readonly is: 'at least' | 'at most'; readonly bound: number };
+type Target = { readonly of: 'value' | 'ratio'; readonly is: 'at least' | 'at most'; readonly bound: number };
 
 /** One line of the result. */
 export type Figure = {

@@ -9,7 +9,7 @@ const PROGRAM = new URL('../bin/culvert', import.meta.url).pathname;
 type Topology = SandboxResource['topology'];
 
 /** The name of the daemon, which what it puts into the host's namespace bears. */
-export const INSTANCE = 'demo';
+const INSTANCE = 'demo';
 
 /** `culvert up` on a lab's host, to be killed and started again. */
 export class Daemon implements Disposable {

@@ -19,7 +19,7 @@ export type Body =
   | { readonly kind: 'icmp'; readonly type: number; readonly code: number; readonly quoted: Quoted };
 
 /** The packet that an ICMP error is about: its header and the first eight bytes behind it, here of UDP. */
-export type Quoted = { readonly from: string; readonly to: string; readonly ports: readonly [number, number] };
+type Quoted = { readonly from: string; readonly to: string; readonly ports: readonly [number, number] };
 
 const PROTOCOLS = { icmp: 1, syn: 6, udp: 17 } as const;
 const ETHER = 14;

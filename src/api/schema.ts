@@ -16,7 +16,7 @@ import {
 } from '../schema/values.ts';
 
 /** How many sandboxes one request may create or remove: it bounds what waits behind it. */
-export const MAX_BATCH = 1000;
+const MAX_BATCH = 1000;
 
 const generation = z
   .int()

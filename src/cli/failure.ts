@@ -1,8 +1,8 @@
 import { CommanderError } from 'commander';
 import { CulvertError, InputError } from '../errors.ts';
 
-export const EXIT_FAILED = 1;
-export const EXIT_USAGE = 2;
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
 
 /** A failure that ends the process with an exit code of its own. */
 export class ExitError extends CulvertError {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../errors.ts';
-import { assertSpecification, parseGeneration, parseSandboxId, parseSlot } from './lease.ts';
+import { assertSpecification, parseSandboxId, parseSlot } from './lease.ts';
 
 /** The code and field of the InputError that `body` throws. */
 function refusal(body: () => unknown): unknown[] {
@@ -19,13 +19,6 @@ describe('parsing', () => {
     for (const slot of [1, 2, 32766, 32767]) expect(parseSlot(slot)).toBe(slot);
     for (const value of [0, -1, 32768, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
       expect(refusal(() => parseSlot(value, 'slot'))).toEqual(['invalid_slot', 'slot']);
-    }
-  });
-
-  it('takes generations of 32 bits from 1', () => {
-    for (const generation of [1, 0xffffffff]) expect(parseGeneration(generation)).toBe(generation);
-    for (const value of [0, 2 ** 32, 0.5, Number.NaN]) {
-      expect(refusal(() => parseGeneration(value))).toEqual(['invalid_generation', undefined]);
     }
   });
 

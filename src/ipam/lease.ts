@@ -13,7 +13,6 @@ export type Generation = number & { readonly [brand]: 'Generation' };
 export type SandboxId = string & { readonly [brand]: 'SandboxId' };
 
 export const SLOT_MAX = 32767;
-const GENERATION_MAX = 0xffffffff;
 /** bytes of UTF-8 */
 export const SPECIFICATION_MAX = 16_384;
 /** characters */
@@ -63,7 +62,7 @@ export interface Lease extends LeaseKey {
   readonly quarantine: Quarantine | undefined;
 }
 
-export interface Quarantine {
+interface Quarantine {
   readonly reason: string;
   /** On the monotonic clock of `bootId`, in ms: no earlier than this is the slot free. */
   readonly dueMonotonicMs: number;
@@ -76,15 +75,6 @@ export function parseSlot(value: number, field?: string): Slot {
     throw invalid('invalid_slot', `Cannot use ${value} as a slot: want an integer from 1 to ${SLOT_MAX}`, field);
   }
   return value as Slot;
-}
-
-/** @throws InputError `invalid_generation` */
-export function parseGeneration(value: number, field?: string): Generation {
-  if (!Number.isInteger(value) || value < 1 || value > GENERATION_MAX) {
-    const want = `want an integer from 1 to ${GENERATION_MAX}`;
-    throw invalid('invalid_generation', `Cannot use ${value} as a generation: ${want}`, field);
-  }
-  return value as Generation;
 }
 
 /** @throws InputError `invalid_sandbox_id` */

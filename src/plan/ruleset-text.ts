@@ -23,7 +23,7 @@ export function rulesetText(ruleset: Ruleset): string {
   ].join('\n');
 }
 
-export function elementText(table: Table, set: NamedSet, element: Element, verb: 'add' | 'delete'): string {
+function elementText(table: Table, set: NamedSet, element: Element, verb: 'add' | 'delete'): string {
   const { key, last, data, over, comment } = element;
   const words = [set.key.map((type, index) => fieldText(type, key[index], last?.[index])).join(' . ')];
   if (verb === 'add' && over !== undefined) {

@@ -22,7 +22,7 @@ import type { Layout } from './topology/layout.ts';
 /** Networks that one step adds to the pool, so that a step stays short. */
 const POOL_PER_STEP = 4;
 
-export type Emit = (type: string, holding: Holding, message: string) => void;
+type Emit = (type: string, holding: Holding, message: string) => void;
 
 export type ManagerParts = {
   readonly store: Store;

@@ -53,7 +53,7 @@ export function closedObject<Shape extends z.core.$ZodShape>(shape: Shape): z.Zo
 }
 
 /** `policy.allow[2]` */
-export function fieldPath(keys: readonly PropertyKey[]): string {
+function fieldPath(keys: readonly PropertyKey[]): string {
   return keys.reduce<string>((text, key) => {
     if (typeof key === 'number') return `${text}[${key}]`;
     const name = shorten(String(key));
@@ -68,7 +68,7 @@ function keysOf(field: string): PropertyKey[] {
 }
 
 /** Messages in the house's voice, for every schema that has none of its own. */
-export function issueText(issue: z.core.$ZodRawIssue): string {
+function issueText(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case 'invalid_type':
       return issue.input === undefined

@@ -77,7 +77,7 @@ export const topology = z.enum(TOPOLOGIES).meta({
 const bytesPerSecond = z.int().min(RATE_MIN).max(RATE_MAX).meta({ description: 'bytes per second' });
 const burst = z.int().min(BURST_MIN).max(BURST_MAX);
 
-export const rate = closedObject({
+const rate = closedObject({
   rate: bytesPerSecond,
   burst: burst.optional().meta({ description: 'bytes that may pass at once; half a second of the rate where absent' }),
 })

@@ -41,6 +41,10 @@ import { assertNotLost, makeFolder } from './state-folder.ts';
 
 /** NFLOG group that drops in the router namespace are reported to, where all groups are ours. */
 const ROUTER_REPORTS = 5;
+/** The tick of quarantine and clean-up. */
+const IDLE_REST_MS = 20;
+/** While the kernel removes what was let go: to ask it without a pause would take the processor that it needs. */
+const KERNEL_REST_MS = 5;
 /** How often the root namespace is looked at. */
 const WATCH_MS = 5_000;
 
@@ -251,8 +255,8 @@ export class Core implements Disposable {
     };
   }
 
-  /** A little of the work that nobody waits for. Says whether there is more that can be done now. */
-  step(): boolean {
+  /** A little of the work that nobody waits for. Returns after how many ms there is more of it. */
+  step(): number {
     this.#watchRoot();
     // before a slot can change hands: reports name slots
     this.#reports.step(this.#nowMs);
@@ -265,10 +269,10 @@ export class Core implements Disposable {
       this.#cutDenied([...this.#manager.live.values()].map(passOf));
     }
     if (this.#verification?.step() === false) this.#verification = undefined;
-    if (this.#verification !== undefined) return true;
+    if (this.#verification !== undefined) return 0;
     this.#manager.writeAgain();
-    const more = this.#manager.fillPool();
-    return more || this.#reaper.pending > 0;
+    if (this.#manager.fillPool()) return 0;
+    return this.#reaper.pending > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
   }
 
   [Symbol.dispose](): void {

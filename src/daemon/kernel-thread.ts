@@ -11,11 +11,17 @@ import { type Answer, type Call, type Notice, wireError } from './wire.ts';
  * entered it, and a pause inside one would leave others in it.
  */
 
-/** How long it rests when nothing is to be done: the tick of quarantine and clean-up. */
-const IDLE_MS = 20;
-
 /** How long it rests after a start: who waited for the daemon to be back comes before what can wait. */
 const START_REST_MS = 100;
+
+/**
+ * How long after an answer work that nobody waits for begins: those who waited go on first, and have the processor for
+ * it. No more, so that requests without a pause keep nothing from being cleared up.
+ */
+const ANSWER_REST_MS = 2;
+
+/** After a step that failed: what made it fail may be over then. */
+const FAILURE_REST_MS = 20;
 
 /** Few enough that the first of them does not wait long for the last. */
 const CREATIONS_TOGETHER = 16;
@@ -30,8 +36,9 @@ const port = parentPort;
 if (port === null) throw new Error('kernel-thread.ts runs as a worker');
 
 const queue: Call[] = [];
-let scheduled: NodeJS.Immediate | undefined;
+let answering: NodeJS.Immediate | undefined;
 let resting: NodeJS.Timeout | undefined;
+let restsUntilMs = 0;
 /** Then there is no work that nobody waits for: what it would put back would stay for good. */
 let isPurged = false;
 
@@ -75,8 +82,8 @@ function answerCreations(calls: readonly CreateCall[], engine: Core): void {
   for (const { id, parameters } of calls) tell({ id, result: sandboxes.splice(0, parameters[0].length) });
 }
 
-function run(engine: Core): void {
-  scheduled = undefined;
+function answerAll(engine: Core): void {
+  answering = undefined;
   while (queue.length > 0) {
     const creations = takeCreations();
     if (creations.length > 1) answerCreations(creations, engine);
@@ -84,20 +91,23 @@ function run(engine: Core): void {
     const call = queue.shift();
     if (call !== undefined) answer(call, engine);
   }
-  if (isPurged) return;
-  let more = false;
-  try {
-    more = engine.step();
-  } catch (error) {
-    tell({ notice: 'problem', error: wireError(error) });
-  }
-  if (more) wake(engine);
-  else resting = setTimeout(() => wake(engine), IDLE_MS);
+  if (performance.now() + ANSWER_REST_MS < restsUntilMs) rest(engine, ANSWER_REST_MS);
 }
 
-function wake(engine: Core): void {
+function work(engine: Core): void {
+  if (isPurged) return;
+  try {
+    rest(engine, engine.step());
+  } catch (error) {
+    rest(engine, FAILURE_REST_MS);
+    tell({ notice: 'problem', error: wireError(error) });
+  }
+}
+
+function rest(engine: Core, ms: number): void {
   clearTimeout(resting);
-  scheduled ??= setImmediate(() => run(engine));
+  restsUntilMs = performance.now() + ms;
+  resting = setTimeout(() => work(engine), ms);
 }
 
 /** @param options the first message; all that follow are calls */
@@ -112,11 +122,11 @@ function start(options: Omit<CoreOptions, 'emit'> | 'close'): void {
       if (message === 'close') close(engine);
       else {
         queue.push(message);
-        wake(engine);
+        answering ??= setImmediate(() => answerAll(engine));
       }
     });
     tell({ notice: 'ready' });
-    resting = setTimeout(() => wake(engine), START_REST_MS);
+    rest(engine, START_REST_MS);
   } catch (error) {
     tell({ notice: 'failed', error: wireError(error) });
     port?.close();
@@ -125,7 +135,7 @@ function start(options: Omit<CoreOptions, 'emit'> | 'close'): void {
 
 function close(engine: Core): void {
   clearTimeout(resting);
-  clearImmediate(scheduled);
+  clearImmediate(answering);
   engine[Symbol.dispose]();
   port?.close();
 }

@@ -73,6 +73,14 @@ export class Store implements Disposable {
     }
   }
 
+  /**
+   * Runs a body that writes with one statement, which is done or not without help: as a part of the transaction that is
+   * open, or as one of its own.
+   */
+  statement<T>(body: () => T): T {
+    return this.#open === undefined ? this.transaction('normal', body) : body();
+  }
+
   #part<T>(durability: Durability, body: () => T): T {
     if (durability === 'full' && this.#open === 'normal') {
       const message = `Cannot make a change in ${this.path} durable: it is part of a transaction that is not`;

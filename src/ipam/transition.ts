@@ -89,7 +89,7 @@ const STEPS = {
 export function advance(store: Store, key: LeaseKey, to: keyof typeof STEPS): void {
   const { from, set } = STEPS[to];
   const update = `UPDATE lease SET state = '${to}', since_wall_ms = ?${set} WHERE state IN ${from}`;
-  store.transaction('normal', () => guarded(store, key, `make it ${to}`, update, Math.trunc(store.clock.wallMs())));
+  store.statement(() => guarded(store, key, `make it ${to}`, update, Math.trunc(store.clock.wallMs())));
 }
 
 /** An owner for a warm lease. */
@@ -142,7 +142,7 @@ export function assignAll(store: Store, assignments: readonly Assignment[]): voi
 export function updateSpecification(store: Store, key: LeaseKey, specification: string): void {
   assertSpecification(specification);
   const set = `UPDATE lease SET specification = ? WHERE state = 'ready'`;
-  store.transaction('normal', () => guarded(store, key, 'change its specification', set, specification));
+  store.statement(() => guarded(store, key, 'change its specification', set, specification));
 }
 
 /** @throws CulvertError `sandbox_exists` */

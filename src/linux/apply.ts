@@ -4,14 +4,15 @@ import { CulvertError } from '../errors.ts';
 import type { Operation, Plan } from '../plan/diff.ts';
 import { type KernelObject, type Link, type NamespaceName, ROOT } from '../plan/state.ts';
 import { operationText } from '../plan/text.ts';
-import { createNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
+import { enterNewNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from './netlink/constants.ts';
 import { NetlinkSocket, type Request } from './netlink/socket.ts';
 import { createGuard, deleteGuard, observeGuard, replaceGuard } from './nftables/guard.ts';
 import { findObjects, type NamespaceState, observeNamespace } from './observe/namespace.ts';
 import { steps } from './requests.ts';
 import { listPorts, type Port } from './route/bridge.ts';
-import { deleteLink, getLink } from './route/link.ts';
+import { hasLink } from './route/ifreq.ts';
+import { deleteLink } from './route/link.ts';
 import { newVeth } from './route/veth.ts';
 import { SyscallError } from './syscall.ts';
 import { writeSysctl } from './sysctl.ts';
@@ -96,14 +97,8 @@ export class Kernel implements Disposable {
 
   /** The indexes of those of the links that exist. */
   presentLinks(namespace: NamespaceName, links: readonly Link[]): Set<number> {
-    const errors = this.withSocket(namespace, (socket) => socket.batch(links.map(getLink)));
-    const present = new Set<number>();
-    for (const [at, link] of links.entries()) {
-      const error = errors[at];
-      if (error === undefined) present.add(link.index);
-      else if (error.errnoName !== 'ENODEV') throw error;
-    }
-    return present;
+    const present = this.withSocket(namespace, (socket) => links.filter((link) => hasLink(socket, link)));
+    return new Set(present.map(({ index }) => index));
   }
 
   /** All ports of a bridge, whoever put them there. */
@@ -195,6 +190,8 @@ class Run implements Disposable {
   /** Namespaces whose messages make links in others, so theirs are sent first. */
   readonly #bearing = new Set<NamespaceName>();
   readonly #created: Operation[] = [];
+  /** Where the calling thread is: it goes from one to the next, and home in the end. */
+  #here: NamespaceName = ROOT;
 
   constructor(parts: RunParts) {
     this.#parts = parts;
@@ -217,6 +214,7 @@ class Run implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#goTo(ROOT);
     for (const socket of this.#own.values()) socket[Symbol.dispose]();
     for (const handle of this.#handles.values()) handle[Symbol.dispose]();
   }
@@ -259,12 +257,15 @@ class Run implements Disposable {
 
   #createNamespace(operation: Operation, namespace: NamespaceName): void {
     const { kernel, home, kept, keep } = this.#parts;
-    const socket = createNamespace(kernel.pin(namespace), () => new NetlinkSocket(NETLINK_ROUTE), home);
-    (keep.has(namespace) ? kept : this.#own).set(namespace, socket);
+    this.#goTo(ROOT);
+    enterNewNamespace(kernel.pin(namespace), home);
+    this.#here = namespace;
     this.#created.push(operation);
+    (keep.has(namespace) ? kept : this.#own).set(namespace, new NetlinkSocket(NETLINK_ROUTE));
   }
 
   #removeNamespace(namespace: NamespaceName): void {
+    this.#goTo(ROOT);
     for (const open of [this.#own, this.#parts.kept, this.#handles]) {
       open.get(namespace)?.[Symbol.dispose]();
       open.delete(namespace);
@@ -328,7 +329,14 @@ class Run implements Disposable {
   }
 
   #inside<T>(namespace: NamespaceName, body: () => T): T {
-    return namespace === ROOT ? body() : this.#handle(namespace).run(body, this.#parts.home);
+    this.#goTo(namespace);
+    return body();
+  }
+
+  #goTo(namespace: NamespaceName): void {
+    if (this.#here === namespace) return;
+    this.#handle(namespace).enter();
+    this.#here = namespace;
   }
 
   #handle(namespace: NamespaceName): NamespaceHandle {

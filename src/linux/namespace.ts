@@ -35,12 +35,17 @@ export class NamespaceHandle implements Disposable {
       using own = new NamespaceHandle();
       return this.run(body, own);
     }
-    setns(this.fd, CLONE_NEWNET);
+    this.enter();
     try {
       return body();
     } finally {
-      setns(home.fd, CLONE_NEWNET);
+      home.enter();
     }
+  }
+
+  /** Leaves the calling thread inside: to come back is the caller's. */
+  enter(): void {
+    setns(this.fd, CLONE_NEWNET);
   }
 
   [Symbol.dispose](): void {
@@ -68,16 +73,25 @@ export function createNamespace<T>(pin: string, body: () => T, home?: NamespaceH
     using own = new NamespaceHandle();
     return createNamespace(pin, body, own);
   }
+  enterNewNamespace(pin, home);
+  try {
+    return body();
+  } catch (error) {
+    removeNamespace(pin);
+    throw error;
+  } finally {
+    home.enter();
+  }
+}
+
+/** As {@link createNamespace}, and leaves the calling thread in it; where it fails the thread is in `home`. */
+export function enterNewNamespace(pin: string, home: NamespaceHandle): void {
   close(open(pin, O_CREAT_EXCL_CLOEXEC, 0o600));
   try {
     unshare(CLONE_NEWNET);
-    try {
-      mount(OWN, pin, null, MS_BIND);
-      return body();
-    } finally {
-      setns(home.fd, CLONE_NEWNET);
-    }
+    mount(OWN, pin, null, MS_BIND);
   } catch (error) {
+    home.enter();
     removeNamespace(pin);
     throw error;
   }

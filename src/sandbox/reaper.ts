@@ -15,6 +15,8 @@ const UNPIN_PER_STEP = 64;
 const FLUSH_PER_STEP = 1024;
 /** A process that stays in a namespace keeps its cable: after this long the cable is cut on the router's side. */
 const HELD_AFTER_MS = 250;
+/** How often, at the most, connection tracking is read: all of it, for however many addresses. */
+const FLUSH_INTERVAL_MS = 50;
 /** How often a removal that the kernel refuses is tried before a person has to look. */
 const MAX_ATTEMPTS = 8;
 
@@ -42,6 +44,7 @@ export class Reaper {
   readonly #parts: ReaperParts;
   readonly #queue: Going[] = [];
   #unpinned: Going[] = [];
+  #flushedMs = Number.NEGATIVE_INFINITY;
   readonly #stuck: Stuck[] = [];
 
   constructor(parts: ReaperParts) {
@@ -72,7 +75,7 @@ export class Reaper {
         for (const { holding } of gone) enterQuarantine(store, holding.key, { floor_ms: this.#parts.floor_ms });
       });
     }
-    this.#flush();
+    this.#flush(nowMs);
     return releaseDue(store, FLUSH_PER_STEP);
   }
 
@@ -80,7 +83,7 @@ export class Reaper {
     const { kernel, layout } = this.#parts;
     const { holding } = going;
     try {
-      const { namespace } = { namespace: sandboxNamespace(holding.key.slot) };
+      const namespace = sandboxNamespace(holding.key.slot);
       // Repeating a removal after a crash must not fail on what is gone: only what exists is taken away.
       const objects = desired(networkOf(holding), layout).filter(
         (object) => object.kind !== 'namespace' || kernel.exists(namespace),
@@ -110,10 +113,12 @@ export class Reaper {
     return gone;
   }
 
-  #flush(): void {
+  #flush(nowMs: number): void {
+    if (nowMs - this.#flushedMs < FLUSH_INTERVAL_MS) return;
     const { store, layout, flush } = this.#parts;
     const waiting = awaitingFlush(store, FLUSH_PER_STEP);
     if (waiting.length === 0) return;
+    this.#flushedMs = nowMs;
     const addresses = new Set(waiting.map((lease) => outsideAddress(holdingOf(lease), layout)));
     // What cannot be verified stays: the next step tries again.
     if (flush(addresses)) markFlushed(store, waiting);

@@ -4,16 +4,18 @@ import { leasesOfSlots } from '../ipam/lookup.ts';
 import type { Store } from '../ipam/store.ts';
 import { listLeases } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
+import type { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { listFdbEntries, listNeighbours, listRoutes, listShapers } from '../linux/observe/attached.ts';
 import { listLinkIndexes } from '../linux/observe/indexes.ts';
 import { findLinks, linkObjects } from '../linux/observe/links.ts';
+import { readLinkEnd } from '../linux/route/ifreq.ts';
 import { diff, type Plan } from '../plan/diff.ts';
 import { type KernelObject, type Link, ROUTER } from '../plan/state.ts';
 import type { Gate } from './gate.ts';
 import { type Holding, holdingOf } from './holding.ts';
 import { Outside, slotOf } from './outside.ts';
 import type { Survey } from './survey.ts';
-import { BRIDGE, cable } from './topology/layout.ts';
+import { BRIDGE, cable, ETH0 } from './topology/layout.ts';
 
 /** Sandboxes that one step looks into, so that a step stays short. */
 const SANDBOXES_PER_STEP = 32;
@@ -100,24 +102,36 @@ export class Verification {
 
   #verify(slots: readonly Slot[]): void {
     const { store, kernel } = this.#parts;
-    const { objects, halves } = linkObjects(
-      ROUTER,
-      kernel.withSocket(ROUTER, (socket) => findLinks(socket, ROUTER, [...slots.map(cable), BRIDGE])),
-    );
-    this.#outside.add(objects, halves);
     const [first, last] = [slots[0], slots.at(-1)];
     if (first === undefined || last === undefined) return;
     const asked = new Set(slots);
-    for (const lease of leasesOfSlots(store, first, last)) {
-      const { slot, state } = lease;
-      // it may have been removed meanwhile, or belong to another already
-      if (!asked.has(slot) || (state !== 'warm' && state !== 'ready')) continue;
+    // some may have been removed meanwhile, or belong to another already
+    const holdings = leasesOfSlots(store, first, last)
+      .filter(({ slot, state }) => asked.has(slot) && (state === 'warm' || state === 'ready'))
+      .map(holdingOf);
+    kernel.withSocket(ROUTER, (socket) => this.#lookAtCables(socket, holdings));
+    for (const holding of holdings) {
       try {
-        this.#verifyOne(holdingOf(lease));
+        this.#verifyOne(holding);
       } catch (error) {
-        this.#parts.failed(slot, error);
+        this.#parts.failed(holding.key.slot, error);
       }
     }
+  }
+
+  #lookAtCables(socket: NetlinkSocket, holdings: readonly Holding[]): void {
+    const routed = holdings.filter(({ topology }) => topology !== 'bridge').map(({ key }) => cable(key.slot));
+    // that its other end is the sandbox's is for the inside to say
+    const ends = routed.flatMap((link) => readLinkEnd(socket, ROUTER, link) ?? []);
+    this.#outside.add(
+      [],
+      ends.map((end) => ({ end, peerIndex: ETH0.index })),
+    );
+    // what makes a link a port only netlink tells
+    const ports = holdings.filter(({ topology }) => topology === 'bridge').map(({ key }) => cable(key.slot));
+    if (ports.length === 0) return;
+    const { objects, halves } = linkObjects(ROUTER, findLinks(socket, ROUTER, [...ports, BRIDGE]));
+    this.#outside.add(objects, halves);
   }
 
   #verifyOne(holding: Holding): void {

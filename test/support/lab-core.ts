@@ -43,7 +43,7 @@ export function createSandbox(core: Core, id: string, topology: Topology): void 
 /** Steps until nothing is left to do. */
 export function settle(core: Core): void {
   for (let step = 0; step < 5000; step++) {
-    const more = core.step();
+    const more = core.step() === 0;
     const { removing, quarantined, adopting } = core.status();
     if (!more && removing === 0 && quarantined === 0 && !adopting) return;
     pause_ms(1);

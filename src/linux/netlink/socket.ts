@@ -1,5 +1,5 @@
 import { CulvertError } from '../../errors.ts';
-import { close, recv, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
+import { close, ioctl, recv, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
 import { readAttributes, readString } from './attribute.ts';
 import {
   AF_NETLINK,
@@ -213,6 +213,21 @@ export class NetlinkSocket implements Disposable {
   receive(): Uint8Array | undefined {
     const length = recvNow(this.#fd, this.#buffers.received, MSG_TRUNC | MSG_DONTWAIT);
     return length === undefined ? undefined : this.#received(length);
+  }
+
+  /**
+   * ioctl(2) for a link of the socket's namespace, as netdevice(7) says.
+   *
+   * @returns false where there is no such link; `request` has the answer otherwise
+   */
+  askLink(attempt: string, code: number, request: Uint8Array): boolean {
+    try {
+      ioctl(attempt, this.#fd, code, request);
+      return true;
+    } catch (error) {
+      if (error instanceof SyscallError && error.errnoName === 'ENODEV') return false;
+      throw error;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -1,0 +1,49 @@
+import type { Mac } from '../../addr/mac.ts';
+import type { Link, LinkEnd, NamespaceName } from '../../plan/state.ts';
+import type { NetlinkSocket } from '../netlink/socket.ts';
+
+/*
+ * struct ifreq of linux/if.h: a name in 16 bytes, then a union. Netlink tells more of a link, but for each whose other
+ * end is in another namespace it searches for the id of that one, which takes time by the number of them all.
+ */
+
+/** linux/sockios.h */
+const SIOCGIFFLAGS = 0x8913;
+const SIOCGIFMTU = 0x8921;
+const SIOCGIFHWADDR = 0x8927;
+const SIOCGIFINDEX = 0x8933;
+/** linux/if.h */
+const IFF_UP = 0x1;
+
+const UNION = 16;
+const IFREQ_LENGTH = 40;
+/** of the family that stands before an address in struct sockaddr */
+const FAMILY_LENGTH = 2;
+const MAC_LENGTH = 6;
+
+const request = new Uint8Array(IFREQ_LENGTH);
+const view = new DataView(request.buffer);
+
+/** Whether there is a link of this name and index in the socket's namespace. */
+export function hasLink(socket: NetlinkSocket, { name, index }: Link): boolean {
+  return ask(socket, SIOCGIFINDEX, name) && view.getInt32(UNION, true) === index;
+}
+
+/** What a link is in the socket's namespace; undefined where it is not there. */
+export function readLinkEnd(socket: NetlinkSocket, namespace: NamespaceName, link: Link): LinkEnd | undefined {
+  if (!hasLink(socket, link)) return undefined;
+  if (!ask(socket, SIOCGIFFLAGS, link.name)) return undefined;
+  const up = (view.getUint16(UNION, true) & IFF_UP) !== 0;
+  if (!ask(socket, SIOCGIFMTU, link.name)) return undefined;
+  const mtu = view.getInt32(UNION, true);
+  if (!ask(socket, SIOCGIFHWADDR, link.name)) return undefined;
+  const at = UNION + FAMILY_LENGTH;
+  return { namespace, link, mac: request.slice(at, at + MAC_LENGTH) as Mac, mtu, up };
+}
+
+/** Has the answer in {@link request}; false where there is no such link. */
+function ask(socket: NetlinkSocket, code: number, name: string): boolean {
+  request.fill(0);
+  for (let at = 0; at < name.length && at < UNION - 1; at++) request[at] = name.charCodeAt(at);
+  return socket.askLink(`look at link ${name}`, code, request);
+}

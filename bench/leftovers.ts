@@ -1,6 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import type { Culvert } from './contestants/culvert.ts';
+import { pause } from './until.ts';
+
+/** ms until a daemon has seen that connections were closed */
+const CLOSING_MS = 200;
 
 /** How many of everything there are that sandboxes bring with them. */
 export type Holdings = Readonly<Record<string, number>>;
@@ -17,6 +21,7 @@ export async function countHoldings(culvert: Culvert): Promise<Holdings> {
     const text = run(router, 'nft', '-j', 'list', kind, family, 'culvert', name);
     return text.match(/generation/g)?.length ?? 0;
   };
+  const leases = (await culvert.client.leases()).length;
   return {
     namespaces: readdirSync(culvert.pin('.')).length,
     'links in the router': list(router, 'ip', '-j', 'link'),
@@ -26,9 +31,16 @@ export async function countHoldings(culvert: Culvert): Promise<Holdings> {
     'elements of inbound': elements('inet', 'map', 'inbound'),
     'elements of ports': elements('bridge', 'set', 'ports'),
     'links in the host': list(host, 'ip', '-j', 'link'),
-    leases: (await culvert.client.leases()).length,
-    'descriptors of the daemon': readdirSync(`/proc/${culvert.pid}/fd`).length,
+    leases,
+    'descriptors of the daemon': await countDescriptors(culvert),
   };
+}
+
+/** Without those of connections to it, which the bench holds. */
+async function countDescriptors({ client, pid }: Culvert): Promise<number> {
+  client.close();
+  await pause(CLOSING_MS);
+  return readdirSync(`/proc/${pid}/fd`).length;
 }
 
 /** What there is more of than before, as `2 namespaces`. */

@@ -44,7 +44,9 @@ const ROUTER_REPORTS = 5;
 /** The tick of quarantine and clean-up. */
 const IDLE_REST_MS = 20;
 /** While the kernel removes what was let go: to ask it without a pause would take the processor that it needs. */
-const KERNEL_REST_MS = 5;
+const KERNEL_REST_MS = 2;
+/** How often, at the most, it is heard what came in from the wire and from the rules. */
+const LISTEN_MS = 10;
 /** How often the root namespace is looked at. */
 const WATCH_MS = 5_000;
 
@@ -83,6 +85,7 @@ export class Core implements Disposable {
   readonly #problems = new Map<string, string>();
   #heldToPolicies = false;
   #watchedMs = 0;
+  #listenedMs = Number.NEGATIVE_INFINITY;
   /** Of what was adopted; undefined when it is done. */
   #verification: Verification | undefined;
 
@@ -228,8 +231,8 @@ export class Core implements Disposable {
       code: 'removal_stuck',
       message: `Cannot clear up slot ${key.slot}: ${reason}`,
     }));
-    const { unwritten } = this.#manager;
-    const held = total(live) + total(warm) + quarantined + removing + unwritten;
+    const { unwritten, building } = this.#manager;
+    const held = total(live) + total(warm) + quarantined + removing + unwritten + building;
     if (unwritten > 0) {
       const message = `Cannot write to ${this.#store.path} that ${unwritten} sandboxes are given up; it is tried again`;
       stuck.push({ code: 'store_behind', message });
@@ -258,11 +261,13 @@ export class Core implements Disposable {
   /** A little of the work that nobody waits for. Returns after how many ms there is more of it. */
   step(): number {
     this.#watchRoot();
+    const listens = this.#nowMs - this.#listenedMs >= LISTEN_MS;
+    if (listens) this.#listenedMs = this.#nowMs;
     // before a slot can change hands: reports name slots
-    this.#reports.step(this.#nowMs);
+    if (listens) this.#reports.step(this.#nowMs);
     // a slot of which an element may be left is given to nobody
     if (this.#verification?.rulesAreVerified !== false) this.#reaper.step();
-    this.#bridge.step(this.#nowMs);
+    if (listens) this.#bridge.step(this.#nowMs);
     if (!this.#heldToPolicies) {
       // Once: a policy that was changed when the last run ended may not have taken hold of what is established.
       this.#heldToPolicies = true;

@@ -1,8 +1,6 @@
 import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
-import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Core, type CoreOptions } from './core.ts';
-import type { CreateRequest } from './engine.ts';
 import { type Answer, type Call, type Notice, wireError } from './wire.ts';
 
 /*
@@ -24,12 +22,14 @@ const ANSWER_REST_MS = 2;
 const FAILURE_REST_MS = 20;
 
 /** Few enough that the first of them does not wait long for the last. */
-const CREATIONS_TOGETHER = 16;
+const TOGETHER = { create: 16, remove: 64 } as const;
 
-type CreateCall = Call & { readonly method: 'create'; readonly parameters: [readonly CreateRequest[]] };
+/** Of what comes in calls that may share a commit: each has a list, and answers with a list as long. */
+type Joinable = keyof typeof TOGETHER;
+type ListCall = Call & { readonly method: Joinable; readonly parameters: [readonly unknown[]] };
 
-function isCreate(call: Call): call is CreateCall {
-  return call.method === 'create';
+function isJoinable(call: Call): call is ListCall {
+  return call.method in TOGETHER;
 }
 
 const port = parentPort;
@@ -57,39 +57,45 @@ function answer({ id, method, parameters }: Call, engine: Core): void {
   }
 }
 
-/** Creations that came one after the other, from one or many, share a commit and a transaction of nf_tables. */
-function takeCreations(): CreateCall[] {
-  const calls: CreateCall[] = [];
-  let requests = 0;
-  for (let next = queue[0]; next !== undefined && isCreate(next); next = queue[0]) {
-    requests += next.parameters[0].length;
-    if (calls.length > 0 && requests > CREATIONS_TOGETHER) break;
+/** Calls for the same that came one after the other, from one or many: they share a commit and a transaction of nf_tables. */
+function takeJoined(): ListCall[] {
+  const calls: ListCall[] = [];
+  let length = 0;
+  for (let next = queue[0]; next !== undefined && isJoinable(next); next = queue[0]) {
+    const { method } = calls[0] ?? next;
+    length += next.parameters[0].length;
+    if (next.method !== method || (calls.length > 0 && length > TOGETHER[method])) break;
     calls.push(next);
     queue.shift();
   }
   return calls;
 }
 
-function answerCreations(calls: readonly CreateCall[], engine: Core): void {
-  let sandboxes: Sandbox[];
-  try {
-    sandboxes = engine.create(calls.flatMap(({ parameters: [requests] }) => requests));
-  } catch {
-    // All or none holds for each call by itself: whose fault it was shows when each is tried alone.
-    for (const call of calls) answer(call, engine);
-    return;
+function answerJoined(calls: readonly ListCall[], method: Joinable, engine: Core): void {
+  const list = calls.flatMap(({ parameters: [one] }) => one);
+  let results: unknown[] | undefined;
+  // what two want to remove only the first of them can
+  if (method === 'create' || new Set(list).size === list.length) {
+    try {
+      results = (engine[method] as (list: readonly unknown[]) => unknown[]).call(engine, list);
+    } catch {
+      // All or none holds for each call by itself: whose fault it was shows when each is tried alone.
+    }
   }
-  for (const { id, parameters } of calls) tell({ id, result: sandboxes.splice(0, parameters[0].length) });
+  for (const call of calls) {
+    if (results === undefined) answer(call, engine);
+    else tell({ id: call.id, result: results.splice(0, call.parameters[0].length) });
+  }
 }
 
 function answerAll(engine: Core): void {
   answering = undefined;
   while (queue.length > 0) {
-    const creations = takeCreations();
-    if (creations.length > 1) answerCreations(creations, engine);
-    else if (creations[0] !== undefined) answer(creations[0], engine);
-    const call = queue.shift();
-    if (call !== undefined) answer(call, engine);
+    const joined = takeJoined();
+    const call = joined[0] ?? queue.shift();
+    if (call === undefined) return;
+    if (joined.length > 1 && isJoinable(call)) answerJoined(joined, call.method, engine);
+    else answer(call, engine);
   }
   if (performance.now() + ANSWER_REST_MS < restsUntilMs) rest(engine, ANSWER_REST_MS);
 }

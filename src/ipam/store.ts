@@ -194,7 +194,8 @@ function verify(path: string, database: DatabaseSync): void {
   if (dangling !== undefined) throw storeCorrupt(path, `a row of ${String(dangling['table'])} refers to nothing`);
   const journal = pragma('journal_mode = wal');
   if (journal !== 'wal') throw storeCorrupt(path, `the journal mode is ${String(journal)} and cannot be wal`);
-  database.exec('PRAGMA journal_size_limit = 4194304');
+  // A checkpoint waits for the disk twice; pages that change again and again are written once for all.
+  database.exec('PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 16777216');
   // SQLite opens a file it may not write, and says so only at the first write.
   database.exec('BEGIN IMMEDIATE; ROLLBACK');
 }

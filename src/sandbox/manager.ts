@@ -21,6 +21,8 @@ import type { Layout } from './topology/layout.ts';
 
 /** Networks that one step adds to the pool, so that a step stays short. */
 const POOL_PER_STEP = 4;
+/** Leases for networks to come that are claimed together: the disk is waited for once. */
+const CLAIMED_TOGETHER = 16;
 
 type Emit = (type: string, holding: Holding, message: string) => void;
 
@@ -49,6 +51,8 @@ export class Manager {
   readonly #counts: Record<Topology, number> = { microvm: 0, netns: 0, bridge: 0 };
   readonly #pool: Pool;
   readonly #unwritten: Holding[] = [];
+  /** Leases of the warm pool whose networks are not built yet. */
+  readonly #claimed = new Map<Topology, Holding[]>();
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
@@ -135,7 +139,8 @@ export class Manager {
 
   /** Gives up the warm pool and keeps none from now on. */
   drain(): void {
-    const holdings = this.#pool.drain();
+    const holdings = [...this.#pool.drain(), ...[...this.#claimed.values()].flat()];
+    this.#claimed.clear();
     if (holdings.length > 0) this.#abandon(holdings);
   }
 
@@ -143,6 +148,11 @@ export class Manager {
   discard(slot: Slot): void {
     const holding = this.#pool.remove(slot);
     if (holding !== undefined) this.#abandon([holding]);
+  }
+
+  /** Leases whose networks are still to be built for the pool. */
+  get building(): number {
+    return [...this.#claimed.values()].reduce((sum, { length }) => sum + length, 0);
   }
 
   /** Leases that were given up while the store could not be written. */
@@ -246,9 +256,8 @@ export class Manager {
   }
 
   #warm(topology: Topology, count: number): void {
-    const { store, kernel, layout, slots } = this.#parts;
-    const requests = Array.from({ length: count }, () => ({ topology }));
-    const holdings = claim(store, requests, slots).map(holdingOf);
+    const { store, kernel, layout } = this.#parts;
+    const holdings = this.#takeClaimed(topology, count);
     try {
       for (const holding of holdings) kernel.apply(diff([], desired(networkOf(holding), layout)));
     } catch (error) {
@@ -259,6 +268,29 @@ export class Manager {
       for (const { key } of holdings) advance(store, key, 'warm');
     });
     for (const holding of holdings) this.#pool.add({ ...holding, state: 'warm' });
+  }
+
+  #takeClaimed(topology: Topology, count: number): Holding[] {
+    const claimed = this.#claimed.get(topology) ?? [];
+    if (claimed.length === 0) {
+      const missing = Math.min(this.#pool.shortage(topology), CLAIMED_TOGETHER);
+      claimed.push(...this.#claimSome(topology, missing));
+      this.#claimed.set(topology, claimed);
+    }
+    return claimed.splice(0, count);
+  }
+
+  /** As many as are missing or, where there are not so many, the half, until some are. */
+  #claimSome(topology: Topology, missing: number): Holding[] {
+    const { store, slots } = this.#parts;
+    const requests = Array.from({ length: missing }, () => ({ topology }));
+    try {
+      return claim(store, requests, slots).map(holdingOf);
+    } catch (error) {
+      const isExhausted = error instanceof SlotsExhausted || error instanceof BridgeExhausted;
+      if (!isExhausted || missing === 1) throw error;
+      return this.#claimSome(topology, missing >> 1);
+    }
   }
 
   /** What was begun and will not be finished: its leases go the way of every other. */

@@ -3,20 +3,28 @@ import type { LeaseKey } from '../ipam/lease.ts';
 import { awaitingFlush, enterQuarantine, markFlushed, releaseDue } from '../ipam/quarantine.ts';
 import type { Store } from '../ipam/store.ts';
 import type { Kernel } from '../linux/apply.ts';
+import { NamespaceHandle } from '../linux/namespace.ts';
 import { diff } from '../plan/diff.ts';
 import { ROUTER } from '../plan/state.ts';
 import { type Holding, holdingOf, networkOf, outsideAddress } from './holding.ts';
 import { desired } from './topology/desired.ts';
 import { cable, type Layout, sandboxNamespace } from './topology/layout.ts';
 
-/** Networks that one step unpins, so that a step stays short. */
-const UNPIN_PER_STEP = 64;
+/** Networks that one step unpins, so that a step stays short: each waits for a grace period. */
+const UNPIN_PER_STEP = 16;
+/**
+ * How long a removal waits for others. The kernel clears up all namespaces that it finds waiting in one go, for a few
+ * grace periods in which nobody else gets the RTNL lock: the more go together the less creations wait.
+ */
+const GATHER_MS = 20;
+/** So many are enough. */
+const GATHER_MAX = 256;
 /** Leases that one step flushes and frees. */
 const FLUSH_PER_STEP = 1024;
 /** A process that stays in a namespace keeps its cable: after this long the cable is cut on the router's side. */
-const HELD_AFTER_MS = 250;
-/** How often, at the most, connection tracking is read: all of it, for however many addresses. */
-const FLUSH_INTERVAL_MS = 50;
+const HELD_AFTER_MS = 2_000;
+/** Of the time in quarantine: how often, at the most, connection tracking is read, all of it for however many addresses. */
+const FLUSH_INTERVAL = 1 / 4;
 /** How often a removal that the kernel refuses is tried before a person has to look. */
 const MAX_ATTEMPTS = 8;
 
@@ -44,6 +52,11 @@ export class Reaper {
   readonly #parts: ReaperParts;
   readonly #queue: Going[] = [];
   #unpinned: Going[] = [];
+  readonly #held: NamespaceHandle[] = [];
+  /** since when the oldest in the queue waits */
+  #gatheringMs = 0;
+  /** of the queue, those that go now */
+  #together = 0;
   #flushedMs = Number.NEGATIVE_INFINITY;
   readonly #stuck: Stuck[] = [];
 
@@ -53,6 +66,7 @@ export class Reaper {
 
   /** @param holding in state `removing`, cut off already */
   add(holding: Holding): void {
+    if (this.#queue.length === 0) this.#gatheringMs = this.#parts.store.clock.monotonicMs();
     this.#queue.push({ holding, unpinnedMs: 0, attempts: 0 });
   }
 
@@ -68,7 +82,8 @@ export class Reaper {
   step(): LeaseKey[] {
     const { store } = this.#parts;
     const nowMs = store.clock.monotonicMs();
-    for (const going of this.#queue.splice(0, UNPIN_PER_STEP)) this.#unpin(going, nowMs);
+    for (const going of this.#takeGathered(nowMs)) this.#unpin(going, nowMs);
+    this.#letGo();
     const gone = this.#takeGone(nowMs);
     if (gone.length > 0) {
       store.transaction('normal', () => {
@@ -77,6 +92,22 @@ export class Reaper {
     }
     this.#flush(nowMs);
     return releaseDue(store, FLUSH_PER_STEP);
+  }
+
+  #takeGathered(nowMs: number): Going[] {
+    if (this.#together === 0) {
+      const isTime = this.#queue.length >= GATHER_MAX || nowMs - this.#gatheringMs >= GATHER_MS;
+      if (isTime) this.#together = Math.min(this.#queue.length, GATHER_MAX);
+    }
+    const taken = this.#queue.splice(0, Math.min(this.#together, UNPIN_PER_STEP));
+    this.#together -= taken.length;
+    if (taken.length > 0 && this.#together === 0) this.#gatheringMs = nowMs;
+    return taken;
+  }
+
+  #letGo(): void {
+    if (this.#together > 0) return;
+    for (const handle of this.#held.splice(0)) handle[Symbol.dispose]();
   }
 
   #unpin(going: Going, nowMs: number): void {
@@ -88,6 +119,7 @@ export class Reaper {
       const objects = desired(networkOf(holding), layout).filter(
         (object) => object.kind !== 'namespace' || kernel.exists(namespace),
       );
+      if (kernel.exists(namespace)) this.#held.push(new NamespaceHandle(kernel.pin(namespace)));
       kernel.remove(diff(objects, []));
       going.unpinnedMs = nowMs;
       this.#unpinned.push(going);
@@ -114,8 +146,8 @@ export class Reaper {
   }
 
   #flush(nowMs: number): void {
-    if (nowMs - this.#flushedMs < FLUSH_INTERVAL_MS) return;
-    const { store, layout, flush } = this.#parts;
+    const { store, layout, floor_ms, flush } = this.#parts;
+    if (nowMs - this.#flushedMs < floor_ms * FLUSH_INTERVAL) return;
     const waiting = awaitingFlush(store, FLUSH_PER_STEP);
     if (waiting.length === 0) return;
     this.#flushedMs = nowMs;

@@ -130,12 +130,18 @@ export class HttpTransport implements Disposable {
   async #text(response: IncomingMessage, call: Call): Promise<string> {
     const chunks: Buffer[] = [];
     let length = 0;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    // Events, not the stream's iterator, which takes as long as all the rest of a call.
+    response.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > MAX_RESPONSE_BYTES) response.destroy();
+      else chunks.push(chunk);
+    });
+    response.once('end', resolve);
+    response.once('error', reject);
+    response.once('close', () => resolve());
     try {
-      for await (const chunk of response as AsyncIterable<Buffer>) {
-        length += chunk.length;
-        if (length > MAX_RESPONSE_BYTES) break;
-        chunks.push(chunk);
-      }
+      await promise;
     } catch (error) {
       throw this.#unreachable(call, error);
     }

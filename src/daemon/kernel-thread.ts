@@ -10,7 +10,7 @@ import { type Answer, type Call, type Notice, wireError } from './wire.ts';
  */
 
 /** How long it rests after a start: who waited for the daemon to be back comes before what can wait. */
-const START_REST_MS = 100;
+const START_REST_MS = 250;
 
 /**
  * How long after an answer work that nobody waits for begins: those who waited go on first, and have the processor for

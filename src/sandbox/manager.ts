@@ -7,7 +7,7 @@ import { type Lease, parseSandboxId, type SandboxId, type Slot, TOPOLOGIES, type
 import type { Store } from '../ipam/store.ts';
 import { advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
-import { diff } from '../plan/diff.ts';
+import { diff, type Plan } from '../plan/diff.ts';
 import { changedBy } from './change.ts';
 import type { Gate, Pass } from './gate.ts';
 import { type Holding, holdingOf, isOwned, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
@@ -38,6 +38,9 @@ export type ManagerParts = {
   /** Ends the flows that the sandboxes have opened and may not have any more. */
   readonly cutDenied: (passes: readonly Pass[]) => void;
 };
+
+/** A lease with an owner, and what is left to be done for its network. */
+type Leased = Owned & { readonly plan: Plan };
 
 type Order = { readonly id: SandboxId; readonly specification: Specification };
 
@@ -199,30 +202,39 @@ export class Manager {
 
   /** Leases, builds and lets pass what does not exist yet. */
   #provide(orders: readonly Order[]): void {
-    const { store, gate, emit } = this.#parts;
+    const { store, kernel, gate, emit } = this.#parts;
     const holdings = this.#lease(orders);
     try {
-      for (const holding of holdings) this.#build(holding);
+      for (const { plan } of holdings) if (plan.length > 0) kernel.apply(plan);
       gate.attach(holdings.map(passOf));
-      store.transaction('normal', () => {
-        for (const { key } of holdings) advance(store, key, 'ready');
-      });
+      const unfinished = holdings.filter(({ state }) => state === 'creating');
+      if (unfinished.length > 0) {
+        store.transaction('normal', () => {
+          for (const { key } of unfinished) advance(store, key, 'ready');
+        });
+      }
     } catch (error) {
       gate.detach(holdings.map(({ key }) => key.slot));
       this.#abandon(holdings);
       throw error;
     }
-    for (const holding of holdings) {
+    for (const { plan: _, ...holding } of holdings) {
       const ready: Owned = { ...holding, state: 'ready' };
       this.#enter(ready);
       emit('sandbox.created', ready, `Sandbox ${holding.owner.id} has slot ${holding.key.slot}`);
     }
   }
 
-  /** One commit for all: from the pool where it has them, else a slot that is free. */
-  #lease(orders: readonly Order[]): (Owned & { readonly warm: boolean })[] {
+  /**
+   * One commit for all: from the pool where it has them, else a slot that is free. A warm network that needs nothing but
+   * to be let pass is `ready` at once, which saves a commit: where that was all that was done, adoption lets it pass.
+   */
+  #lease(orders: readonly Order[]): Leased[] {
     const { store, slots } = this.#parts;
-    const matched = orders.map((order) => ({ order, warm: this.#pool.take(order.specification.topology) }));
+    const matched = orders.map((order) => {
+      const warm = this.#pool.take(order.specification.topology);
+      return warm === undefined ? { order } : { order, warm, plan: this.#planFor({ ...warm, owner: order }) };
+    });
     try {
       const durability = matched.every(({ warm }) => warm !== undefined) ? 'normal' : 'full';
       return store.transaction(durability, () => {
@@ -235,9 +247,14 @@ export class Manager {
         const cold = matched.filter(({ warm }) => warm === undefined).map(({ order }) => requestOf(order));
         const claimed = cold.length === 0 ? [] : claim(store, cold, slots);
         let next = 0;
-        return matched.map(({ order, warm }) => {
-          const base = warm ?? holdingOf(claimed[next++] as Lease);
-          return { ...base, state: 'creating', owner: order, warm: warm !== undefined };
+        return matched.map(({ order, warm, plan }): Leased => {
+          if (warm === undefined) {
+            const holding: Owned = { ...holdingOf(claimed[next++] as Lease), owner: order };
+            return { ...holding, plan: this.#planFor(holding) };
+          }
+          if (plan.length > 0) return { ...warm, state: 'creating', owner: order, plan };
+          advance(store, warm.key, 'ready');
+          return { ...warm, state: 'ready', owner: order, plan };
         });
       });
     } catch (error) {
@@ -246,13 +263,13 @@ export class Manager {
     }
   }
 
-  /** A warm network needs no more than the limits its owner asks for. */
-  #build(holding: Owned & { readonly warm: boolean }): void {
-    const { kernel, layout } = this.#parts;
+  /** What leads to its network; a warm one needs no more than the limits its owner asks for. */
+  #planFor(holding: Owned): Plan {
+    const { layout } = this.#parts;
     const network = networkOf(holding);
-    const present = holding.warm ? desired({ ...network, rates: {} }, layout) : [];
-    const plan = diff(present, desired(network, layout));
-    if (plan.length > 0) kernel.apply(plan);
+    if (holding.state === 'warm' && Object.keys(network.rates).length === 0) return [];
+    const present = holding.state === 'warm' ? desired({ ...network, rates: {} }, layout) : [];
+    return diff(present, desired(network, layout));
   }
 
   #warm(topology: Topology, count: number): void {

@@ -8,6 +8,7 @@ import {
   NETLINK_CAP_ACK,
   NETLINK_EXT_ACK,
   NETLINK_GET_STRICT_CHK,
+  NETLINK_ROUTE,
   NLM_F_ACK,
   NLM_F_ACK_TLVS,
   NLM_F_DUMP,
@@ -75,11 +76,13 @@ export class NetlinkSocket implements Disposable {
   };
   #sequence = 0;
   #isClosed = false;
+  readonly #isRoute: boolean;
   #isStrict = false;
+  #hearsReasons = false;
 
   constructor(protocol: number) {
+    this.#isRoute = protocol === NETLINK_ROUTE;
     this.#fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
-    for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK]) setsockopt(this.#fd, SOL_NETLINK, option, 1);
   }
 
   /**
@@ -89,6 +92,7 @@ export class NetlinkSocket implements Disposable {
    * @returns for each request its error, or undefined where it was done
    */
   batch(requests: readonly Request[]): (SyscallError | undefined)[] {
+    this.#hearReasons();
     return this.#together(requests, () => undefined);
   }
 
@@ -154,6 +158,7 @@ export class NetlinkSocket implements Disposable {
    */
   transaction(begin: Request, requests: readonly Request[], end: Request): void {
     if (requests.length === 0) return;
+    this.#hearReasons();
     const first = this.#sequence + 1;
     const last = first + requests.length;
     const { writer } = this.#buffers;
@@ -263,9 +268,16 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
+  /** Has the kernel say in words why it refuses. Set when it is needed: many a socket lives for one question. */
+  #hearReasons(): void {
+    if (this.#hearsReasons) return;
+    for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK]) setsockopt(this.#fd, SOL_NETLINK, option, 1);
+    this.#hearsReasons = true;
+  }
+
   /** Has the kernel heed what a dump asks to be limited to, and refuse what it does not know. */
   #beStrict(): void {
-    if (this.#isStrict) return;
+    if (this.#isStrict || !this.#isRoute) return;
     setsockopt(this.#fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
     this.#isStrict = true;
   }

@@ -1,0 +1,64 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+
+const HEADERS_END = '\r\n\r\n';
+
+/**
+ * A connection to an API that is kept, with requests written whole and answers read to their last byte and no further:
+ * what it takes is the server's time and not a client's.
+ */
+export class Connection implements Disposable {
+  readonly #socket: Socket;
+  #answered: { resolve: (status: number) => void; reject: (error: Error) => void } | undefined;
+  #text = '';
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on('data', (chunk) => this.#receive(chunk.toString('latin1')));
+    socket.once('close', () => this.#answered?.reject(new Error('The connection was closed')));
+    socket.once('error', (error) => this.#answered?.reject(error));
+  }
+
+  static async open(socketPath: string): Promise<Connection> {
+    const socket = connect(socketPath);
+    await once(socket, 'connect');
+    return new Connection(socket);
+  }
+
+  /** One request at a time. @throws Error where the answer is not 200 */
+  async ask(request: Uint8Array): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    this.#answered = { resolve, reject };
+    this.#socket.write(request);
+    const status = await promise;
+    if (status !== 200) throw new Error(`The answer is ${status}`);
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.destroy();
+  }
+
+  #receive(text: string): void {
+    this.#text += text;
+    const headers = this.#text.indexOf(HEADERS_END);
+    if (headers < 0) return;
+    const [, length] = /\r\ncontent-length: (\d+)\r\n/i.exec(this.#text) ?? [];
+    if (length === undefined) throw new Error(`An answer without a length: ${this.#text.slice(0, headers)}`);
+    if (this.#text.length < headers + HEADERS_END.length + Number(length)) return;
+    const status = Number(this.#text.slice('HTTP/1.1 '.length, 'HTTP/1.1 200'.length));
+    this.#text = '';
+    this.#answered?.resolve(status);
+  }
+}
+
+/** A request as it goes over the wire. */
+export function postRequest(path: string, content: unknown): Uint8Array {
+  const body = JSON.stringify(content);
+  const head = [
+    `POST ${path} HTTP/1.1`,
+    'host: localhost',
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+  ];
+  return Buffer.from(`${head.join('\r\n')}${HEADERS_END}${body}`);
+}

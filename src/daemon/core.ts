@@ -41,6 +41,8 @@ import { assertNotLost, makeFolder } from './state-folder.ts';
 
 /** NFLOG group that drops in the router namespace are reported to, where all groups are ours. */
 const ROUTER_REPORTS = 5;
+/** After a verification that could not go on. */
+const VERIFY_AGAIN_MS = 1_000;
 /** The tick of quarantine and clean-up. */
 const IDLE_REST_MS = 20;
 /** While the kernel removes what was let go: to ask it without a pause would take the processor that it needs. */
@@ -84,6 +86,9 @@ export class Core implements Disposable {
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
   #heldToPolicies = false;
+  #verifyAgainMs = 0;
+  /** Why a sandbox could not be looked into, by its slot. */
+  readonly #unverifiable = new Map<Slot, string>();
   #watchedMs = 0;
   #listenedMs = Number.NEGATIVE_INFINITY;
   /** Of what was adopted; undefined when it is done. */
@@ -101,7 +106,7 @@ export class Core implements Disposable {
     const pins = join(runDir, 'netns');
     assertNotLost(leases, pins);
     this.#store = opened.use(openStore(leases, systemClock()));
-    // whoever was killed while it made or removed a pin had a lease that says so
+    // A pin is made and removed under a lease that says so; one that is bare otherwise shows when it is looked into.
     preparePins(pins, new Set(listSettled(this.#store).map(sandboxNamespace)));
     this.#kernel = opened.use(new Kernel(pins, [ROOT, ROUTER]));
     this.#survey = new Survey(this.#kernel, host);
@@ -127,13 +132,15 @@ export class Core implements Disposable {
       ],
       new HostAccess(this.#rootNetfilter, rootTable(host.instance)),
     );
-    this.#reaper = new Reaper({
-      store: this.#store,
-      kernel: this.#kernel,
-      layout: host.layout,
-      floor_ms: options.quarantineFloor_ms,
-      flush: (addresses) => this.#flush(addresses),
-    });
+    this.#reaper = opened.use(
+      new Reaper({
+        store: this.#store,
+        kernel: this.#kernel,
+        layout: host.layout,
+        floor_ms: options.quarantineFloor_ms,
+        flush: (addresses) => this.#flush(addresses),
+      }),
+    );
     this.#manager = new Manager({
       store: this.#store,
       kernel: this.#kernel,
@@ -160,15 +167,23 @@ export class Core implements Disposable {
     this.#opened = opened.move();
   }
 
+  /** See {@link Manager.changes}. */
+  get changes(): number {
+    return this.#manager.changes;
+  }
+
   create(requests: readonly CreateRequest[]): Sandbox[] {
     return this.#manager.create(requests);
   }
 
   update(id: SandboxId, change: SandboxChange): Sandbox {
+    // what is taken out of a table must be in it
+    this.#verification?.finishRules();
     return this.#manager.update(id, change);
   }
 
   remove(ids: readonly SandboxId[]): Removal[] {
+    this.#verification?.finishRules();
     return this.#manager.remove(ids);
   }
 
@@ -195,6 +210,10 @@ export class Core implements Disposable {
       ...holdings.map((holding) => this.#survey.sandboxPlan(holding, outside.of(holding))),
     ].filter((plan) => plan.length > 0);
     if (!dryRun) for (const plan of plans) this.#kernel.apply(plan);
+    if (!dryRun) {
+      this.#unverifiable.clear();
+      this.#problems.delete('adoption_failed');
+    }
     const passes = holdings.filter(isOwned).map(passOf);
     const rules = dryRun
       ? [...this.#root.missingRules(), ...this.#gate.compare(passes)]
@@ -219,6 +238,7 @@ export class Core implements Disposable {
     }
     this.#root.remove();
     this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace: ROUTER } }]);
+    this.#reaper.quarantineAll();
     releasePins(join(this.#options.runDir, 'netns'));
   }
 
@@ -226,13 +246,16 @@ export class Core implements Disposable {
     const { host, version, slots } = this.#options;
     const { live, warm } = this.#manager.counts();
     const quarantined = countQuarantined(this.#store);
-    const removing = this.#reaper.pending + this.#reaper.stuck.length;
+    const { unwritten, uncut, building } = this.#manager;
+    const removing = this.#reaper.pending + this.#reaper.stuck.length + uncut;
     const stuck = this.#reaper.stuck.map(({ key, reason }) => ({
       code: 'removal_stuck',
       message: `Cannot clear up slot ${key.slot}: ${reason}`,
     }));
-    const { unwritten, building } = this.#manager;
     const held = total(live) + total(warm) + quarantined + removing + unwritten + building;
+    if (uncut > 0) {
+      stuck.push({ code: 'cut_off_failed', message: `Cannot cut off ${uncut} removed sandboxes; it is tried again` });
+    }
     if (unwritten > 0) {
       const message = `Cannot write to ${this.#store.path} that ${unwritten} sandboxes are given up; it is tried again`;
       stuck.push({ code: 'store_behind', message });
@@ -266,18 +289,34 @@ export class Core implements Disposable {
     // before a slot can change hands: reports name slots
     if (listens) this.#reports.step(this.#nowMs);
     // a slot of which an element may be left is given to nobody
-    if (this.#verification?.rulesAreVerified !== false) this.#reaper.step();
-    if (listens) this.#bridge.step(this.#nowMs);
-    if (!this.#heldToPolicies) {
-      // Once: a policy that was changed when the last run ended may not have taken hold of what is established.
+    const freed = this.#verification?.rulesAreVerified === false ? [] : this.#reaper.step();
+    // an address that is free again is asked for at once
+    if (listens || freed.length > 0) this.#bridge.step(this.#nowMs);
+    this.#manager.tryAgain();
+    if (this.#verifySome()) return 0;
+    if (!this.#heldToPolicies && this.#verification?.rulesAreVerified !== false) {
+      // Once: a policy that was changed when the last run ended may not have taken hold of what is established. Not
+      // before its elements stand: what is cut while others decide comes back, and is established for good.
       this.#heldToPolicies = true;
       this.#cutDenied([...this.#manager.live.values()].map(passOf));
     }
-    if (this.#verification?.step() === false) this.#verification = undefined;
-    if (this.#verification !== undefined) return 0;
-    this.#manager.writeAgain();
     if (this.#manager.fillPool()) return 0;
     return this.#reaper.pending > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
+  }
+
+  /** Says whether there is more to verify that can be done now. */
+  #verifySome(): boolean {
+    if (this.#verification === undefined || this.#nowMs < this.#verifyAgainMs) return false;
+    try {
+      if (!this.#verification.step()) this.#verification = undefined;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#problems.set('adoption_failed', `Cannot verify what the last run left, and will try again: ${why}`);
+      this.#verifyAgainMs = this.#nowMs + VERIFY_AGAIN_MS;
+      return false;
+    }
+    if (this.#unverifiable.size === 0) this.#problems.delete('adoption_failed');
+    return this.#verification !== undefined;
   }
 
   [Symbol.dispose](): void {
@@ -321,8 +360,10 @@ export class Core implements Disposable {
           this.#options.emit({ type: 'host.repaired', message });
         },
         failed: (slot, error) => {
-          const why = error instanceof Error ? error.message : String(error);
-          this.#problems.set('adoption_failed', `Cannot verify the network of slot ${slot}: ${why}`);
+          this.#unverifiable.set(slot, error instanceof Error ? error.message : String(error));
+          const reasons = [...this.#unverifiable].map(([which, why]) => `slot ${which}: ${why}`);
+          const others = reasons.length > 1 ? `, and ${reasons.length - 1} others` : '';
+          this.#problems.set('adoption_failed', `Cannot verify the network of ${reasons[0]}${others}`);
         },
       },
       holdings.filter(({ state }) => state !== 'creating').map(({ key }) => key.slot),

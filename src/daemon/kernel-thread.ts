@@ -1,7 +1,7 @@
 import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 import { Core, type CoreOptions } from './core.ts';
-import { type Answer, type Call, type Notice, wireError } from './wire.ts';
+import { type Answer, type Call, type Notice, type WireError, wireError } from './wire.ts';
 
 /*
  * The one thread that writes leases and kernel. Calls are carried out in the order they came; between them it does a
@@ -39,6 +39,8 @@ const queue: Call[] = [];
 let answering: NodeJS.Immediate | undefined;
 let resting: NodeJS.Timeout | undefined;
 let restsUntilMs = 0;
+/** The first rest is whole, whoever asks. */
+let hasWorked = false;
 /** Then there is no work that nobody waits for: what it would put back would stay for good. */
 let isPurged = false;
 
@@ -73,17 +75,22 @@ function takeJoined(): ListCall[] {
 
 function answerJoined(calls: readonly ListCall[], method: Joinable, engine: Core): void {
   const list = calls.flatMap(({ parameters: [one] }) => one);
+  const before = engine.changes;
   let results: unknown[] | undefined;
+  let failure: WireError | undefined;
   // what two want to remove only the first of them can
   if (method === 'create' || new Set(list).size === list.length) {
     try {
       results = (engine[method] as (list: readonly unknown[]) => unknown[]).call(engine, list);
-    } catch {
-      // All or none holds for each call by itself: whose fault it was shows when each is tried alone.
+    } catch (error) {
+      // All or none holds for each call by itself: whose fault it was shows when each is tried alone. Where something
+      // was done already nothing can be tried again, and all hear why.
+      if (engine.changes !== before) failure = wireError(error);
     }
   }
   for (const call of calls) {
-    if (results === undefined) answer(call, engine);
+    if (failure !== undefined) tell({ id: call.id, error: failure });
+    else if (results === undefined) answer(call, engine);
     else tell({ id: call.id, result: results.splice(0, call.parameters[0].length) });
   }
 }
@@ -97,11 +104,12 @@ function answerAll(engine: Core): void {
     if (joined.length > 1 && isJoinable(call)) answerJoined(joined, call.method, engine);
     else answer(call, engine);
   }
-  if (performance.now() + ANSWER_REST_MS < restsUntilMs) rest(engine, ANSWER_REST_MS);
+  if (hasWorked && performance.now() + ANSWER_REST_MS < restsUntilMs) rest(engine, ANSWER_REST_MS);
 }
 
 function work(engine: Core): void {
   if (isPurged) return;
+  hasWorked = true;
   try {
     rest(engine, engine.step());
   } catch (error) {

@@ -1,10 +1,10 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../errors.ts';
 import type { Operation, Plan } from '../plan/diff.ts';
 import { type KernelObject, type Link, type NamespaceName, ROOT } from '../plan/state.ts';
 import { operationText } from '../plan/text.ts';
-import { enterNewNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
+import { enterNewNamespace, isNamespace, NamespaceHandle, removeNamespace } from './namespace.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from './netlink/constants.ts';
 import { NetlinkSocket, type Request } from './netlink/socket.ts';
 import { createGuard, deleteGuard, observeGuard, replaceGuard } from './nftables/guard.ts';
@@ -73,6 +73,14 @@ export class Kernel implements Disposable {
     return namespace === ROOT || existsSync(this.pin(namespace));
   }
 
+  /** Takes away a pin that pins no namespace, and says whether it was one. */
+  dropBarePin(namespace: NamespaceName): boolean {
+    const pin = this.pin(namespace);
+    if (isNamespace(pin)) return false;
+    unlinkSync(pin);
+    return true;
+  }
+
   /** Every namespace that has a pin. */
   namespaces(): NamespaceName[] {
     return readdirSync(this.#pins);
@@ -97,7 +105,7 @@ export class Kernel implements Disposable {
 
   /** The indexes of those of the links that exist. */
   presentLinks(namespace: NamespaceName, links: readonly Link[]): Set<number> {
-    const present = this.withSocket(namespace, (socket) => links.filter((link) => hasLink(socket, link)));
+    const present = this.withSocket(namespace, (socket) => links.filter(({ index }) => hasLink(socket, index)));
     return new Set(present.map(({ index }) => index));
   }
 

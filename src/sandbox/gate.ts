@@ -78,7 +78,7 @@ export class Gate {
   }
 
   /**
-   * Takes the tables over as an earlier run left them, without a look at their elements; {@link verify} has that. Where
+   * Takes the tables over as an earlier run left them, without a look at their elements; {@link verifications} have that. Where
    * a table, or a policy that one of these needs, is not there, it is all put right at once, as {@link restore} does.
    *
    * @param unfinished of the passes, those that may lack elements: they have them when this returns
@@ -98,11 +98,9 @@ export class Gate {
     this.#hostAccess.restore(guests);
   }
 
-  /** What {@link restore} does, one set of elements at a time, and after each what was put right in it. */
-  *verify(): Generator<string[], void> {
-    for (const { table, sets } of SETS) {
-      for (const set of sets) yield this.#verifySet(table, set);
-    }
+  /** What {@link restore} does, in parts, a set of elements each; each returns what was put right in it. */
+  verifications(): (() => string[])[] {
+    return SETS.flatMap(({ table, sets }) => sets.map((set) => () => this.#verifySet(table, set)));
   }
 
   /** What {@link restore} would put right. */

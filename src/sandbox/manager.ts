@@ -54,6 +54,9 @@ export class Manager {
   readonly #counts: Record<Topology, number> = { microvm: 0, netns: 0, bridge: 0 };
   readonly #pool: Pool;
   readonly #unwritten: Holding[] = [];
+  /** Removed, and not cut off yet: nobody gets such a slot. */
+  readonly #uncut: Owned[] = [];
+  #changes = 0;
   /** Leases of the warm pool whose networks are not built yet. */
   readonly #claimed = new Map<Topology, Holding[]>();
 
@@ -95,15 +98,15 @@ export class Manager {
 
   /** Cuts off at once; the reaper clears up after. */
   remove(ids: readonly SandboxId[]): Removal[] {
-    const { store, gate, emit } = this.#parts;
+    const { store } = this.#parts;
     const going = [...new Set(ids)].map((id) => this.#find(id));
     store.transaction('normal', () => {
       for (const { key } of going) advance(store, key, 'removing');
     });
+    this.#changes++;
     for (const holding of going) this.#leave(holding);
-    this.#release(going);
-    gate.detach(going.map(({ key }) => key.slot));
-    for (const holding of going) emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
+    this.#uncut.push(...going);
+    this.#cut();
     return going.map(({ key, owner }) => ({ id: owner.id, ...key }));
   }
 
@@ -163,10 +166,31 @@ export class Manager {
     return this.#unwritten.length;
   }
 
-  /** Writes again what the store refused. */
-  writeAgain(): void {
+  /** Sandboxes that are removed while the kernel refused to cut them off. */
+  get uncut(): number {
+    return this.#uncut.length;
+  }
+
+  /** Grows whenever leases have changed for those who asked: where it stands still, so does everything. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** Does again what the store or the kernel refused. */
+  tryAgain(): void {
     const holdings = this.#unwritten.splice(0);
     if (holdings.length > 0) this.#abandon(holdings);
+    this.#cut();
+  }
+
+  /** Cuts off what is removed, and only then lets it be cleared up. */
+  #cut(): void {
+    if (this.#uncut.length === 0) return;
+    const { gate, emit } = this.#parts;
+    gate.detach(this.#uncut.map(({ key }) => key.slot));
+    const cut = this.#uncut.splice(0);
+    this.#release(cut);
+    for (const holding of cut) emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
   }
 
   /** Brings the pool a few networks nearer to its size, and says whether there is more to do that can be done. */
@@ -204,15 +228,13 @@ export class Manager {
   #provide(orders: readonly Order[]): void {
     const { store, kernel, gate, emit } = this.#parts;
     const holdings = this.#lease(orders);
+    this.#changes++;
     try {
       for (const { plan } of holdings) if (plan.length > 0) kernel.apply(plan);
       gate.attach(holdings.map(passOf));
-      const unfinished = holdings.filter(({ state }) => state === 'creating');
-      if (unfinished.length > 0) {
-        store.transaction('normal', () => {
-          for (const { key } of unfinished) advance(store, key, 'ready');
-        });
-      }
+      store.transaction('normal', () => {
+        for (const { key } of holdings) advance(store, key, 'ready');
+      });
     } catch (error) {
       gate.detach(holdings.map(({ key }) => key.slot));
       this.#abandon(holdings);
@@ -225,10 +247,7 @@ export class Manager {
     }
   }
 
-  /**
-   * One commit for all: from the pool where it has them, else a slot that is free. A warm network that needs nothing but
-   * to be let pass is `ready` at once, which saves a commit: where that was all that was done, adoption lets it pass.
-   */
+  /** One commit for all: from the pool where it has them, else a slot that is free. */
   #lease(orders: readonly Order[]): Leased[] {
     const { store, slots } = this.#parts;
     const matched = orders.map((order) => {
@@ -252,9 +271,7 @@ export class Manager {
             const holding: Owned = { ...holdingOf(claimed[next++] as Lease), owner: order };
             return { ...holding, plan: this.#planFor(holding) };
           }
-          if (plan.length > 0) return { ...warm, state: 'creating', owner: order, plan };
-          advance(store, warm.key, 'ready');
-          return { ...warm, state: 'ready', owner: order, plan };
+          return { ...warm, state: 'creating', owner: order, plan };
         });
       });
     } catch (error) {
@@ -277,13 +294,13 @@ export class Manager {
     const holdings = this.#takeClaimed(topology, count);
     try {
       for (const holding of holdings) kernel.apply(diff([], desired(networkOf(holding), layout)));
+      store.transaction('normal', () => {
+        for (const { key } of holdings) advance(store, key, 'warm');
+      });
     } catch (error) {
       this.#abandon(holdings);
       throw error;
     }
-    store.transaction('normal', () => {
-      for (const { key } of holdings) advance(store, key, 'warm');
-    });
     for (const holding of holdings) this.#pool.add({ ...holding, state: 'warm' });
   }
 

@@ -23,8 +23,9 @@ const GATHER_MAX = 256;
 const FLUSH_PER_STEP = 1024;
 /** A process that stays in a namespace keeps its cable: after this long the cable is cut on the router's side. */
 const HELD_AFTER_MS = 2_000;
-/** Of the time in quarantine: how often, at the most, connection tracking is read, all of it for however many addresses. */
+/** Of the time in quarantine: how often connection tracking is read, all of it for however many addresses. */
 const FLUSH_INTERVAL = 1 / 4;
+const FLUSH_INTERVAL_MAX_MS = 250;
 /** How often a removal that the kernel refuses is tried before a person has to look. */
 const MAX_ATTEMPTS = 8;
 
@@ -48,7 +49,7 @@ export type Stuck = { readonly key: LeaseKey; readonly reason: string };
  * into quarantine, flush its flows, let it go when its time is over. What it works from are leases in `removing` and
  * `quarantined`, so a new daemon goes on where the last one stopped.
  */
-export class Reaper {
+export class Reaper implements Disposable {
   readonly #parts: ReaperParts;
   readonly #queue: Going[] = [];
   #unpinned: Going[] = [];
@@ -84,11 +85,12 @@ export class Reaper {
     const nowMs = store.clock.monotonicMs();
     for (const going of this.#takeGathered(nowMs)) this.#unpin(going, nowMs);
     this.#letGo();
-    const gone = this.#takeGone(nowMs);
-    if (gone.length > 0) {
+    const gone = this.#findGone(nowMs);
+    if (gone.size > 0) {
       store.transaction('normal', () => {
         for (const { holding } of gone) enterQuarantine(store, holding.key, { floor_ms: this.#parts.floor_ms });
       });
+      this.#unpinned = this.#unpinned.filter((going) => !gone.has(going));
     }
     this.#flush(nowMs);
     return releaseDue(store, FLUSH_PER_STEP);
@@ -103,6 +105,22 @@ export class Reaper {
     this.#together -= taken.length;
     if (taken.length > 0 && this.#together === 0) this.#gatheringMs = nowMs;
     return taken;
+  }
+
+  /** For when the router has gone, and all cables with it: nothing is left to wait for. */
+  quarantineAll(): void {
+    this[Symbol.dispose]();
+    const { store, floor_ms } = this.#parts;
+    const going = [...this.#queue.splice(0), ...this.#unpinned.splice(0)];
+    if (going.length === 0) return;
+    store.transaction('normal', () => {
+      for (const { holding } of going) enterQuarantine(store, holding.key, { floor_ms });
+    });
+  }
+
+  /** What was let go of goes now; the leases tell the next run of the rest. */
+  [Symbol.dispose](): void {
+    for (const handle of this.#held.splice(0)) handle[Symbol.dispose]();
   }
 
   #letGo(): void {
@@ -129,30 +147,31 @@ export class Reaper {
   }
 
   /** The router's end of a cable goes with the namespace at its other end, when nobody is in it any more. */
-  #takeGone(nowMs: number): Going[] {
-    if (this.#unpinned.length === 0) return [];
+  #findGone(nowMs: number): Set<Going> {
+    if (this.#unpinned.length === 0) return new Set();
     const { kernel } = this.#parts;
     const links = this.#unpinned.map(({ holding }) => cable(holding.key.slot));
     const present = kernel.presentLinks(ROUTER, links);
-    const gone = this.#unpinned.filter(({ holding }) => !present.has(cable(holding.key.slot).index));
-    this.#unpinned = this.#unpinned.filter(({ holding }) => present.has(cable(holding.key.slot).index));
-    const held = this.#unpinned.filter(({ unpinnedMs }) => nowMs - unpinnedMs > HELD_AFTER_MS);
-    if (held.length > 0)
+    const isPresent = ({ holding }: Going): boolean => present.has(cable(holding.key.slot).index);
+    const held = this.#unpinned.filter((going) => isPresent(going) && nowMs - going.unpinnedMs > HELD_AFTER_MS);
+    if (held.length > 0) {
       kernel.deleteLinks(
         ROUTER,
         held.map(({ holding }) => cable(holding.key.slot)),
       );
-    return gone;
+    }
+    return new Set(this.#unpinned.filter((going) => !isPresent(going)));
   }
 
   #flush(nowMs: number): void {
     const { store, layout, floor_ms, flush } = this.#parts;
-    if (nowMs - this.#flushedMs < floor_ms * FLUSH_INTERVAL) return;
+    if (nowMs - this.#flushedMs < Math.min(floor_ms * FLUSH_INTERVAL, FLUSH_INTERVAL_MAX_MS)) return;
     const waiting = awaitingFlush(store, FLUSH_PER_STEP);
     if (waiting.length === 0) return;
-    this.#flushedMs = nowMs;
+    // where there are more than go at once, the rest follow at once
+    if (waiting.length < FLUSH_PER_STEP) this.#flushedMs = nowMs;
     const addresses = new Set(waiting.map((lease) => outsideAddress(holdingOf(lease), layout)));
-    // What cannot be verified stays: the next step tries again.
+    // What cannot be verified stays, and is tried again.
     if (flush(addresses)) markFlushed(store, waiting);
   }
 

@@ -79,12 +79,17 @@ export class Survey {
     return diff(whole(states, ROUTER), wanted);
   }
 
-  /** Undefined where there is no such namespace. */
+  /**
+   * Undefined where there is no such namespace. A pin that pins nothing, as one that somebody has unmounted, is taken
+   * away.
+   */
   #inside(namespace: NamespaceName, wanted: readonly KernelObject[]): Part | undefined {
     try {
       return this.#kernel.look(namespace, wanted);
     } catch (error) {
-      if (error instanceof SyscallError && error.errnoName === 'ENOENT') return undefined;
+      if (!(error instanceof SyscallError)) throw error;
+      if (error.errnoName === 'EINVAL' && this.#kernel.dropBarePin(namespace)) return undefined;
+      if (error.errnoName === 'ENOENT') return undefined;
       throw error;
     }
   }

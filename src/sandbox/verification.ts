@@ -41,62 +41,67 @@ export type VerificationParts = {
  */
 export class Verification {
   readonly #parts: VerificationParts;
-  readonly #steps: Iterator<void, void>;
+  readonly #rules: (() => void)[];
+  readonly #rest: (() => void)[];
   readonly #outside = new Outside();
-  #rulesAreVerified = false;
+  #cables: readonly number[] = [];
 
   /** @param slots of the sandboxes and warm networks that were adopted, ascending */
   constructor(parts: VerificationParts, slots: readonly Slot[]) {
     this.#parts = parts;
-    this.#steps = this.#all(slots);
+    this.#rules = parts.gate.verifications().map((verify) => () => {
+      const changes = verify();
+      if (changes.length > 0) parts.rulesRepaired(changes);
+    });
+    this.#rest = [...this.#looksAround(), () => this.#sweep()];
+    for (let at = 0; at < slots.length; at += SANDBOXES_PER_STEP) {
+      const some = slots.slice(at, at + SANDBOXES_PER_STEP);
+      this.#rest.push(() => this.#verify(some));
+    }
   }
 
   /** Whether the router's tables hold what they should and no more. */
   get rulesAreVerified(): boolean {
-    return this.#rulesAreVerified;
+    return this.#rules.length === 0;
   }
 
-  /** One step. Says whether there is more to do. */
+  /** One step; where it throws it is still to be done. Says whether there is more to do. */
   step(): boolean {
-    return this.#steps.next().done !== true;
+    const steps = this.rulesAreVerified ? this.#rest : this.#rules;
+    steps[0]?.();
+    steps.shift();
+    return this.#rules.length + this.#rest.length > 0;
   }
 
-  *#all(slots: readonly Slot[]): Generator<void, void> {
-    for (const changes of this.#parts.gate.verify()) {
-      if (changes.length > 0) this.#parts.rulesRepaired(changes);
-      yield;
-    }
-    this.#rulesAreVerified = true;
-    yield* this.#lookAround();
-    for (let at = 0; at < slots.length; at += SANDBOXES_PER_STEP) {
-      yield;
-      this.#verify(slots.slice(at, at + SANDBOXES_PER_STEP));
-    }
+  /** For what relies on the tables being as they are said to be: they are, when this returns. */
+  finishRules(): void {
+    while (!this.rulesAreVerified) this.step();
   }
 
   /** What hangs on the router's links, a table at a time; the links themselves are looked at by and by. */
-  *#lookAround(): Generator<void, void> {
+  #looksAround(): (() => void)[] {
     const { kernel } = this.#parts;
-    const indexes = kernel.withSocket(ROUTER, listLinkIndexes);
-    const slots = indexes.flatMap((index) => slotOf(index) ?? []);
-    const links = new Map<number, Link>(slots.map(cable).map((link) => [link.index, link]));
-    links.set(BRIDGE.index, BRIDGE);
-    for (const list of [listRoutes, listNeighbours, listFdbEntries, listShapers]) {
-      yield;
-      this.#outside.add(kernel.withSocket(ROUTER, (socket) => list(socket, ROUTER, links)));
-    }
-    this.#sweep(slots);
+    const links = new Map<number, Link>([[BRIDGE.index, BRIDGE]]);
+    const findCables = (): void => {
+      const indexes = kernel.withSocket(ROUTER, listLinkIndexes);
+      this.#cables = indexes.flatMap((index) => slotOf(index) ?? []);
+      for (const link of this.#cables.map(cable)) links.set(link.index, link);
+    };
+    const lists = [listRoutes, listNeighbours, listFdbEntries, listShapers].map(
+      (list) => () => this.#outside.add(kernel.withSocket(ROUTER, (socket) => list(socket, ROUTER, links))),
+    );
+    return [findCables, ...lists];
   }
 
-  /** @param slots whose cables were seen; those that were removed since are no failure, and a new one has a lease */
-  #sweep(slots: readonly number[]): void {
+  /** Cables that were removed since they were seen are no failure, and a new one has a lease. */
+  #sweep(): void {
     const { store, kernel } = this.#parts;
     const holdings = listLeases(store)
       .filter(({ state }) => state !== 'quarantined')
       .map(holdingOf);
     const held = new Set<number>(holdings.map(({ key }) => key.slot));
     const orphans = this.#outside.orphans(holdings);
-    for (const slot of slots) if (!held.has(slot)) orphans.push(cableOf(slot));
+    for (const slot of this.#cables) if (!held.has(slot)) orphans.push(cableOf(slot));
     kernel.remove(diff(orphans, []));
   }
 
@@ -122,7 +127,7 @@ export class Verification {
   #lookAtCables(socket: NetlinkSocket, holdings: readonly Holding[]): void {
     const routed = holdings.filter(({ topology }) => topology !== 'bridge').map(({ key }) => cable(key.slot));
     // that its other end is the sandbox's is for the inside to say
-    const ends = routed.flatMap((link) => readLinkEnd(socket, ROUTER, link) ?? []);
+    const ends = routed.flatMap(({ index }) => readLinkEnd(socket, ROUTER, index) ?? []);
     this.#outside.add(
       [],
       ends.map((end) => ({ end, peerIndex: ETH0.index })),

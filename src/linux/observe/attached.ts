@@ -156,12 +156,11 @@ export function findFdbEntries(socket: NetlinkSocket, wanted: readonly Kind<'fdb
     return { index: header.getUint32(4, true), isStatic: header.getUint16(8, true) === NUD_NOARP };
   });
   return wanted.filter((entry, index) => {
-    const found = present(answers[index]);
+    const found = present(answers[index], NO_ENTRY);
     return found?.isStatic === true && found.index === entry.link.index;
   });
 }
 
-/** @param on where given, of these links only */
 export function listShapers(socket: NetlinkSocket, namespace: NamespaceName, links: Links): Kind<'shaper'>[] {
   const write = (w: MessageWriter): void => {
     w.u8(AF_UNSPEC).u8(0).u16(0).u32(0).u32(0).u32(0).u32(0);
@@ -175,10 +174,15 @@ export function listShapers(socket: NetlinkSocket, namespace: NamespaceName, lin
   return found.filter((shaper) => shaper !== undefined);
 }
 
-/** What was asked for; undefined where there is no such object, or not even its link, or that is no port. */
-function present<T>(answer: T | SyscallError | undefined): T | undefined {
+/** No such object, or not even its link. */
+const ABSENT: readonly string[] = ['ENOENT', 'ENODEV'];
+/** Or the link is no port of a bridge. */
+const NO_ENTRY = [...ABSENT, 'EINVAL'];
+
+/** What was asked for; undefined where it is not there. */
+function present<T>(answer: T | SyscallError | undefined, absent = ABSENT): T | undefined {
   if (!(answer instanceof SyscallError)) return answer;
-  if (['ENOENT', 'ENODEV', 'EINVAL'].includes(answer.errnoName)) return undefined;
+  if (absent.includes(answer.errnoName)) return undefined;
   throw answer;
 }
 

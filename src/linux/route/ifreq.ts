@@ -1,5 +1,6 @@
 import type { Mac } from '../../addr/mac.ts';
-import type { Link, LinkEnd, NamespaceName } from '../../plan/state.ts';
+import type { LinkEnd, NamespaceName } from '../../plan/state.ts';
+import { readString } from '../netlink/attribute.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
 
 /*
@@ -11,7 +12,7 @@ import type { NetlinkSocket } from '../netlink/socket.ts';
 const SIOCGIFFLAGS = 0x8913;
 const SIOCGIFMTU = 0x8921;
 const SIOCGIFHWADDR = 0x8927;
-const SIOCGIFINDEX = 0x8933;
+const SIOCGIFNAME = 0x8910;
 /** linux/if.h */
 const IFF_UP = 0x1;
 
@@ -24,14 +25,17 @@ const MAC_LENGTH = 6;
 const request = new Uint8Array(IFREQ_LENGTH);
 const view = new DataView(request.buffer);
 
-/** Whether there is a link of this name and index in the socket's namespace. */
-export function hasLink(socket: NetlinkSocket, { name, index }: Link): boolean {
-  return ask(socket, SIOCGIFINDEX, name) && view.getInt32(UNION, true) === index;
+/** Whether the socket's namespace has a link of this index. By its name the kernel would load a module for one it has not. */
+export function hasLink(socket: NetlinkSocket, index: number): boolean {
+  request.fill(0);
+  view.setInt32(UNION, index, true);
+  return socket.askLink(`look for link ${index}`, SIOCGIFNAME, request);
 }
 
-/** What a link is in the socket's namespace; undefined where it is not there. */
-export function readLinkEnd(socket: NetlinkSocket, namespace: NamespaceName, link: Link): LinkEnd | undefined {
-  if (!hasLink(socket, link)) return undefined;
+/** What the link of this index is in the socket's namespace; undefined where it is not there. */
+export function readLinkEnd(socket: NetlinkSocket, namespace: NamespaceName, index: number): LinkEnd | undefined {
+  if (!hasLink(socket, index)) return undefined;
+  const link = { name: readString(request.subarray(0, UNION)), index };
   if (!ask(socket, SIOCGIFFLAGS, link.name)) return undefined;
   const up = (view.getUint16(UNION, true) & IFF_UP) !== 0;
   if (!ask(socket, SIOCGIFMTU, link.name)) return undefined;

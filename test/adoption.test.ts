@@ -1,0 +1,125 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
+import type { Core } from '../src/daemon/core.ts';
+import { parseSandboxId } from '../src/ipam/lease.ts';
+import { NamespaceHandle } from '../src/linux/namespace.ts';
+import { umount } from '../src/linux/syscall.ts';
+import type { Sandbox } from '../src/sandbox/sandbox.ts';
+import { createSandbox, openCore, settle } from './support/lab-core.ts';
+
+/*
+ * What a daemon finds that was not as it should be: it takes over first and looks after, so what comes in between must
+ * not rely on what it has not looked at yet.
+ */
+
+const A = parseSandboxId('a');
+const MNT_DETACH = 2;
+
+let lab: LabHost;
+let inside: NamespaceHandle;
+let sandbox: Sandbox;
+let events: string[];
+
+beforeEach(() => {
+  lab = new LabHost();
+  inside = new NamespaceHandle(lab.pin('host'));
+  events = [];
+  withCore((core) => {
+    createSandbox(core, 'a', 'netns');
+    sandbox = core.inspect(A);
+  });
+});
+
+afterEach(() => {
+  inside[Symbol.dispose]();
+  lab[Symbol.dispose]();
+});
+
+function withCore<T>(body: (core: Core) => T): T {
+  return inside.run(() => {
+    using core = openCore(lab.folder, { emit: ({ type }) => void events.push(type) });
+    return body(core);
+  });
+}
+
+function nft(...command: string[]): string {
+  return lab.run(`${lab.folder}/run/netns/router`, 'nft', ...command);
+}
+
+function expectWhole(core: Core): void {
+  settle(core);
+  expect(core.reconcile({ dryRun: true })).toEqual({ plan: [], applied: false });
+  expect(core.status().problems).toEqual([]);
+}
+
+it('looks after all without changing anything where all is as it should be', () => {
+  withCore(expectWhole);
+  expect(events).toEqual(['sandbox.created']);
+});
+
+it('puts back elements that are missing, and takes away those of nobody', () => {
+  nft('flush', 'map', 'inet', 'culvert', 'outbound');
+  nft('add', 'element', 'inet', 'culvert', 'inbound', '{ "uplink" . 10.11.0.77 : 10.11.0.77 }');
+  withCore(expectWhole);
+  expect(events).toContain('host.repaired');
+  expect(lab.run(sandbox.netns, 'ping', '-c1', '-W2', OUTSIDE_ADDRESS)).toContain(' 0% packet loss');
+  expect(nft('list', 'map', 'inet', 'culvert', 'inbound')).not.toContain('10.11.0.77');
+});
+
+it('removes at once what it has not looked at, and gives its slot away whole', () => {
+  nft('flush', 'map', 'inet', 'culvert', 'outbound');
+  withCore((core) => {
+    core.remove([A]);
+    expectWhole(core);
+    expect(nft('list', 'map', 'inet', 'culvert', 'inbound')).not.toContain('generation');
+    createSandbox(core, 'a', 'netns');
+    expectWhole(core);
+  });
+});
+
+it('changes at once what it has not looked at', () => {
+  nft('flush', 'map', 'inet', 'culvert', 'outbound');
+  withCore((core) => {
+    core.update(A, { policy: { egress: 'none' } });
+    expectWhole(core);
+  });
+  expect(() => lab.run(sandbox.netns, 'ping', '-c1', '-W1', OUTSIDE_ADDRESS)).toThrow();
+});
+
+it('builds a network anew whose namespace is gone, be its pin there or not', () => {
+  umount(sandbox.netns, MNT_DETACH);
+  withCore(expectWhole);
+  expect(events).toContain('sandbox.repaired');
+  expect(lab.run(sandbox.netns, 'ping', '-c1', '-W2', OUTSIDE_ADDRESS)).toContain(' 0% packet loss');
+});
+
+it('puts right what of a network was changed, inside and outside', () => {
+  lab.run(sandbox.netns, 'ip', 'route', 'del', 'default');
+  lab.run(`${lab.folder}/run/netns/router`, 'ip', 'link', 'set', `s${sandbox.slot}`, 'mtu', '1300');
+  withCore(expectWhole);
+  expect(events.filter((type) => type === 'sandbox.repaired')).toHaveLength(1);
+  expect(lab.run(sandbox.netns, 'ping', '-c1', '-W2', OUTSIDE_ADDRESS)).toContain(' 0% packet loss');
+});
+
+it('removes cables, routes and neighbours of nobody', () => {
+  const router = `${lab.folder}/run/netns/router`;
+  lab.run(router, 'ip', 'link', 'add', 's900', 'index', '10900', 'type', 'veth', 'peer', 'name', 'stray');
+  lab.run(router, 'ip', 'link', 'set', 's900', 'up');
+  lab.run(router, 'ip', 'route', 'add', '10.11.3.132/32', 'dev', 's900');
+  lab.run(
+    router,
+    'ip',
+    'neighbour',
+    'add',
+    '10.8.64.9',
+    'lladdr',
+    '02:00:00:00:00:09',
+    'dev',
+    'rt0',
+    'nud',
+    'permanent',
+  );
+  withCore(expectWhole);
+  expect(lab.run(router, 'ip', '-br', 'link')).not.toContain('s900');
+  expect(lab.run(router, 'ip', 'neighbour')).not.toContain('10.8.64.9');
+});

@@ -89,15 +89,17 @@ function take(store: Store, free: FreeSlot, request: LeaseRequest, bridgeAddress
   const { bootId } = store.clock;
   const sinceWallMs = Math.trunc(store.clock.wallMs());
   const generation = (free.generation + 1) as Generation;
+  // SQLite writes an index anew for each column that is set, even to what it was, and every free slot is in this one.
+  const address = bridgeAddress === undefined ? '' : 'bridge_address = ?, ';
   const changed = store.run(
-    `UPDATE lease SET state = 'creating', generation = ?, topology = ?, sandbox_id = ?, specification = ?,
-       bridge_address = ?, boot_id = ?, since_wall_ms = ?, free_order = NULL
+    `UPDATE lease SET ${address}state = 'creating', generation = ?, topology = ?, sandbox_id = ?, specification = ?,
+       boot_id = ?, since_wall_ms = ?, free_order = NULL
      WHERE state = 'free' AND slot = ? AND generation = ?`,
+    ...(bridgeAddress === undefined ? [] : [bridgeAddress]),
     generation,
     topology,
     sandboxId ?? null,
     specification ?? null,
-    bridgeAddress ?? null,
     bootId,
     sinceWallMs,
     slot,

@@ -55,9 +55,14 @@ export function releaseDue(store: Store, limit: number): Lease[] {
     const leases = selectDue(store, limit);
     const [last] = store.all(`SELECT max(free_order) AS free_order FROM lease WHERE state = 'free'`);
     let order = Number(last?.['free_order'] ?? 0);
-    const set = `UPDATE lease SET state = 'free', topology = NULL, sandbox_id = NULL, specification = NULL,
-      bridge_address = NULL, boot_id = NULL, due_mono_ms = NULL, flush_verified = NULL, reason = NULL, since_wall_ms = ?, free_order = ? WHERE state = 'quarantined'`;
-    for (const lease of leases) guarded(store, lease, 'free it', set, wallNow(store), ++order);
+    const set = `state = 'free', topology = NULL, sandbox_id = NULL, specification = NULL, boot_id = NULL,
+      due_mono_ms = NULL, flush_verified = NULL, reason = NULL, since_wall_ms = ?, free_order = ?`;
+    for (const lease of leases) {
+      // as in a claim: an index that a lease is not part of is not to be written
+      const address = lease.bridgeAddress === undefined ? '' : 'bridge_address = NULL, ';
+      const update = `UPDATE lease SET ${address}${set} WHERE state = 'quarantined'`;
+      guarded(store, lease, 'free it', update, wallNow(store), ++order);
+    }
     returnAddresses(
       store,
       leases.flatMap(({ bridgeAddress }) => bridgeAddress ?? []),

@@ -123,3 +123,26 @@ it('removes cables, routes and neighbours of nobody', () => {
   expect(lab.run(router, 'ip', '-br', 'link')).not.toContain('s900');
   expect(lab.run(router, 'ip', 'neighbour')).not.toContain('10.8.64.9');
 });
+
+it('says what it cannot verify, frees nothing meanwhile, and goes on when it can', () => {
+  withCore((core) => {
+    nft('delete', 'table', 'inet', 'culvert');
+    core.step();
+    expect(core.status()).toMatchObject({ adopting: true, problems: [{ code: 'adoption_failed' }] });
+    core.reconcile({ dryRun: false });
+    expectWhole(core);
+  });
+});
+
+it('holds a slot that it could not cut off until it could', () => {
+  withCore((core) => {
+    settle(core);
+    nft('flush', 'map', 'inet', 'culvert', 'outbound');
+    expect(() => core.remove([A])).toThrow(/ENOENT/);
+    expect(core.status()).toMatchObject({ removing: 1, problems: [{ code: 'cut_off_failed' }] });
+    expectWhole(core);
+    expect(core.leases()).toEqual([]);
+    expect(nft('list', 'map', 'inet', 'culvert', 'inbound')).not.toContain('generation');
+  });
+  expect(events.filter((type) => type === 'sandbox.removed')).toHaveLength(1);
+});

@@ -21,7 +21,7 @@ import { planText } from '../plan/text.ts';
 import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
 import { deniedFlows } from '../sandbox/denied-flows.ts';
 import { Gate, type Pass } from '../sandbox/gate.ts';
-import { type Holding, holdingOf, isOwned, passOf } from '../sandbox/holding.ts';
+import { type Holding, holdingOf, isBuilt, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
 import { HostAccess } from '../sandbox/host/access.ts';
 import { type Host, rootReportGroup, UPLINK } from '../sandbox/host/objects.ts';
 import { RootNamespace } from '../sandbox/host/root.ts';
@@ -41,8 +41,6 @@ import { assertNotLost, makeFolder } from './state-folder.ts';
 
 /** NFLOG group that drops in the router namespace are reported to, where all groups are ours. */
 const ROUTER_REPORTS = 5;
-/** After a verification that could not go on. */
-const VERIFY_AGAIN_MS = 1_000;
 /** The tick of quarantine and clean-up. */
 const IDLE_REST_MS = 20;
 /** While the kernel removes what was let go: to ask it without a pause would take the processor that it needs. */
@@ -86,13 +84,10 @@ export class Core implements Disposable {
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
   #heldToPolicies = false;
-  #verifyAgainMs = 0;
-  /** Why a sandbox could not be looked into, by its slot. */
-  readonly #unverifiable = new Map<Slot, string>();
   #watchedMs = 0;
   #listenedMs = Number.NEGATIVE_INFINITY;
-  /** Of what was adopted; undefined when it is done. */
-  #verification: Verification | undefined;
+  /** Of what was adopted. */
+  readonly #verification: Verification;
 
   /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
   constructor(options: CoreOptions) {
@@ -178,12 +173,12 @@ export class Core implements Disposable {
 
   update(id: SandboxId, change: SandboxChange): Sandbox {
     // what is taken out of a table must be in it
-    this.#verification?.finishRules();
+    this.#verification.finishRules();
     return this.#manager.update(id, change);
   }
 
   remove(ids: readonly SandboxId[]): Removal[] {
-    this.#verification?.finishRules();
+    this.#verification.finishRules();
     return this.#manager.remove(ids);
   }
 
@@ -209,10 +204,9 @@ export class Core implements Disposable {
       [...this.#survey.strayPlan(standing), ...diff(outside.orphans(standing), [])],
       ...holdings.map((holding) => this.#survey.sandboxPlan(holding, outside.of(holding))),
     ].filter((plan) => plan.length > 0);
-    if (!dryRun) for (const plan of plans) this.#kernel.apply(plan);
     if (!dryRun) {
-      this.#unverifiable.clear();
-      this.#problems.delete('adoption_failed');
+      for (const plan of plans) this.#kernel.apply(plan);
+      this.#verification.forgetFailures();
     }
     const passes = holdings.filter(isOwned).map(passOf);
     const rules = dryRun
@@ -270,11 +264,12 @@ export class Core implements Disposable {
       quarantined,
       removing,
       freeSlots: slots.last - slots.first + 1 - held,
-      adopting: this.#verification !== undefined,
+      adopting: !this.#verification.isDone,
       mtu: host.layout.mtu,
       problems: [
         ...stuck,
         ...[...this.#problems].map(([code, message]) => ({ code, message })),
+        ...this.#verification.problems(),
         ...this.#reports.problems(this.#nowMs),
         ...this.#bridge.problems(this.#nowMs),
       ],
@@ -289,12 +284,12 @@ export class Core implements Disposable {
     // before a slot can change hands: reports name slots
     if (listens) this.#reports.step(this.#nowMs);
     // a slot of which an element may be left is given to nobody
-    const freed = this.#verification?.rulesAreVerified === false ? [] : this.#reaper.step();
+    const freed = this.#verification.rulesAreVerified ? this.#reaper.step() : [];
     // an address that is free again is asked for at once
     if (listens || freed.length > 0) this.#bridge.step(this.#nowMs);
     this.#manager.tryAgain();
-    if (this.#verifySome()) return 0;
-    if (!this.#heldToPolicies && this.#verification?.rulesAreVerified !== false) {
+    if (this.#verification.step(this.#nowMs)) return 0;
+    if (!this.#heldToPolicies && this.#verification.rulesAreVerified) {
       // Once: a policy that was changed when the last run ended may not have taken hold of what is established. Not
       // before its elements stand: what is cut while others decide comes back, and is established for good.
       this.#heldToPolicies = true;
@@ -302,21 +297,6 @@ export class Core implements Disposable {
     }
     if (this.#manager.fillPool()) return 0;
     return this.#reaper.pending > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
-  }
-
-  /** Says whether there is more to verify that can be done now. */
-  #verifySome(): boolean {
-    if (this.#verification === undefined || this.#nowMs < this.#verifyAgainMs) return false;
-    try {
-      if (!this.#verification.step()) this.#verification = undefined;
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      this.#problems.set('adoption_failed', `Cannot verify what the last run left, and will try again: ${why}`);
-      this.#verifyAgainMs = this.#nowMs + VERIFY_AGAIN_MS;
-      return false;
-    }
-    if (this.#unverifiable.size === 0) this.#problems.delete('adoption_failed');
-    return this.#verification !== undefined;
   }
 
   [Symbol.dispose](): void {
@@ -358,12 +338,6 @@ export class Core implements Disposable {
         rulesRepaired: (changes) => {
           const message = `Put right in the router’s tables: ${changes.join('; ')}`;
           this.#options.emit({ type: 'host.repaired', message });
-        },
-        failed: (slot, error) => {
-          this.#unverifiable.set(slot, error instanceof Error ? error.message : String(error));
-          const reasons = [...this.#unverifiable].map(([which, why]) => `slot ${which}: ${why}`);
-          const others = reasons.length > 1 ? `, and ${reasons.length - 1} others` : '';
-          this.#problems.set('adoption_failed', `Cannot verify the network of ${reasons[0]}${others}`);
         },
       },
       holdings.filter(({ state }) => state !== 'creating').map(({ key }) => key.slot),
@@ -422,17 +396,4 @@ export class Core implements Disposable {
 
 function total(counts: Readonly<Record<Topology, number>>): number {
   return counts.microvm + counts.netns + counts.bridge;
-}
-
-/** Whether a lease has a network, or is to have one. */
-function isBuilt({ state }: Holding): boolean {
-  return state === 'creating' || state === 'warm' || state === 'ready';
-}
-
-function subjectOf({ key, owner }: Holding): {
-  slot: Slot;
-  generation: Holding['key']['generation'];
-  sandboxId?: SandboxId;
-} {
-  return { slot: key.slot, generation: key.generation, ...(owner === undefined ? {} : { sandboxId: owner.id }) };
 }

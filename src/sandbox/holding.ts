@@ -110,3 +110,13 @@ export function sandboxOf(holding: Owned, layout: Layout, pin: (namespace: strin
       };
   }
 }
+
+/** Whether a lease has a network, or is to have one. */
+export function isBuilt({ state }: Holding): boolean {
+  return state === 'creating' || state === 'warm' || state === 'ready';
+}
+
+/** Whom an event is about. */
+export function subjectOf({ key, owner }: Holding): LeaseKey & { readonly sandboxId?: SandboxId } {
+  return { slot: key.slot, generation: key.generation, ...(owner === undefined ? {} : { sandboxId: owner.id }) };
+}

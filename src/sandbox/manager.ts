@@ -11,6 +11,7 @@ import { diff, type Plan } from '../plan/diff.ts';
 import { changedBy } from './change.ts';
 import type { Gate, Pass } from './gate.ts';
 import { type Holding, holdingOf, isOwned, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
+import { leaseView } from './lease-view.ts';
 import { Pool } from './pool.ts';
 import type { Reaper } from './reaper.ts';
 import type { CreateRequest, LeaseView, Removal, SandboxChange } from './request.ts';
@@ -98,15 +99,20 @@ export class Manager {
 
   /** Cuts off at once; the reaper clears up after. */
   remove(ids: readonly SandboxId[]): Removal[] {
-    const { store } = this.#parts;
+    const { store, gate } = this.#parts;
     const going = [...new Set(ids)].map((id) => this.#find(id));
     store.transaction('normal', () => {
       for (const { key } of going) advance(store, key, 'removing');
     });
     this.#changes++;
     for (const holding of going) this.#leave(holding);
-    this.#uncut.push(...going);
-    this.#cut();
+    try {
+      gate.detach(going.map(({ key }) => key.slot));
+    } catch (error) {
+      this.#uncut.push(...going);
+      throw error;
+    }
+    this.#sayRemoved(going);
     return going.map(({ key, owner }) => ({ id: owner.id, ...key }));
   }
 
@@ -180,17 +186,16 @@ export class Manager {
   tryAgain(): void {
     const holdings = this.#unwritten.splice(0);
     if (holdings.length > 0) this.#abandon(holdings);
-    this.#cut();
+    if (this.#uncut.length === 0) return;
+    // what could not be taken out one by one goes with all that belongs to nobody
+    this.#parts.gate.restore([...this.#live.values()].map(passOf));
+    this.#sayRemoved(this.#uncut.splice(0));
   }
 
-  /** Cuts off what is removed, and only then lets it be cleared up. */
-  #cut(): void {
-    if (this.#uncut.length === 0) return;
-    const { gate, emit } = this.#parts;
-    gate.detach(this.#uncut.map(({ key }) => key.slot));
-    const cut = this.#uncut.splice(0);
+  /** Of what is cut off: it may be cleared up. */
+  #sayRemoved(cut: readonly Owned[]): void {
     this.#release(cut);
-    for (const holding of cut) emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
+    for (const holding of cut) this.#parts.emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
   }
 
   /** Brings the pool a few networks nearer to its size, and says whether there is more to do that can be done. */
@@ -378,25 +383,4 @@ export class Manager {
 
 function requestOf({ id, specification }: Order): LeaseRequest {
   return { topology: specification.topology, sandboxId: id, specification: specificationText(specification) };
-}
-
-function leaseView(lease: Lease, nowMs: number): LeaseView {
-  const { slot, generation, state, sandboxId, topology, sinceWallMs, quarantine } = lease;
-  return {
-    slot,
-    generation,
-    state,
-    ...(sandboxId === undefined ? {} : { sandboxId }),
-    topology,
-    sinceWallMs,
-    ...(quarantine === undefined
-      ? {}
-      : {
-          quarantine: {
-            reason: quarantine.reason,
-            dueInMs: Math.max(0, Math.ceil(quarantine.dueMonotonicMs - nowMs)),
-            flushVerified: quarantine.flushVerified,
-          },
-        }),
-  };
 }

@@ -29,8 +29,10 @@ export type VerificationParts = {
   readonly repaired: (holding: Holding, plan: Plan) => void;
   /** The router's tables were not as they should be and are again. */
   readonly rulesRepaired: (changes: readonly string[]) => void;
-  readonly failed: (slot: Slot, error: unknown) => void;
 };
+
+/** After a step that failed: it is tried again. */
+const AGAIN_MS = 1_000;
 
 /**
  * Looks, after a start, at all that an earlier run left, a short step at a time, while sandboxes come and go: what of
@@ -45,6 +47,10 @@ export class Verification {
   readonly #rest: (() => void)[];
   readonly #outside = new Outside();
   #cables: readonly number[] = [];
+  /** Why sandboxes could not be looked into, by slot. */
+  readonly #failed = new Map<Slot, string>();
+  /** Why the next step could not be done, and when it is tried again. */
+  #waiting: { readonly why: string; readonly untilMs: number } | undefined;
 
   /** @param slots of the sandboxes and warm networks that were adopted, ascending */
   constructor(parts: VerificationParts, slots: readonly Slot[]) {
@@ -65,17 +71,49 @@ export class Verification {
     return this.#rules.length === 0;
   }
 
-  /** One step; where it throws it is still to be done. Says whether there is more to do. */
-  step(): boolean {
-    const steps = this.rulesAreVerified ? this.#rest : this.#rules;
-    steps[0]?.();
-    steps.shift();
-    return this.#rules.length + this.#rest.length > 0;
+  get isDone(): boolean {
+    return this.#rules.length + this.#rest.length === 0;
+  }
+
+  /** One step, or none while one that failed waits. Says whether there is more that can be done now. */
+  step(nowMs: number): boolean {
+    if (this.isDone || (this.#waiting !== undefined && nowMs < this.#waiting.untilMs)) return false;
+    try {
+      this.#next();
+      this.#waiting = undefined;
+    } catch (error) {
+      this.#waiting = { why: reasonOf(error), untilMs: nowMs + AGAIN_MS };
+    }
+    return !this.isDone && this.#waiting === undefined;
   }
 
   /** For what relies on the tables being as they are said to be: they are, when this returns. */
   finishRules(): void {
-    while (!this.rulesAreVerified) this.step();
+    while (!this.rulesAreVerified) this.#next();
+  }
+
+  problems(): { readonly code: string; readonly message: string }[] {
+    const code = 'adoption_failed';
+    const [first, ...others] = [...this.#failed].map(([slot, why]) => `slot ${slot}: ${why}`);
+    const more = others.length === 0 ? '' : `, and ${others.length} others`;
+    return [
+      ...(this.#waiting === undefined
+        ? []
+        : [{ code, message: `Cannot verify what the last run left, and will try again: ${this.#waiting.why}` }]),
+      ...(first === undefined ? [] : [{ code, message: `Cannot verify the network of ${first}${more}` }]),
+    ];
+  }
+
+  /** Of sandboxes: they have been looked into since. */
+  forgetFailures(): void {
+    this.#failed.clear();
+  }
+
+  /** Where it throws it is still to be done. */
+  #next(): void {
+    const steps = this.rulesAreVerified ? this.#rest : this.#rules;
+    steps[0]?.();
+    steps.shift();
   }
 
   /** What hangs on the router's links, a table at a time; the links themselves are looked at by and by. */
@@ -119,7 +157,7 @@ export class Verification {
       try {
         this.#verifyOne(holding);
       } catch (error) {
-        this.#parts.failed(holding.key.slot, error);
+        this.#failed.set(holding.key.slot, reasonOf(error));
       }
     }
   }
@@ -154,4 +192,8 @@ export class Verification {
 function cableOf(slot: number): KernelObject {
   const end = { namespace: ROUTER, link: cable(slot), mac: new Uint8Array(6) as Mac, mtu: 0, up: false };
   return { kind: 'veth', ...end, peer: end };
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -3,13 +3,15 @@ import { connect, type Socket } from 'node:net';
 
 const HEADERS_END = '\r\n\r\n';
 
+type Answer = { readonly status: number; readonly body: string };
+
 /**
  * A connection to an API that is kept, with requests written whole and answers read to their last byte and no further:
  * what it takes is the server's time and not a client's.
  */
 export class Connection implements Disposable {
   readonly #socket: Socket;
-  #answered: { resolve: (status: number) => void; reject: (error: Error) => void } | undefined;
+  #answered: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
   #text = '';
 
   private constructor(socket: Socket) {
@@ -25,13 +27,14 @@ export class Connection implements Disposable {
     return new Connection(socket);
   }
 
-  /** One request at a time. @throws Error where the answer is not 200 */
-  async ask(request: Uint8Array): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
+  /** One request at a time. Returns the body of the answer. @throws Error where that is not 200 */
+  async ask(request: Uint8Array): Promise<string> {
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     this.#answered = { resolve, reject };
     this.#socket.write(request);
-    const status = await promise;
-    if (status !== 200) throw new Error(`The answer is ${status}`);
+    const { status, body } = await promise;
+    if (status !== 200) throw new Error(`The answer is ${status}: ${body}`);
+    return body;
   }
 
   [Symbol.dispose](): void {
@@ -44,18 +47,20 @@ export class Connection implements Disposable {
     if (headers < 0) return;
     const [, length] = /\r\ncontent-length: (\d+)\r\n/i.exec(this.#text) ?? [];
     if (length === undefined) throw new Error(`An answer without a length: ${this.#text.slice(0, headers)}`);
-    if (this.#text.length < headers + HEADERS_END.length + Number(length)) return;
+    const at = headers + HEADERS_END.length;
+    if (this.#text.length < at + Number(length)) return;
     const status = Number(this.#text.slice('HTTP/1.1 '.length, 'HTTP/1.1 200'.length));
+    const body = this.#text.slice(at);
     this.#text = '';
-    this.#answered?.resolve(status);
+    this.#answered?.resolve({ status, body });
   }
 }
 
 /** A request as it goes over the wire. */
-export function postRequest(path: string, content: unknown): Uint8Array {
+export function jsonRequest(method: 'POST' | 'DELETE', path: string, content: unknown): Uint8Array {
   const body = JSON.stringify(content);
   const head = [
-    `POST ${path} HTTP/1.1`,
+    `${method} ${path} HTTP/1.1`,
     'host: localhost',
     'content-type: application/json',
     `content-length: ${Buffer.byteLength(body)}`,

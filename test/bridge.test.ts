@@ -153,9 +153,11 @@ describe('an address that a stranger answers at', { timeout }, () => {
   it('takes a warm network out of the pool', () => {
     daemon[Symbol.dispose]();
     begin({ poolSizes: { microvm: 0, netns: 0, bridge: 1 } });
-    daemon.stepUntil(() => daemon.with((core) => core.status().warm.bridge) === 1);
+    const warm = (): number => daemon.with((core) => core.status().warm.bridge);
+    daemon.stepUntil(() => warm() === 1);
     plugIn().claim('10.8.64.2');
     daemon.eventsOf('address.conflict', 1);
+    daemon.stepUntil(() => warm() === 1);
     expect(create('a')).toBe('10.8.64.3');
   });
 });

@@ -4,6 +4,7 @@ import { LabHost } from '../../lab/host.ts';
 import { LineProcess } from '../../lab/line-process.ts';
 import { CulvertClient } from '../../src/api/client/client.ts';
 import type { Topology } from '../../src/ipam/lease.ts';
+import { Connection, jsonRequest } from '../connection.ts';
 import { PinFolder, type Stage } from '../stage.ts';
 import { until } from '../until.ts';
 import type { Creator } from './creator.ts';
@@ -36,6 +37,8 @@ export class Culvert implements Creator, Disposable {
   #pool: Partial<Record<Topology, number>> = {};
   #process: LineProcess | undefined;
   #live = 0;
+  /** for what is timed: a client of its own would be a part of it */
+  #connection: Connection | undefined;
 
   private constructor(stage: Stage) {
     this.#pins = new PinFolder(stage.folder, `${this.#name}-run`);
@@ -106,7 +109,8 @@ export class Culvert implements Creator, Disposable {
 
   /** In one request, as `culvert create --count` does. */
   async create(count: number): Promise<void> {
-    await this.client.create({ topology: 'microvm', count });
+    this.#connection ??= await Connection.open(this.socketPath);
+    await this.#connection.ask(jsonRequest('POST', '/v1/sandboxes', { topology: 'microvm', count }));
     this.#live += count;
   }
 
@@ -117,12 +121,15 @@ export class Culvert implements Creator, Disposable {
 
   /** Ends the daemon as a crash would, and leaves the sandboxes running. */
   async kill(): Promise<void> {
+    this.#connection?.[Symbol.dispose]();
+    this.#connection = undefined;
     await this.#process?.end('SIGKILL');
     this.#process = undefined;
   }
 
   [Symbol.dispose](): void {
     this.client.close();
+    this.#connection?.[Symbol.dispose]();
     this.#process?.[Symbol.dispose]();
     this.#pins[Symbol.dispose]();
     this.host[Symbol.dispose]();

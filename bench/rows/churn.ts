@@ -1,3 +1,5 @@
+import type { SandboxResource } from '../../src/api/client/client.ts';
+import { Connection, jsonRequest } from '../connection.ts';
 import { Culvert, DEFAULT_POOL } from '../contestants/culvert.ts';
 import type { Figure } from '../figure.ts';
 import { countHoldings, growthOf } from '../leftovers.ts';
@@ -11,6 +13,7 @@ const LIVE_OF_EACH = 200;
 const WORKERS = 16;
 /** Room for those that rest in quarantine. */
 const BRIDGE_RANGE = '10.8.64.0/22';
+const PATH = '/v1/sandboxes';
 const SETTLE_TIMEOUT_MS = 60_000;
 
 /** Creates and removes for a minute, all topologies alike, and counts what is left afterwards. */
@@ -21,7 +24,7 @@ export const churn: Row = {
     using culvert = await Culvert.start(stage, { pool: DEFAULT_POOL, bridgeRange: BRIDGE_RANGE });
     await settled(culvert);
     const before = await countHoldings(culvert);
-    const { cycles, elapsedMs, live } = await turnOver(culvert, scale.churnMs);
+    const { cycles, elapsedMs, live } = await turnOver(culvert.socketPath, scale.churnMs);
     await culvert.client.remove(live);
     await settled(culvert);
     const leaked = growthOf(before, await countHoldings(culvert));
@@ -45,7 +48,7 @@ export const churn: Row = {
 
 /** One request for each create and each remove; the oldest of a topology goes when there are enough. */
 async function turnOver(
-  { client }: Culvert,
+  socketPath: string,
   durationMs: number,
 ): Promise<{ cycles: number; elapsedMs: number; live: string[] }> {
   const live = TOPOLOGIES.map((topology) => ({ topology, ids: [] as string[] }));
@@ -53,13 +56,14 @@ async function turnOver(
   let next = 0;
   const begin = performance.now();
   const worker = async (): Promise<void> => {
+    using connection = await Connection.open(socketPath);
     while (performance.now() - begin < durationMs) {
       const one = live[next++ % live.length];
       if (one === undefined) return;
       const oldest = one.ids.length + WORKERS > LIVE_OF_EACH ? one.ids.shift() : undefined;
-      if (oldest !== undefined) await client.remove([oldest]);
-      const [made] = await client.create({ topology: one.topology });
-      if (made !== undefined) one.ids.push(made.id);
+      if (oldest !== undefined) await connection.ask(jsonRequest('DELETE', PATH, { ids: [oldest] }));
+      const answer = await connection.ask(jsonRequest('POST', PATH, { topology: one.topology }));
+      one.ids.push(...(JSON.parse(answer) as { sandboxes: SandboxResource[] }).sandboxes.map(({ id }) => id));
       if (oldest !== undefined) cycles++;
     }
   };

@@ -1,4 +1,4 @@
-import { Connection, postRequest } from '../connection.ts';
+import { Connection, jsonRequest } from '../connection.ts';
 import { growTo } from '../contestants/creator.ts';
 import { Culvert, DEFAULT_POOL } from '../contestants/culvert.ts';
 import type { Row } from '../row.ts';
@@ -17,9 +17,9 @@ export const warm: Row = {
     await growTo(culvert, scale.some);
     await culvert.prepare();
     using connection = await Connection.open(culvert.socketPath);
-    const request = postRequest('/v1/sandboxes', { topology: 'microvm' });
+    const request = jsonRequest('POST', '/v1/sandboxes', { topology: 'microvm' });
     const overHttpMs = await latencies(scale.requests, () => connection.ask(request));
-    const byClientMs = await latencies(scale.requests / 2, () => culvert.create(1));
+    const byClientMs = await latencies(scale.requests / 2, () => culvert.client.create({ topology: 'microvm' }));
     const figure = `create from the warm pool, HTTP API, one at a time, at ${scale.some} live and more`;
     return [
       {
@@ -43,7 +43,7 @@ export const warm: Row = {
   },
 };
 
-async function latencies(count: number, create: () => Promise<void>): Promise<number[]> {
+async function latencies(count: number, create: () => Promise<unknown>): Promise<number[]> {
   const latenciesMs: number[] = [];
   for (let request = 0; request < count; request++) {
     const begin = performance.now();

@@ -19,6 +19,7 @@ import { diff } from '../plan/diff.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
+import { Crew } from '../sandbox/crew/crew.ts';
 import { deniedFlows } from '../sandbox/denied-flows.ts';
 import { Gate, type Pass } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isBuilt, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
@@ -38,6 +39,7 @@ import { sandboxNamespace } from '../sandbox/topology/layout.ts';
 import { Verification } from '../sandbox/verification.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { assertNotLost, makeFolder } from './state-folder.ts';
+import { undone } from './undone.ts';
 
 /** NFLOG group that drops in the router namespace are reported to, where all groups are ours. */
 const ROUTER_REPORTS = 5;
@@ -72,6 +74,7 @@ export class Core implements Disposable {
   readonly #opened: DisposableStack;
   readonly #store: Store;
   readonly #kernel: Kernel;
+  readonly #crew: Crew;
   readonly #netfilter: NetlinkSocket;
   readonly #rootNetfilter: NetlinkSocket;
   readonly #root: RootNamespace;
@@ -104,6 +107,7 @@ export class Core implements Disposable {
     // A pin is made and removed under a lease that says so; one that is bare otherwise shows when it is looked into.
     preparePins(pins, new Set(listSettled(this.#store).map(sandboxNamespace)));
     this.#kernel = opened.use(new Kernel(pins, [ROOT, ROUTER]));
+    this.#crew = opened.use(new Crew(this.#kernel, host.layout));
     this.#survey = new Survey(this.#kernel, host);
     this.#rootNetfilter = opened.use(new NetlinkSocket(NETLINK_NETFILTER));
     this.#root = new RootNamespace({
@@ -127,27 +131,23 @@ export class Core implements Disposable {
       ],
       new HostAccess(this.#rootNetfilter, rootTable(host.instance)),
     );
-    this.#reaper = opened.use(
-      new Reaper({
-        store: this.#store,
-        kernel: this.#kernel,
-        layout: host.layout,
-        floor_ms: options.quarantineFloor_ms,
-        flush: (addresses) => this.#flush(addresses),
-      }),
-    );
+    const parts = { store: this.#store, kernel: this.#kernel, layout: host.layout, emit };
+    this.#reaper = new Reaper({
+      ...parts,
+      crew: this.#crew,
+      floor_ms: options.quarantineFloor_ms,
+      flush: (addresses) => this.#flush(addresses),
+    });
     this.#manager = new Manager({
-      store: this.#store,
-      kernel: this.#kernel,
+      ...parts,
+      crew: this.#crew,
       gate: this.#gate,
       reaper: this.#reaper,
-      layout: host.layout,
       slots,
       poolSizes,
       cutDenied: (passes) => this.#cutDenied(passes),
       emit: (type, holding, message) => this.#tell(type, holding, message),
     });
-    const parts = { store: this.#store, kernel: this.#kernel, layout: host.layout, emit };
     this.#reports = opened.use(
       new Reports({ ...parts, groups: { router: ROUTER_REPORTS, root: rootReportGroup(host.instance) } }),
     );
@@ -160,6 +160,11 @@ export class Core implements Disposable {
     );
     this.#verification = this.#adopt();
     this.#opened = opened.move();
+  }
+
+  /** Starts the thread that helps; the work is the same without. */
+  hire(): void {
+    this.#crew.hire();
   }
 
   /** See {@link Manager.changes}. */
@@ -196,7 +201,8 @@ export class Core implements Disposable {
 
   reconcile({ dryRun }: { readonly dryRun: boolean }): { plan: string[]; applied: boolean } {
     const leases = listLeases(this.#store).map(holdingOf);
-    const holdings = leases.filter(isBuilt);
+    // what is under way is a part of a step, and as that step leaves it
+    const holdings = leases.filter((holding) => isBuilt(holding) && holding.state !== 'creating');
     const standing = leases.filter(({ state }) => state !== 'quarantined');
     const outside = this.#survey.outside();
     const plans = [
@@ -227,6 +233,7 @@ export class Core implements Disposable {
   purge(): void {
     this.remove(this.list().map(({ id }) => id));
     this.#manager.drain();
+    this.#reaper.pause();
     for (const namespace of this.#kernel.namespaces()) {
       if (namespace !== ROUTER) this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace } }]);
     }
@@ -242,18 +249,7 @@ export class Core implements Disposable {
     const quarantined = countQuarantined(this.#store);
     const { unwritten, uncut, building } = this.#manager;
     const removing = this.#reaper.pending + this.#reaper.stuck.length + uncut;
-    const stuck = this.#reaper.stuck.map(({ key, reason }) => ({
-      code: 'removal_stuck',
-      message: `Cannot clear up slot ${key.slot}: ${reason}`,
-    }));
     const held = total(live) + total(warm) + quarantined + removing + unwritten + building;
-    if (uncut > 0) {
-      stuck.push({ code: 'cut_off_failed', message: `Cannot cut off ${uncut} removed sandboxes; it is tried again` });
-    }
-    if (unwritten > 0) {
-      const message = `Cannot write to ${this.#store.path} that ${unwritten} sandboxes are given up; it is tried again`;
-      stuck.push({ code: 'store_behind', message });
-    }
     return {
       name: host.instance,
       version,
@@ -267,7 +263,7 @@ export class Core implements Disposable {
       adopting: !this.#verification.isDone,
       mtu: host.layout.mtu,
       problems: [
-        ...stuck,
+        ...undone({ manager: this.#manager, reaper: this.#reaper, crew: this.#crew, store: this.#store }),
         ...[...this.#problems].map(([code, message]) => ({ code, message })),
         ...this.#verification.problems(),
         ...this.#reports.problems(this.#nowMs),
@@ -296,7 +292,7 @@ export class Core implements Disposable {
       this.#cutDenied([...this.#manager.live.values()].map(passOf));
     }
     if (this.#manager.fillPool()) return 0;
-    return this.#reaper.pending > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
+    return this.#reaper.pending + this.#manager.building > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
   }
 
   [Symbol.dispose](): void {
@@ -329,6 +325,8 @@ export class Core implements Disposable {
       {
         store: this.#store,
         kernel: this.#kernel,
+        crew: this.#crew,
+        layout: this.#options.host.layout,
         survey: this.#survey,
         gate: this.#gate,
         repaired: (holding, plan) => {
@@ -340,7 +338,7 @@ export class Core implements Disposable {
           this.#options.emit({ type: 'host.repaired', message });
         },
       },
-      holdings.filter(({ state }) => state !== 'creating').map(({ key }) => key.slot),
+      holdings.filter(({ state }) => state !== 'creating'),
     );
   }
 

@@ -1,7 +1,8 @@
 import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
+import { type WireError, wireError } from '../wire-error.ts';
 import { Core, type CoreOptions } from './core.ts';
-import { type Answer, type Call, type Notice, type WireError, wireError } from './wire.ts';
+import type { Answer, Call, Notice } from './wire.ts';
 
 /*
  * The one thread that writes leases and kernel. Calls are carried out in the order they came; between them it does a
@@ -10,7 +11,7 @@ import { type Answer, type Call, type Notice, type WireError, wireError } from '
  */
 
 /** How long it rests after a start: who waited for the daemon to be back comes before what can wait. */
-const START_REST_MS = 250;
+const START_REST_MS = 100;
 
 /**
  * How long after an answer work that nobody waits for begins: those who waited go on first, and have the processor for
@@ -38,6 +39,7 @@ if (port === null) throw new Error('kernel-thread.ts runs as a worker');
 const queue: Call[] = [];
 let answering: NodeJS.Immediate | undefined;
 let resting: NodeJS.Timeout | undefined;
+let working: NodeJS.Immediate | undefined;
 let restsUntilMs = 0;
 /** The first rest is whole, whoever asks. */
 let hasWorked = false;
@@ -109,8 +111,10 @@ function answerAll(engine: Core): void {
 
 function work(engine: Core): void {
   if (isPurged) return;
+  const isFirst = !hasWorked;
   hasWorked = true;
   try {
+    if (isFirst) engine.hire();
     rest(engine, engine.step());
   } catch (error) {
     rest(engine, FAILURE_REST_MS);
@@ -120,8 +124,11 @@ function work(engine: Core): void {
 
 function rest(engine: Core, ms: number): void {
   clearTimeout(resting);
+  clearImmediate(working);
   restsUntilMs = performance.now() + ms;
-  resting = setTimeout(() => work(engine), ms);
+  // a timer has a millisecond at the least, and who calls is heard in between either way
+  if (ms === 0) working = setImmediate(() => work(engine));
+  else resting = setTimeout(() => work(engine), ms);
 }
 
 /** @param options the first message; all that follow are calls */
@@ -149,6 +156,7 @@ function start(options: Omit<CoreOptions, 'emit'> | 'close'): void {
 
 function close(engine: Core): void {
   clearTimeout(resting);
+  clearImmediate(working);
   clearImmediate(answering);
   engine[Symbol.dispose]();
   port?.close();

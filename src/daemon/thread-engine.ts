@@ -1,10 +1,11 @@
 import { Worker } from 'node:worker_threads';
 import { CulvertError } from '../errors.ts';
 import type { SandboxId, Slot } from '../ipam/lease.ts';
+import { errorOf } from '../wire-error.ts';
 import type { CoreOptions } from './core.ts';
 import type { CreateRequest, CulvertEvent, Engine, SandboxChange } from './engine.ts';
 import { Listeners } from './listeners.ts';
-import { type Answer, type Call, errorOf, type Method, type Notice } from './wire.ts';
+import type { Answer, Call, Method, Notice } from './wire.ts';
 
 /** Calls that may wait for the kernel thread at one time; more are refused at once. */
 const MAX_CALLS = 10_000;

@@ -37,18 +37,19 @@ export class ApplyError extends CulvertError {
  * `pins`. Sockets stay open for the namespaces named in `keep`; the others' live as long as one plan.
  */
 export class Kernel implements Disposable {
-  readonly #pins: string;
+  /** the folder of the pins */
+  readonly pins: string;
   readonly #keep: ReadonlySet<NamespaceName>;
   readonly #kept = new Map<NamespaceName, NetlinkSocket>();
   readonly #home = new NamespaceHandle();
 
   constructor(pins: string, keep: readonly NamespaceName[] = []) {
-    this.#pins = pins;
+    this.pins = pins;
     this.#keep = new Set(keep);
   }
 
   pin(namespace: NamespaceName): string {
-    return join(this.#pins, namespace);
+    return join(this.pins, namespace);
   }
 
   /** Enters the namespace, which the root also is: it needs no pin. */
@@ -83,7 +84,7 @@ export class Kernel implements Disposable {
 
   /** Every namespace that has a pin. */
   namespaces(): NamespaceName[] {
-    return readdirSync(this.#pins);
+    return readdirSync(this.pins);
   }
 
   /**

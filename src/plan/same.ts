@@ -8,13 +8,14 @@ export function sameObject(a: KernelObject, b: KernelObject): boolean {
   if (a.kind === 'shaper' && b.kind === 'shaper') {
     return a.rate === b.rate && Math.abs(a.burst - b.burst) <= 1 + a.rate * SHAPER_SLACK_SECONDS;
   }
-  return same(a, b);
+  return alike(a, b);
 }
 
-function same(a: unknown, b: unknown): boolean {
+/** Whether two values of plain data have the same parts. */
+export function alike(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
   const left = Object.entries(a);
   if (left.length !== Object.keys(b).length) return false;
-  return left.every(([name, value]) => same(value, (b as Record<string, unknown>)[name]));
+  return left.every(([name, value]) => alike(value, (b as Record<string, unknown>)[name]));
 }

@@ -1,35 +1,32 @@
 import { randomInt } from 'node:crypto';
 import { CulvertError, InputError } from '../errors.ts';
-import { claim, type LeaseRequest, type SlotRange, SlotsExhausted } from '../ipam/allocator.ts';
-import { BridgeExhausted } from '../ipam/bridge/usage.ts';
+import { claim, type LeaseRequest, type SlotRange } from '../ipam/allocator.ts';
 import { releaseEarly } from '../ipam/early-release.ts';
 import { type Lease, parseSandboxId, type SandboxId, type Slot, TOPOLOGIES, type Topology } from '../ipam/lease.ts';
 import type { Store } from '../ipam/store.ts';
 import { advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
-import { diff, type Plan } from '../plan/diff.ts';
+import { diff } from '../plan/diff.ts';
 import { changedBy } from './change.ts';
+import type { Crew } from './crew/crew.ts';
 import type { Gate, Pass } from './gate.ts';
 import { type Holding, holdingOf, isOwned, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
 import { leaseView } from './lease-view.ts';
 import { Pool } from './pool.ts';
 import type { Reaper } from './reaper.ts';
+import { Refill } from './refill.ts';
 import type { CreateRequest, LeaseView, Removal, SandboxChange } from './request.ts';
 import type { Sandbox, Specification } from './sandbox.ts';
 import { differences, specificationText } from './specification.ts';
 import { desired } from './topology/desired.ts';
 import type { Layout } from './topology/layout.ts';
 
-/** Networks that one step adds to the pool, so that a step stays short. */
-const POOL_PER_STEP = 4;
-/** Leases for networks to come that are claimed together: the disk is waited for once. */
-const CLAIMED_TOGETHER = 16;
-
 type Emit = (type: string, holding: Holding, message: string) => void;
 
 export type ManagerParts = {
   readonly store: Store;
   readonly kernel: Kernel;
+  readonly crew: Crew;
   readonly gate: Gate;
   readonly reaper: Reaper;
   readonly layout: Layout;
@@ -40,8 +37,8 @@ export type ManagerParts = {
   readonly cutDenied: (passes: readonly Pass[]) => void;
 };
 
-/** A lease with an owner, and what is left to be done for its network. */
-type Leased = Owned & { readonly plan: Plan };
+/** A lease that has got an owner, and where its network was warm, what it was until then. */
+type Leased = { readonly holding: Owned; readonly warm: Holding | undefined };
 
 type Order = { readonly id: SandboxId; readonly specification: Specification };
 
@@ -54,16 +51,16 @@ export class Manager {
   readonly #live = new Map<SandboxId, Owned>();
   readonly #counts: Record<Topology, number> = { microvm: 0, netns: 0, bridge: 0 };
   readonly #pool: Pool;
+  readonly #refill: Refill;
   readonly #unwritten: Holding[] = [];
   /** Removed, and not cut off yet: nobody gets such a slot. */
   readonly #uncut: Owned[] = [];
   #changes = 0;
-  /** Leases of the warm pool whose networks are not built yet. */
-  readonly #claimed = new Map<Topology, Holding[]>();
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
     this.#pool = new Pool(parts.poolSizes);
+    this.#refill = new Refill({ ...parts, pool: this.#pool, abandon: (holdings) => this.#abandon(holdings) });
   }
 
   /** Takes over a lease that an earlier run left, in state `ready` or `warm`. */
@@ -151,9 +148,7 @@ export class Manager {
 
   /** Gives up the warm pool and keeps none from now on. */
   drain(): void {
-    const holdings = [...this.#pool.drain(), ...[...this.#claimed.values()].flat()];
-    this.#claimed.clear();
-    if (holdings.length > 0) this.#abandon(holdings);
+    this.#refill.drain();
   }
 
   /** Gives up a warm network that must not be handed out. */
@@ -164,7 +159,7 @@ export class Manager {
 
   /** Leases whose networks are still to be built for the pool. */
   get building(): number {
-    return [...this.#claimed.values()].reduce((sum, { length }) => sum + length, 0);
+    return this.#refill.claimed;
   }
 
   /** Leases that were given up while the store could not be written. */
@@ -198,26 +193,9 @@ export class Manager {
     for (const holding of cut) this.#parts.emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
   }
 
-  /** Brings the pool a few networks nearer to its size, and says whether there is more to do that can be done. */
+  /** Brings the pool a little nearer to its size, and says whether there is more to do that can be done now. */
   fillPool(): boolean {
-    for (const topology of TOPOLOGIES) {
-      const surplus = this.#pool.surplus(topology, POOL_PER_STEP);
-      if (surplus.length > 0) {
-        this.#abandon(surplus);
-        return true;
-      }
-      const count = Math.min(this.#pool.shortage(topology), POOL_PER_STEP);
-      if (count === 0) continue;
-      try {
-        this.#warm(topology, count);
-      } catch (error) {
-        // A pool that cannot be filled is no failure: those who ask for a sandbox are told what is used up.
-        if (error instanceof SlotsExhausted || error instanceof BridgeExhausted) continue;
-        throw error;
-      }
-      return true;
-    }
-    return false;
+    return this.#refill.step(this.#parts.store.clock.monotonicMs());
   }
 
   #enter(owned: Owned): void {
@@ -231,21 +209,22 @@ export class Manager {
 
   /** Leases, builds and lets pass what does not exist yet. */
   #provide(orders: readonly Order[]): void {
-    const { store, kernel, gate, emit } = this.#parts;
-    const holdings = this.#lease(orders);
+    const { store, crew, gate, emit } = this.#parts;
+    const leased = this.#lease(orders);
+    const holdings = leased.map(({ holding }) => holding);
     this.#changes++;
     try {
-      for (const { plan } of holdings) if (plan.length > 0) kernel.apply(plan);
+      crew.build(leased.filter(({ warm }) => warm === undefined).map(({ holding }) => networkOf(holding)));
+      for (const { holding, warm } of leased) if (warm !== undefined) this.#shape(holding, warm);
       gate.attach(holdings.map(passOf));
       store.transaction('normal', () => {
         for (const { key } of holdings) advance(store, key, 'ready');
       });
     } catch (error) {
-      gate.detach(holdings.map(({ key }) => key.slot));
       this.#abandon(holdings);
       throw error;
     }
-    for (const { plan: _, ...holding } of holdings) {
+    for (const holding of holdings) {
       const ready: Owned = { ...holding, state: 'ready' };
       this.#enter(ready);
       emit('sandbox.created', ready, `Sandbox ${holding.owner.id} has slot ${holding.key.slot}`);
@@ -255,10 +234,7 @@ export class Manager {
   /** One commit for all: from the pool where it has them, else a slot that is free. */
   #lease(orders: readonly Order[]): Leased[] {
     const { store, slots } = this.#parts;
-    const matched = orders.map((order) => {
-      const warm = this.#pool.take(order.specification.topology);
-      return warm === undefined ? { order } : { order, warm, plan: this.#planFor({ ...warm, owner: order }) };
-    });
+    const matched = orders.map((order) => ({ order, warm: this.#pool.take(order.specification.topology) }));
     try {
       const durability = matched.every(({ warm }) => warm !== undefined) ? 'normal' : 'full';
       return store.transaction(durability, () => {
@@ -271,12 +247,9 @@ export class Manager {
         const cold = matched.filter(({ warm }) => warm === undefined).map(({ order }) => requestOf(order));
         const claimed = cold.length === 0 ? [] : claim(store, cold, slots);
         let next = 0;
-        return matched.map(({ order, warm, plan }): Leased => {
-          if (warm === undefined) {
-            const holding: Owned = { ...holdingOf(claimed[next++] as Lease), owner: order };
-            return { ...holding, plan: this.#planFor(holding) };
-          }
-          return { ...warm, state: 'creating', owner: order, plan };
+        return matched.map(({ order, warm }): Leased => {
+          const holding = warm ?? holdingOf(claimed[next++] as Lease);
+          return { holding: { ...holding, state: 'creating', owner: order }, warm };
         });
       });
     } catch (error) {
@@ -285,56 +258,24 @@ export class Manager {
     }
   }
 
-  /** What leads to its network; a warm one needs no more than the limits its owner asks for. */
-  #planFor(holding: Owned): Plan {
-    const { layout } = this.#parts;
+  /** Puts the limits that its owner asks for on a network that was built without. */
+  #shape(holding: Owned, warm: Holding): void {
+    const { kernel, layout } = this.#parts;
     const network = networkOf(holding);
-    if (holding.state === 'warm' && Object.keys(network.rates).length === 0) return [];
-    const present = holding.state === 'warm' ? desired({ ...network, rates: {} }, layout) : [];
-    return diff(present, desired(network, layout));
+    if (Object.keys(network.rates).length === 0) return;
+    kernel.apply(diff(desired(networkOf(warm), layout), desired(network, layout)));
   }
 
-  #warm(topology: Topology, count: number): void {
-    const { store, kernel, layout } = this.#parts;
-    const holdings = this.#takeClaimed(topology, count);
-    try {
-      for (const holding of holdings) kernel.apply(diff([], desired(networkOf(holding), layout)));
-      store.transaction('normal', () => {
-        for (const { key } of holdings) advance(store, key, 'warm');
-      });
-    } catch (error) {
-      this.#abandon(holdings);
-      throw error;
-    }
-    for (const holding of holdings) this.#pool.add({ ...holding, state: 'warm' });
-  }
-
-  #takeClaimed(topology: Topology, count: number): Holding[] {
-    const claimed = this.#claimed.get(topology) ?? [];
-    if (claimed.length === 0) {
-      const missing = Math.min(this.#pool.shortage(topology), CLAIMED_TOGETHER);
-      claimed.push(...this.#claimSome(topology, missing));
-      this.#claimed.set(topology, claimed);
-    }
-    return claimed.splice(0, count);
-  }
-
-  /** As many as are missing or, where there are not so many, the half, until some are. */
-  #claimSome(topology: Topology, missing: number): Holding[] {
-    const { store, slots } = this.#parts;
-    const requests = Array.from({ length: missing }, () => ({ topology }));
-    try {
-      return claim(store, requests, slots).map(holdingOf);
-    } catch (error) {
-      const isExhausted = error instanceof SlotsExhausted || error instanceof BridgeExhausted;
-      if (!isExhausted || missing === 1) throw error;
-      return this.#claimSome(topology, missing >> 1);
-    }
-  }
-
-  /** What was begun and will not be finished: its leases go the way of every other. */
+  /** What was begun and will not be finished: it is cut off, and its leases go the way of every other. */
   #abandon(holdings: readonly Holding[]): void {
-    const { store } = this.#parts;
+    const { store, gate } = this.#parts;
+    let isCut = true;
+    try {
+      gate.detach(holdings.map(({ key }) => key.slot));
+    } catch {
+      // it is tried again; {@link uncut} shows it
+      isCut = false;
+    }
     try {
       store.transaction('normal', () => {
         for (const { key } of holdings) advance(store, key, 'removing');
@@ -344,7 +285,9 @@ export class Manager {
       this.#unwritten.push(...holdings);
       return;
     }
-    this.#release(holdings);
+    const uncut = isCut ? [] : holdings.filter(isOwned);
+    this.#uncut.push(...uncut);
+    this.#release(holdings.filter((holding) => !uncut.some((one) => one === holding)));
   }
 
   #release(holdings: readonly Holding[]): void {

@@ -53,6 +53,11 @@ export class Pool {
     return this.#waiting.get(topology)?.splice(0, Math.min(extra, limit)) ?? [];
   }
 
+  /** How many are to be kept. */
+  wanted(topology: Topology): number {
+    return this.#sizes[topology];
+  }
+
   /** How many are missing. */
   shortage(topology: Topology): number {
     return Math.max(0, this.#sizes[topology] - this.size(topology));

@@ -3,19 +3,14 @@ import type { LeaseKey } from '../ipam/lease.ts';
 import { awaitingFlush, enterQuarantine, markFlushed, releaseDue } from '../ipam/quarantine.ts';
 import type { Store } from '../ipam/store.ts';
 import type { Kernel } from '../linux/apply.ts';
-import { NamespaceHandle } from '../linux/namespace.ts';
-import { diff } from '../plan/diff.ts';
 import { ROUTER } from '../plan/state.ts';
+import type { Batch, Crew } from './crew/crew.ts';
 import { type Holding, holdingOf, networkOf, outsideAddress } from './holding.ts';
-import { desired } from './topology/desired.ts';
-import { cable, type Layout, sandboxNamespace } from './topology/layout.ts';
+import { cable, type Layout } from './topology/layout.ts';
 
-/** Networks that one step unpins, so that a step stays short: each waits for a grace period. */
-const UNPIN_PER_STEP = 16;
-/**
- * How long a removal waits for others. The kernel clears up all namespaces that it finds waiting in one go, for a few
- * grace periods in which nobody else gets the RTNL lock: the more go together the less creations wait.
- */
+/** Networks that one step clears where nobody helps, so that a step stays short: each waits for a grace period. */
+const CLEARED_PER_STEP = 16;
+/** How long a removal waits for others: namespaces that go together cost the kernel less. */
 const GATHER_MS = 20;
 /** So many are enough. */
 const GATHER_MAX = 256;
@@ -32,6 +27,7 @@ const MAX_ATTEMPTS = 8;
 export type ReaperParts = {
   readonly store: Store;
   readonly kernel: Kernel;
+  readonly crew: Crew;
   readonly layout: Layout;
   /** the least time in quarantine */
   readonly floor_ms: number;
@@ -39,7 +35,7 @@ export type ReaperParts = {
   readonly flush: (addresses: ReadonlySet<Ipv4>) => boolean;
 };
 
-type Going = { readonly holding: Holding; unpinnedMs: number; attempts: number };
+type Going = { readonly holding: Holding; clearedMs: number; attempts: number };
 
 /** What a removal could not do, for a person. */
 export type Stuck = { readonly key: LeaseKey; readonly reason: string };
@@ -49,15 +45,14 @@ export type Stuck = { readonly key: LeaseKey; readonly reason: string };
  * into quarantine, flush its flows, let it go when its time is over. What it works from are leases in `removing` and
  * `quarantined`, so a new daemon goes on where the last one stopped.
  */
-export class Reaper implements Disposable {
+export class Reaper {
   readonly #parts: ReaperParts;
   readonly #queue: Going[] = [];
-  #unpinned: Going[] = [];
-  readonly #held: NamespaceHandle[] = [];
+  /** Those that are being cleared now. */
+  #clearing: { readonly going: readonly Going[]; readonly batch: Batch } | undefined;
+  #cleared: Going[] = [];
   /** since when the oldest in the queue waits */
   #gatheringMs = 0;
-  /** of the queue, those that go now */
-  #together = 0;
   #flushedMs = Number.NEGATIVE_INFINITY;
   readonly #stuck: Stuck[] = [];
 
@@ -68,11 +63,11 @@ export class Reaper implements Disposable {
   /** @param holding in state `removing`, cut off already */
   add(holding: Holding): void {
     if (this.#queue.length === 0) this.#gatheringMs = this.#parts.store.clock.monotonicMs();
-    this.#queue.push({ holding, unpinnedMs: 0, attempts: 0 });
+    this.#queue.push({ holding, clearedMs: 0, attempts: 0 });
   }
 
   get pending(): number {
-    return this.#queue.length + this.#unpinned.length;
+    return this.#queue.length + (this.#clearing?.going.length ?? 0) + this.#cleared.length;
   }
 
   get stuck(): readonly Stuck[] {
@@ -81,86 +76,77 @@ export class Reaper implements Disposable {
 
   /** One step. Returns the leases that are free now. */
   step(): LeaseKey[] {
-    const { store } = this.#parts;
+    const { store, crew } = this.#parts;
     const nowMs = store.clock.monotonicMs();
-    for (const going of this.#takeGathered(nowMs)) this.#unpin(going, nowMs);
-    this.#letGo();
+    if (this.#clearing === undefined) this.#begin(nowMs);
+    if (this.#clearing !== undefined && crew.advance(this.#clearing.batch, CLEARED_PER_STEP)) this.#end(nowMs);
     const gone = this.#findGone(nowMs);
     if (gone.size > 0) {
-      store.transaction('normal', () => {
-        for (const { holding } of gone) enterQuarantine(store, holding.key, { floor_ms: this.#parts.floor_ms });
-      });
-      this.#unpinned = this.#unpinned.filter((going) => !gone.has(going));
+      this.#quarantine(gone);
+      this.#cleared = this.#cleared.filter((going) => !gone.has(going));
     }
     this.#flush(nowMs);
     return releaseDue(store, FLUSH_PER_STEP);
   }
 
-  #takeGathered(nowMs: number): Going[] {
-    if (this.#together === 0) {
-      const isTime = this.#queue.length >= GATHER_MAX || nowMs - this.#gatheringMs >= GATHER_MS;
-      if (isTime) this.#together = Math.min(this.#queue.length, GATHER_MAX);
-    }
-    const taken = this.#queue.splice(0, Math.min(this.#together, UNPIN_PER_STEP));
-    this.#together -= taken.length;
-    if (taken.length > 0 && this.#together === 0) this.#gatheringMs = nowMs;
-    return taken;
+  /** Ends what is under way in the kernel; for who goes on without it. */
+  pause(): void {
+    const { crew, store } = this.#parts;
+    if (this.#clearing === undefined) return;
+    crew.finish(this.#clearing.batch);
+    this.#end(store.clock.monotonicMs());
   }
 
   /** For when the router has gone, and all cables with it: nothing is left to wait for. */
   quarantineAll(): void {
-    this[Symbol.dispose]();
-    const { store, floor_ms } = this.#parts;
-    const going = [...this.#queue.splice(0), ...this.#unpinned.splice(0)];
-    if (going.length === 0) return;
-    store.transaction('normal', () => {
-      for (const { holding } of going) enterQuarantine(store, holding.key, { floor_ms });
-    });
+    this.pause();
+    const going = [...this.#queue.splice(0), ...this.#cleared.splice(0)];
+    if (going.length > 0) this.#quarantine(going);
   }
 
-  /** What was let go of goes now; the leases tell the next run of the rest. */
-  [Symbol.dispose](): void {
-    for (const handle of this.#held.splice(0)) handle[Symbol.dispose]();
+  #begin(nowMs: number): void {
+    const isTime = this.#queue.length >= GATHER_MAX || nowMs - this.#gatheringMs >= GATHER_MS;
+    if (this.#queue.length === 0 || !isTime) return;
+    const going = this.#queue.splice(0, GATHER_MAX);
+    const networks = going.map(({ holding }) => networkOf(holding));
+    this.#clearing = { going, batch: this.#parts.crew.begin('clear', networks) };
+    this.#gatheringMs = nowMs;
   }
 
-  #letGo(): void {
-    if (this.#together > 0) return;
-    for (const handle of this.#held.splice(0)) handle[Symbol.dispose]();
-  }
-
-  #unpin(going: Going, nowMs: number): void {
-    const { kernel, layout } = this.#parts;
-    const { holding } = going;
-    try {
-      const namespace = sandboxNamespace(holding.key.slot);
-      // Repeating a removal after a crash must not fail on what is gone: only what exists is taken away.
-      const objects = desired(networkOf(holding), layout).filter(
-        (object) => object.kind !== 'namespace' || kernel.exists(namespace),
-      );
-      if (kernel.exists(namespace)) this.#held.push(new NamespaceHandle(kernel.pin(namespace)));
-      kernel.remove(diff(objects, []));
-      going.unpinnedMs = nowMs;
-      this.#unpinned.push(going);
-    } catch (error) {
-      this.#retry(going, error);
+  #end(nowMs: number): void {
+    if (this.#clearing === undefined) return;
+    const { going, batch } = this.#clearing;
+    this.#clearing = undefined;
+    for (const [index, one] of going.entries()) {
+      if (batch.outcome(index) === 'done') {
+        one.clearedMs = nowMs;
+        this.#cleared.push(one);
+      } else this.#retry(one, batch.failures.get(index));
     }
   }
 
   /** The router's end of a cable goes with the namespace at its other end, when nobody is in it any more. */
   #findGone(nowMs: number): Set<Going> {
-    if (this.#unpinned.length === 0) return new Set();
+    if (this.#cleared.length === 0) return new Set();
     const { kernel } = this.#parts;
-    const links = this.#unpinned.map(({ holding }) => cable(holding.key.slot));
+    const links = this.#cleared.map(({ holding }) => cable(holding.key.slot));
     const present = kernel.presentLinks(ROUTER, links);
     const isPresent = ({ holding }: Going): boolean => present.has(cable(holding.key.slot).index);
-    const held = this.#unpinned.filter((going) => isPresent(going) && nowMs - going.unpinnedMs > HELD_AFTER_MS);
+    const held = this.#cleared.filter((going) => isPresent(going) && nowMs - going.clearedMs > HELD_AFTER_MS);
     if (held.length > 0) {
       kernel.deleteLinks(
         ROUTER,
         held.map(({ holding }) => cable(holding.key.slot)),
       );
     }
-    return new Set(this.#unpinned.filter((going) => !isPresent(going)));
+    return new Set(this.#cleared.filter((going) => !isPresent(going)));
+  }
+
+  #quarantine(going: Iterable<Going>): void {
+    const { store, floor_ms } = this.#parts;
+    store.transaction('normal', () => {
+      for (const { holding } of going) enterQuarantine(store, holding.key, { floor_ms });
+    });
   }
 
   #flush(nowMs: number): void {

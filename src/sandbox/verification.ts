@@ -4,25 +4,29 @@ import { leasesOfSlots } from '../ipam/lookup.ts';
 import type { Store } from '../ipam/store.ts';
 import { listLeases } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
-import type { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { listFdbEntries, listNeighbours, listRoutes, listShapers } from '../linux/observe/attached.ts';
 import { listLinkIndexes } from '../linux/observe/indexes.ts';
-import { findLinks, linkObjects } from '../linux/observe/links.ts';
-import { readLinkEnd } from '../linux/route/ifreq.ts';
 import { diff, type Plan } from '../plan/diff.ts';
 import { type KernelObject, type Link, ROUTER } from '../plan/state.ts';
+import type { Batch, Crew } from './crew/crew.ts';
 import type { Gate } from './gate.ts';
-import { type Holding, holdingOf } from './holding.ts';
+import { type Holding, holdingOf, networkOf } from './holding.ts';
 import { Outside, slotOf } from './outside.ts';
 import type { Survey } from './survey.ts';
-import { BRIDGE, cable, ETH0 } from './topology/layout.ts';
+import { desired, type Network } from './topology/desired.ts';
+import { BRIDGE, cable, type Layout } from './topology/layout.ts';
+import { isLink, isWhole } from './whole.ts';
 
-/** Sandboxes that one step looks into, so that a step stays short. */
-const SANDBOXES_PER_STEP = 32;
+/** Sandboxes that one step looks into, so that a step stays short; the helper looks into others meanwhile. */
+const LOOKED_PER_STEP = 16;
+/** Of those that were looked into, by whomever: how many one step is done with. */
+const SETTLED_PER_STEP = 128;
 
 export type VerificationParts = {
   readonly store: Store;
   readonly kernel: Kernel;
+  readonly crew: Crew;
+  readonly layout: Layout;
   readonly survey: Survey;
   readonly gate: Gate;
   /** A sandbox that was not as it should be is again. */
@@ -47,23 +51,27 @@ export class Verification {
   readonly #rest: (() => void)[];
   readonly #outside = new Outside();
   #cables: readonly number[] = [];
+  /** Of those that were adopted. */
+  readonly #slots: readonly Slot[];
+  readonly #networks: readonly Network[];
+  #links: Batch | undefined;
+  /** How many of them are seen to, from the first. */
+  #settled = 0;
   /** Why sandboxes could not be looked into, by slot. */
   readonly #failed = new Map<Slot, string>();
   /** Why the next step could not be done, and when it is tried again. */
   #waiting: { readonly why: string; readonly untilMs: number } | undefined;
 
-  /** @param slots of the sandboxes and warm networks that were adopted, ascending */
-  constructor(parts: VerificationParts, slots: readonly Slot[]) {
+  /** @param adopted the sandboxes and warm networks that were, by slot */
+  constructor(parts: VerificationParts, adopted: readonly Holding[]) {
     this.#parts = parts;
+    this.#slots = adopted.map(({ key }) => key.slot);
+    this.#networks = adopted.map(networkOf);
     this.#rules = parts.gate.verifications().map((verify) => () => {
       const changes = verify();
       if (changes.length > 0) parts.rulesRepaired(changes);
     });
     this.#rest = [...this.#looksAround(), () => this.#sweep()];
-    for (let at = 0; at < slots.length; at += SANDBOXES_PER_STEP) {
-      const some = slots.slice(at, at + SANDBOXES_PER_STEP);
-      this.#rest.push(() => this.#verify(some));
-    }
   }
 
   /** Whether the router's tables hold what they should and no more. */
@@ -72,14 +80,16 @@ export class Verification {
   }
 
   get isDone(): boolean {
-    return this.#rules.length + this.#rest.length === 0;
+    return this.#rules.length + this.#rest.length === 0 && this.#settled === this.#slots.length;
   }
 
   /** One step, or none while one that failed waits. Says whether there is more that can be done now. */
   step(nowMs: number): boolean {
     if (this.isDone || (this.#waiting !== undefined && nowMs < this.#waiting.untilMs)) return false;
     try {
-      this.#next();
+      // the helper begins with the sandboxes while this thread looks at what is around them
+      this.#links ??= this.#parts.crew.begin('compare', this.#networks);
+      this.#next(this.#links);
       this.#waiting = undefined;
     } catch (error) {
       this.#waiting = { why: reasonOf(error), untilMs: nowMs + AGAIN_MS };
@@ -89,7 +99,7 @@ export class Verification {
 
   /** For what relies on the tables being as they are said to be: they are, when this returns. */
   finishRules(): void {
-    while (!this.rulesAreVerified) this.#next();
+    while (!this.rulesAreVerified) takeStep(this.#rules);
   }
 
   problems(): { readonly code: string; readonly message: string }[] {
@@ -109,11 +119,10 @@ export class Verification {
     this.#failed.clear();
   }
 
-  /** Where it throws it is still to be done. */
-  #next(): void {
-    const steps = this.rulesAreVerified ? this.#rest : this.#rules;
-    steps[0]?.();
-    steps.shift();
+  #next(links: Batch): void {
+    if (!this.rulesAreVerified) takeStep(this.#rules);
+    else if (this.#rest.length > 0) takeStep(this.#rest);
+    else this.#lookAtSome(links);
   }
 
   /** What hangs on the router's links, a table at a time; the links themselves are looked at by and by. */
@@ -143,49 +152,57 @@ export class Verification {
     kernel.remove(diff(orphans, []));
   }
 
-  #verify(slots: readonly Slot[]): void {
-    const { store, kernel } = this.#parts;
+  #lookAtSome(links: Batch): void {
+    this.#parts.crew.join(links, LOOKED_PER_STEP);
+    let next = this.#settled;
+    const last = Math.min(this.#slots.length, next + SETTLED_PER_STEP);
+    while (next < last && links.outcome(next) !== 'pending') next++;
+    this.#settle(links, next);
+  }
+
+  /** Repairs those before `next` that are not as they should be. */
+  #settle(links: Batch, next: number): void {
+    const { store } = this.#parts;
+    const from = this.#settled;
+    const slots = this.#slots.slice(from, next);
     const [first, last] = [slots[0], slots.at(-1)];
     if (first === undefined || last === undefined) return;
-    const asked = new Set(slots);
     // some may have been removed meanwhile, or belong to another already
-    const holdings = leasesOfSlots(store, first, last)
-      .filter(({ slot, state }) => asked.has(slot) && (state === 'warm' || state === 'ready'))
-      .map(holdingOf);
-    kernel.withSocket(ROUTER, (socket) => this.#lookAtCables(socket, holdings));
-    for (const holding of holdings) {
+    const leases = new Map(leasesOfSlots(store, first, last).map((lease) => [lease.slot, lease]));
+    for (const [index, slot] of slots.entries()) {
+      const lease = leases.get(slot);
+      if (lease === undefined || (lease.state !== 'warm' && lease.state !== 'ready')) continue;
+      const holding = holdingOf(lease);
+      if (links.outcome(from + index) === 'done' && this.#isWholeAround(holding)) continue;
       try {
-        this.#verifyOne(holding);
+        this.#repair(holding);
       } catch (error) {
-        this.#failed.set(holding.key.slot, reasonOf(error));
+        this.#failed.set(slot, reasonOf(error));
       }
     }
+    this.#settled = next;
   }
 
-  #lookAtCables(socket: NetlinkSocket, holdings: readonly Holding[]): void {
-    const routed = holdings.filter(({ topology }) => topology !== 'bridge').map(({ key }) => cable(key.slot));
-    // that its other end is the sandbox's is for the inside to say
-    const ends = routed.flatMap(({ index }) => readLinkEnd(socket, ROUTER, index) ?? []);
-    this.#outside.add(
-      [],
-      ends.map((end) => ({ end, peerIndex: ETH0.index })),
-    );
-    // what makes a link a port only netlink tells
-    const ports = holdings.filter(({ topology }) => topology === 'bridge').map(({ key }) => cable(key.slot));
-    if (ports.length === 0) return;
-    const { objects, halves } = linkObjects(ROUTER, findLinks(socket, ROUTER, [...ports, BRIDGE]));
-    this.#outside.add(objects, halves);
+  /** Of what hangs on the router's links. */
+  #isWholeAround(holding: Holding): boolean {
+    const wanted = desired(networkOf(holding), this.#parts.layout).filter((object) => !isLink(object));
+    return isWhole(this.#outside.of(holding), wanted, ROUTER);
   }
 
-  #verifyOne(holding: Holding): void {
+  /** What was seen of it is a little old: what is to be repaired is what is wrong now. */
+  #repair(holding: Holding): void {
     const { kernel, survey, repaired } = this.#parts;
-    if (survey.sandboxPlan(holding, this.#outside.of(holding)).length === 0) return;
-    // What was seen of the router is a little old: what is to be repaired is what is wrong now.
     const plan = survey.sandboxPlan(holding);
     if (plan.length === 0) return;
     kernel.apply(plan);
     repaired(holding, plan);
   }
+}
+
+/** Where it throws it is still to be done. */
+function takeStep(steps: (() => void)[]): void {
+  steps[0]?.();
+  steps.shift();
 }
 
 /** What it takes to delete a cable: the details do not matter. */

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Topology } from '../../src/ipam/lease.ts';
-import { createSandbox, openCore, pause_ms, settle, VICTIM } from './lab-core.ts';
+import { createSandbox, createSandboxes, openCore, pause_ms, settle, VICTIM, VICTIMS } from './lab-core.ts';
 
 /*
  * A core in a process of its own, so that the process can be killed: `core-process.ts FOLDER COMMAND TOPOLOGY`.
@@ -21,7 +21,7 @@ function isTraced(): boolean {
 function begin(): void {
   const options = process.env['STRACE'];
   if (options === undefined) return;
-  const parameters = ['-q', '-p', String(process.pid), ...options.split(' ')];
+  const parameters = ['-q', ...(command === 'helped' ? ['-f'] : []), '-p', String(process.pid), ...options.split(' ')];
   // It ends after this process, which must not wait for it.
   spawn('strace', parameters, { stdio: 'ignore', detached: true }).unref();
   for (let wait = 0; !isTraced(); wait++) {
@@ -31,7 +31,9 @@ function begin(): void {
 }
 
 if (command === 'adopt') begin();
-const poolSizes = { microvm: 0, netns: 0, bridge: 0, [topology]: command === 'warm' ? 1 : 0 };
+/** networks in the pool */
+const POOL: Readonly<Record<string, number>> = { warm: 1, helped: 3 };
+const poolSizes = { microvm: 0, netns: 0, bridge: 0, [topology]: POOL[command] ?? 0 };
 using core = openCore(folder, { poolSizes });
 
 switch (command) {
@@ -54,6 +56,17 @@ switch (command) {
     settle(core);
     break;
   case 'adopt':
+    settle(core);
+    break;
+  case 'helped':
+    begin();
+    core.hire();
+    while (core.status().warm[topology] < poolSizes[topology]) {
+      core.step();
+      pause_ms(1);
+    }
+    createSandboxes(core, VICTIMS, topology);
+    core.remove(VICTIMS);
     settle(core);
     break;
   default:

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Core, type CoreOptions } from '../../src/daemon/core.ts';
-import { parseSandboxId, parseSlot, type Topology } from '../../src/ipam/lease.ts';
+import { parseSandboxId, parseSlot, type SandboxId, type Topology } from '../../src/ipam/lease.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { DEFAULT_LAYOUT } from '../../src/sandbox/topology/layout.ts';
 
@@ -12,6 +12,8 @@ export type Report = {
 };
 
 export const VICTIM = parseSandboxId('victim');
+/** More than a pool of three has, so that some are made at once. */
+export const VICTIMS = Array.from({ length: 6 }, (_, index) => parseSandboxId(`victim-${index}`));
 
 const idle = new Int32Array(new SharedArrayBuffer(4));
 
@@ -35,9 +37,14 @@ export function openCore(folder: string, options: Partial<CoreOptions> = {}): Co
 }
 
 export function createSandbox(core: Core, id: string, topology: Topology): void {
+  createSandboxes(core, [parseSandboxId(id)], topology);
+}
+
+/** In one call. */
+export function createSandboxes(core: Core, ids: readonly SandboxId[], topology: Topology): void {
   const policy = { egress: 'open', allow: [], deny: [] } as const;
   const rates = { receive: { rate: 1_000_000, burst: 100_000 } };
-  core.create([{ id: parseSandboxId(id), specification: { topology, rates, policy } }]);
+  core.create(ids.map((id) => ({ id, specification: { topology, rates, policy } })));
 }
 
 /** Steps until nothing is left to do. */
@@ -57,6 +64,6 @@ export function takeOver(folder: string, check: (report: Report) => void): void 
   settle(core);
   const { plan } = core.reconcile({ dryRun: true });
   check({ sandboxes: core.list(), leases: core.leases(), plan });
-  core.remove(core.list().flatMap(({ id }) => (id === VICTIM ? [id] : [])));
+  core.remove(core.list().flatMap(({ id }) => (id.startsWith(VICTIM) ? [id] : [])));
   settle(core);
 }

@@ -1,0 +1,54 @@
+import { flushCompileCache } from 'node:module';
+import { receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { Kernel } from '../../linux/apply.ts';
+import { ROUTER } from '../../plan/state.ts';
+import { wireError } from '../../wire-error.ts';
+import { Hands } from './hands.ts';
+import { type Given, type HelperData, URGENT } from './helper.ts';
+import { Job } from './job.ts';
+
+/*
+ * The kernel thread's helper: it works on the jobs that it is given, in the order they came, and on nothing else. Who
+ * waits for an urgent one waits no longer than one item of another takes.
+ */
+
+const { pins, layout, port } = workerData as HelperData;
+const kernel = new Kernel(pins, [ROUTER]);
+const hands = new Hands(kernel, layout);
+const waiting: Given[] = [];
+let isClosing = false;
+
+function receive(given: Given | 'close'): void {
+  if (given === 'close') isClosing = true;
+  else waiting.push(given);
+}
+
+function workOn(given: Given): void {
+  const { id, task, networks, cells } = given;
+  const job = new Job(networks.length, cells);
+  const failed = (index: number, error: unknown): void => port.postMessage({ id, index, error: wireError(error) });
+  while (!isClosing && hands.workOn(job, task, networks, failed)) {
+    for (let more = receiveMessageOnPort(port); more !== undefined; more = receiveMessageOnPort(port)) {
+      receive(more.message as Given | 'close');
+    }
+    if (given.urgency === URGENT) continue;
+    for (let urgent = takeUrgent(); urgent !== undefined; urgent = takeUrgent()) workOn(urgent);
+  }
+  if (task === 'clear') hands.rest();
+}
+
+function takeUrgent(): Given | undefined {
+  const at = waiting.findIndex(({ urgency }) => urgency === URGENT);
+  return at < 0 ? undefined : waiting.splice(at, 1)[0];
+}
+
+port.on('message', (given: Given | 'close') => {
+  receive(given);
+  for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) workOn(next);
+  if (!isClosing) return;
+  hands[Symbol.dispose]();
+  kernel[Symbol.dispose]();
+  port.close();
+});
+// as the kernel thread does: the next daemon is to be back at once
+flushCompileCache();

@@ -67,3 +67,7 @@ export function jsonRequest(method: 'POST' | 'DELETE', path: string, content: un
   ];
   return Buffer.from(`${head.join('\r\n')}${HEADERS_END}${body}`);
 }
+
+export function getRequest(path: string): Uint8Array {
+  return Buffer.from(`GET ${path} HTTP/1.1\r\nhost: localhost${HEADERS_END}`);
+}

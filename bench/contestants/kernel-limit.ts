@@ -2,9 +2,16 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { LineProcess } from '../../lab/line-process.ts';
 import { PinFolder, type Stage } from '../stage.ts';
+import { pause } from '../until.ts';
 import type { Creator } from './creator.ts';
 
 const SOURCE = new URL('../reference/kernel-limit.c', import.meta.url).pathname;
+
+/** Of each third, when sandboxes come and go. */
+const SHARE_AT_ONCE = 8;
+/** As many as the daemon lets go together. */
+const MOST_LEFT = 256;
+const LOOK_MS = 5;
 
 /** The same kernel objects from C with batched netlink, and nothing else. */
 export class KernelLimit implements Creator, Disposable {
@@ -32,6 +39,30 @@ export class KernelLimit implements Creator, Disposable {
   async create(count: number): Promise<void> {
     await this.#process.ask(`create ${count}`);
     this.#live += count;
+  }
+
+  /**
+   * Makes and removes for so long, a third of them with a TAP, and lets no more be on their way out than the kernel
+   * clears away: what it keeps up, with this many live all along. Returns how many a second.
+   */
+  async turnOver(live: number, durationMs: number): Promise<number> {
+    const make = async (share: number): Promise<void> => {
+      await this.#process.ask(`create ${share}`);
+      await this.#process.ask(`plain ${2 * share}`);
+    };
+    await make(Math.round(live / 3));
+    let removed = 0;
+    const begin = performance.now();
+    while (performance.now() - begin < durationMs) {
+      await make(SHARE_AT_ONCE);
+      removed += 3 * SHARE_AT_ONCE;
+      let left = Number(await this.#process.ask(`remove ${3 * SHARE_AT_ONCE}`));
+      while (left > MOST_LEFT) {
+        await pause(LOOK_MS);
+        left = Number(await this.#process.ask('left'));
+      }
+    }
+    return (removed * 1000) / (performance.now() - begin);
   }
 
   [Symbol.dispose](): void {

@@ -10,8 +10,11 @@
 //    │ maps outbound, inbound    │           │ tap0  169.254.0.22/30, guard │── guest 169.254.0.21
 //    └───────────────────────────┘           └──────────────────────────────┘
 //
-// Reads lines from standard input and answers each with one: "create N" makes the next N sandboxes, from slot 1 up, and
-// prints the wall time that each took, in ns. Leaves its namespaces pinned: run it in a mount namespace that goes away.
+// Reads lines from standard input and answers each with one. "create N" makes the next N sandboxes, from slot 1 up, and
+// prints the wall time that each took, in ns; "plain N" makes them without a TAP and its guard. "remove N" takes the oldest
+// N out of the maps and unpins them, and like "left" prints how many of their cables are still in the router: the kernel
+// removes them by and by.
+// Leaves the rest of its namespaces pinned: run it in a mount namespace that goes away.
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -79,6 +82,17 @@ static void make_tap(uint32_t slot) {
   close(fd);
 }
 
+static void set_up_tap(struct batch *batch, const struct options *options) {
+  settle(batch, TAP0);
+  set_link(batch, TAP0);
+  link_attributes(batch, &(struct link_end){"tap0", TAP0, TAP_MAC}, options->mtu);
+  attribute_u32(batch, IFLA_TXQLEN, TRANSMIT_QUEUE);
+  link_settings(batch, TAP0, true);
+  link_up(batch, TAP0);
+  address(batch, TAP0, TAP_ADDRESS, 30);
+  neighbour(batch, TAP0, GUEST_ADDRESS, GUEST_MAC);
+}
+
 static void make_guard(struct batch *batch, uint32_t slot) {
   int inside = open_netlink(NETLINK_NETFILTER);
   begin_transaction(batch);
@@ -89,51 +103,68 @@ static void make_guard(struct batch *batch, uint32_t slot) {
   close(inside);
 }
 
-static void let_pass(struct batch *batch, int netfilter, uint32_t slot, uint32_t host) {
+// The address that the sandbox's own packets have on its cable.
+static uint32_t wire_address(bool with_tap, uint32_t slot) { return with_tap ? GUEST_ADDRESS : HOST_RANGE + slot; }
+
+static void let_pass(struct batch *batch, int netfilter, uint32_t slot, uint32_t wire) {
   char owner[COMMENT_BYTES];
   snprintf(owner, sizeof owner, "n%u generation 1", slot);
-  const uint32_t outside[2] = {FIRST_IFINDEX + slot, htonl(GUEST_ADDRESS)}, policy[2] = {POLICY, htonl(host)};
-  const uint32_t inside[2] = {FIRST_IFINDEX + slot, htonl(host)}, guest = htonl(GUEST_ADDRESS);
+  const uint32_t outside[2] = {FIRST_IFINDEX + slot, htonl(wire)}, policy[2] = {POLICY, htonl(HOST_RANGE + slot)};
+  const uint32_t inside[2] = {FIRST_IFINDEX + slot, htonl(HOST_RANGE + slot)}, guest = htonl(wire);
   begin_transaction(batch);
   element(batch, "outbound", outside, policy, sizeof policy, owner);
   element(batch, "inbound", inside, &guest, sizeof guest, owner);
   commit(batch, netfilter, "elements", slot);
 }
 
-static uint64_t make_sandbox(struct batch *batch, const struct options *options, const struct sockets *router, uint32_t slot) {
+static void cut_off(struct batch *batch, int netfilter, uint32_t slot, uint32_t wire) {
+  const uint32_t outside[2] = {FIRST_IFINDEX + slot, htonl(wire)}, inside[2] = {FIRST_IFINDEX + slot, htonl(HOST_RANGE + slot)};
+  begin_transaction(batch);
+  element(batch, "outbound", outside, NULL, 0, NULL);
+  element(batch, "inbound", inside, NULL, 0, NULL);
+  commit(batch, netfilter, "elements", slot);
+}
+
+static void unpin(const char *directory, uint32_t slot) {
+  char pin[4096];
+  snprintf(pin, sizeof pin, "%s/s%u", directory, slot);
+  if (umount2(pin, MNT_DETACH) || unlink(pin)) die("Cannot unpin %s", pin);
+}
+
+static bool has_cable(int router, uint32_t slot) {
+  struct ifreq request = {.ifr_ifindex = (int)(FIRST_IFINDEX + slot)};
+  if (!ioctl(router, SIOCGIFNAME, &request)) return true;
+  if (errno != ENODEV) die("Cannot look for the cable of slot %u", slot);
+  return false;
+}
+
+static uint64_t make_sandbox(struct batch *batch, const struct options *options, const struct sockets *router, uint32_t slot, bool with_tap) {
   uint32_t outside = FIRST_IFINDEX + slot, host = HOST_RANGE + slot, gateway = LINK_RANGE + 2 * slot;
   char name[16];
   snprintf(name, sizeof name, "s%u", slot);
   uint64_t begin = now_ns();
   int namespace = enter_new_namespace(options->directory, name), inside = open_netlink(NETLINK_ROUTE);
-  make_tap(slot);
+  if (with_tap) make_tap(slot);
 
   link_veth(batch, &(struct link_end){name, outside, ROUTER_MAC}, &(struct link_end){"eth0", ETH0, ETH0_MAC}, options->mtu, namespace);
   link_settings(batch, outside, false);
   link_up(batch, outside);
-  neighbour(batch, outside, GUEST_ADDRESS, ETH0_MAC); // looked up when the destination has been rewritten
+  neighbour(batch, outside, wire_address(with_tap, slot), ETH0_MAC); // looked up when the destination has been rewritten
   host_route(batch, outside, host);
   flush(batch, router->route, "router batch", slot);
 
   link_up(batch, LO);
   address(batch, LO, host, 32);
-  link_settings(batch, ETH0, true);
+  link_settings(batch, ETH0, with_tap);
   link_up(batch, ETH0);
   address(batch, ETH0, gateway + 1, 31);
   neighbour(batch, ETH0, gateway, ROUTER_MAC);
   default_route(batch, ETH0, gateway, host);
-  settle(batch, TAP0);
-  set_link(batch, TAP0);
-  link_attributes(batch, &(struct link_end){"tap0", TAP0, TAP_MAC}, options->mtu);
-  attribute_u32(batch, IFLA_TXQLEN, TRANSMIT_QUEUE);
-  link_settings(batch, TAP0, true);
-  link_up(batch, TAP0);
-  address(batch, TAP0, TAP_ADDRESS, 30);
-  neighbour(batch, TAP0, GUEST_ADDRESS, GUEST_MAC);
+  if (with_tap) set_up_tap(batch, options);
   flush(batch, inside, "sandbox batch", slot);
 
-  make_guard(batch, slot);
-  let_pass(batch, router->netfilter, slot, host);
+  if (with_tap) make_guard(batch, slot);
+  let_pass(batch, router->netfilter, slot, wire_address(with_tap, slot));
   close(inside);
   close(namespace);
   return now_ns() - begin;
@@ -195,13 +226,29 @@ int main(int argc, char **argv) {
 
   static struct batch batch;
   struct sockets router = make_router(&batch, &options);
-  static const char CREATE[] = "create ";
-  uint32_t slot = 0;
-  for (char line[64]; fgets(line, sizeof line, stdin);) {
-    if (strncmp(line, CREATE, sizeof CREATE - 1)) errno = 0, die("Unknown command \"%s\"", line);
-    uint32_t number = parse_count("What to create", line + sizeof CREATE - 1, LAST_SLOT - slot);
-    for (uint32_t i = 0; i < number; i++) printf("%s%lu", i ? " " : "", (unsigned long)make_sandbox(&batch, &options, &router, ++slot));
+  static bool has_tap[LAST_SLOT + 1];
+  uint32_t made = 0, removed = 0, gone = 0; // slots up to each
+  for (char line[64], verb[8], count[16]; fgets(line, sizeof line, stdin); fflush(stdout)) {
+    int words = sscanf(line, "%7s %15s", verb, count);
+    bool only_asks = words == 1 && !strcmp(verb, "left");
+    if (words != 2 && !only_asks) errno = 0, die("Unknown command \"%s\"", line);
+    if (only_asks || !strcmp(verb, "remove")) {
+      for (uint32_t number = only_asks ? 0 : parse_count("What to remove", count, made - removed); number; number--) {
+        removed++;
+        cut_off(&batch, router.netfilter, removed, wire_address(has_tap[removed], removed));
+        unpin(options.directory, removed);
+      }
+      while (gone < removed && !has_cable(router.route, gone + 1)) gone++;
+      printf("%u\n", removed - gone);
+      continue;
+    }
+    bool with_tap = !strcmp(verb, "create");
+    if (!with_tap && strcmp(verb, "plain")) errno = 0, die("Unknown command \"%s\"", line);
+    uint32_t number = parse_count("What to create", count, LAST_SLOT - made);
+    for (uint32_t i = 0; i < number; i++) {
+      has_tap[++made] = with_tap;
+      printf("%s%lu", i ? " " : "", (unsigned long)make_sandbox(&batch, &options, &router, made, with_tap));
+    }
     putchar('\n');
-    fflush(stdout);
   }
 }

@@ -68,14 +68,17 @@ static void map(struct batch *batch, const char *name, uint32_t id, uint32_t dat
   attribute_be32(batch, NFTA_SET_ID, id);
 }
 
+// Without `data` it is taken out.
 static void element(struct batch *batch, const char *map, const uint32_t key[2], const void *data, size_t size, const char *owner) {
-  nft_message(batch, NFT_MSG_NEWSETELEM, NLM_F_EXCL, NFPROTO_INET);
+  nft_message(batch, data ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, data ? NLM_F_EXCL : 0, NFPROTO_INET);
   attribute_text(batch, NFTA_SET_ELEM_LIST_TABLE, TABLE);
   attribute_text(batch, NFTA_SET_ELEM_LIST_SET, map);
   struct nlattr *list = nested(batch, NFTA_SET_ELEM_LIST_ELEMENTS), *one = nested(batch, NFTA_LIST_ELEM);
   data_value(batch, NFTA_SET_ELEM_KEY, key, 8);
-  data_value(batch, NFTA_SET_ELEM_DATA, data, size);
-  comment(batch, NFTA_SET_ELEM_USERDATA, owner);
+  if (data) {
+    data_value(batch, NFTA_SET_ELEM_DATA, data, size);
+    comment(batch, NFTA_SET_ELEM_USERDATA, owner);
+  }
   end_nest(batch, one);
   end_nest(batch, list);
 }

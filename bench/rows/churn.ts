@@ -1,6 +1,7 @@
 import type { SandboxResource } from '../../src/api/client/client.ts';
 import { Connection, jsonRequest } from '../connection.ts';
 import { Culvert, DEFAULT_POOL } from '../contestants/culvert.ts';
+import { KernelLimit } from '../contestants/kernel-limit.ts';
 import type { Figure } from '../figure.ts';
 import { countHoldings, growthOf } from '../leftovers.ts';
 import type { Row } from '../row.ts';
@@ -28,13 +29,25 @@ export const churn: Row = {
     await culvert.client.remove(live);
     await settled(culvert);
     const leaked = growthOf(before, await countHoldings(culvert));
+    const { mtu } = await culvert.client.status();
+    await stage.cleanedUp();
+    using kernel = new KernelLimit(stage, { mtu });
+    const limit = await kernel.turnOver(live.length, scale.churnMs / 3);
+    const rate = (cycles * 1000) / elapsedMs;
     const what = leaked.length === 0 ? '' : ` (${leaked.join(', ')})`;
     return [
       {
         figure: `churn for ${scale.churnMs / 1000} s: creates with as many removes, ${3 * LIVE_OF_EACH} live`,
-        value: (cycles * 1000) / elapsedMs,
+        value: rate,
         unit: '/s',
         target: { of: 'value', is: 'at least', bound: 500 },
+      },
+      {
+        figure: 'the same, against networks of the same kinds that nobody asks for',
+        value: rate,
+        unit: '/s',
+        reference: { name: kernel.name, value: limit },
+        ratio: rate / limit,
       },
       {
         figure: `kinds of things there are more of than before the churn${what}`,

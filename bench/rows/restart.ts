@@ -26,12 +26,14 @@ export const restart: Row = {
     const begin = performance.now();
     await culvert.kill();
     await culvert.up();
+    const servingMs = performance.now() - begin;
     await culvert.create(1);
     const creatingMs = performance.now() - begin;
     await until('all are adopted', ADOPT_TIMEOUT_MS, async () => !(await culvert.client.status()).adopting);
     const adoptedMs = performance.now() - begin;
     const figure = `restart after SIGKILL with ${formatNumber(scale.many)} live`;
     return [
+      { figure: `${figure}: until it serves`, value: servingMs / 1000, unit: 's' },
       {
         figure: `${figure}: until a create is done`,
         value: creatingMs / 1000,

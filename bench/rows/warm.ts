@@ -1,6 +1,7 @@
-import { Connection, jsonRequest } from '../connection.ts';
+import { Connection, getRequest, jsonRequest } from '../connection.ts';
 import { growTo } from '../contestants/creator.ts';
 import { Culvert, DEFAULT_POOL } from '../contestants/culvert.ts';
+import type { Figure } from '../figure.ts';
 import type { Row } from '../row.ts';
 import { percentile } from '../statistics.ts';
 import { pause } from '../until.ts';
@@ -19,6 +20,12 @@ export const warm: Row = {
     using connection = await Connection.open(culvert.socketPath);
     const request = jsonRequest('POST', '/v1/sandboxes', { topology: 'microvm' });
     const overHttpMs = await latencies(scale.requests, () => connection.ask(request));
+    const asks = ['/healthz', '/v1/status'].map((path) => ({ path, bytes: getRequest(path) }));
+    const others: Figure[] = [];
+    for (const { path, bytes } of asks) {
+      const value = percentile(await latencies(scale.requests / 2, () => connection.ask(bytes)), 0.5);
+      others.push({ figure: `GET ${path}, asked in the same way: p50`, value, unit: 'ms' });
+    }
     const byClientMs = await latencies(scale.requests / 2, () => culvert.client.create({ topology: 'microvm' }));
     const figure = `create from the warm pool, HTTP API, one at a time, at ${scale.some} live and more`;
     return [
@@ -39,6 +46,7 @@ export const warm: Row = {
         value: percentile(byClientMs, 0.5),
         unit: 'ms',
       },
+      ...others,
     ];
   },
 };

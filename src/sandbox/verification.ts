@@ -49,11 +49,11 @@ export class Verification {
   readonly #parts: VerificationParts;
   readonly #rules: (() => void)[];
   readonly #rest: (() => void)[];
-  readonly #outside = new Outside();
+  #outside = new Outside();
   #cables: readonly number[] = [];
   /** Of those that were adopted. */
   readonly #slots: readonly Slot[];
-  readonly #networks: readonly Network[];
+  #networks: readonly Network[];
   #links: Batch | undefined;
   /** How many of them are seen to, from the first. */
   #settled = 0;
@@ -158,6 +158,16 @@ export class Verification {
     const last = Math.min(this.#slots.length, next + SETTLED_PER_STEP);
     while (next < last && links.outcome(next) !== 'pending') next++;
     this.#settle(links, next);
+    if (this.isDone) this.#forget(links);
+  }
+
+  /** What was read of ten thousand sandboxes is a good part of the daemon's memory, and of no more use. */
+  #forget(links: Batch): void {
+    this.#parts.crew.finish(links);
+    this.#outside = new Outside();
+    this.#networks = [];
+    this.#cables = [];
+    this.#links = undefined;
   }
 
   /** Repairs those before `next` that are not as they should be. */

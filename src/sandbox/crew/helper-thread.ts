@@ -1,4 +1,7 @@
+import { readlinkSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
+import { setPriority } from 'node:os';
+import { basename } from 'node:path';
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Kernel } from '../../linux/apply.ts';
 import { ROUTER } from '../../plan/state.ts';
@@ -16,6 +19,8 @@ const { pins, layout, port } = workerData as HelperData;
 const kernel = new Kernel(pins, [ROUTER]);
 const hands = new Hands(kernel, layout);
 const waiting: Given[] = [];
+/** Of this thread alone: those who wait for an answer, and the thread that gives it, come first. */
+const NICENESS = 5;
 let isClosing = false;
 
 function receive(given: Given | 'close'): void {
@@ -42,6 +47,8 @@ function takeUrgent(): Given | undefined {
   return at < 0 ? undefined : waiting.splice(at, 1)[0];
 }
 
+// `/proc/thread-self` is PID/task/TID
+setPriority(Number(basename(readlinkSync('/proc/thread-self'))), NICENESS);
 port.on('message', (given: Given | 'close') => {
   receive(given);
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) workOn(next);

@@ -27,8 +27,14 @@ export class Connection implements Disposable {
     return new Connection(socket);
   }
 
+  /** Not any more where the server has closed it, as it does with one that is idle for a minute. */
+  get isOpen(): boolean {
+    return !this.#socket.destroyed;
+  }
+
   /** One request at a time. Returns the body of the answer. @throws Error where that is not 200 */
   async ask(request: Uint8Array): Promise<string> {
+    if (!this.isOpen) throw new Error('The connection was closed');
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     this.#answered = { resolve, reject };
     this.#socket.write(request);

@@ -109,7 +109,7 @@ export class Culvert implements Creator, Disposable {
 
   /** In one request, as `culvert create --count` does. */
   async create(count: number): Promise<void> {
-    this.#connection ??= await Connection.open(this.socketPath);
+    if (this.#connection?.isOpen !== true) this.#connection = await Connection.open(this.socketPath);
     await this.#connection.ask(jsonRequest('POST', '/v1/sandboxes', { topology: 'microvm', count }));
     this.#live += count;
   }

@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { World } from '../lab/world.ts';
@@ -38,9 +38,16 @@ describe('a crew', { timeout }, () => {
   let world: World;
   let crew: Crew;
 
+  /** Hires a helper and waits until it works. */
+  const hire = (): void => {
+    crew.hire();
+    const first = crew.begin('compare', networks(1));
+    waitUntil(() => crew.advance(first, 1));
+  };
+
   beforeEach(() => {
     world = new World();
-    crew = new Crew(world.kernel, world.layout);
+    crew = new Crew({ kernel: world.kernel, layout: world.layout });
   });
   afterEach(() => {
     crew[Symbol.dispose]();
@@ -81,7 +88,7 @@ describe('a crew', { timeout }, () => {
   });
 
   it.each([true, false])('builds all of many together (helped: %s)', (isHelped) => {
-    if (isHelped) crew.hire();
+    if (isHelped) hire();
     const all = networks(30);
     crew.build(all);
     expect(missing(all)).toEqual([]);
@@ -92,11 +99,7 @@ describe('a crew', { timeout }, () => {
   });
 
   it.each([true, false])('says why one could not be built, and clears what was (helped: %s)', (isHelped) => {
-    if (isHelped) {
-      crew.hire();
-      const first = crew.begin('compare', networks(1));
-      waitUntil(() => crew.advance(first, 1));
-    }
+    if (isHelped) hire();
     const all = networks(12);
     closeSync(openSync(world.kernel.pin('s4'), 'wx'));
     expect(() => crew.build(all)).toThrow(/^Cannot apply "ip netns add s4": .*EEXIST/);
@@ -111,15 +114,17 @@ describe('a crew', { timeout }, () => {
     crew.hire((_pins, _layout, lost) => {
       lose = lost;
       return {
-        give: (_id, job) => {
+        give: ({ job }) => {
           stolen = job;
           job.take();
         },
+        done: 0,
         failures: () => [].values() as never,
         [Symbol.dispose]: () => undefined,
       };
     });
     const batch = crew.begin('build', networks(3));
+    expect(crew.join(batch, 9)).toBe(true);
     expect(crew.join(batch, 9)).toBe(false);
     expect([0, 1, 2].map((index) => batch.outcome(index))).toEqual(['pending', 'done', 'done']);
     lose?.('it was taken ill');
@@ -130,6 +135,54 @@ describe('a crew', { timeout }, () => {
     expect(crew.loss).toBe('it was taken ill');
     crew.build([{ topology: 'bridge', slot: 40, rates: {}, address: bridgeAddress }]);
     expect(world.namespaces()).toContain('s40');
+  });
+
+  it('gives the helper what was begun before there was one, and the most urgent first', () => {
+    const given: unknown[] = [];
+    const compare = crew.begin('compare', networks(2));
+    crew.hire(() => ({
+      give: ({ task, networks: { length } }, urgency) => void given.push([task, length, urgency]),
+      done: 0,
+      failures: () => [].values() as never,
+      [Symbol.dispose]: () => undefined,
+    }));
+    crew.begin('build', []);
+    crew.carryOut('compare', networks(1));
+    crew.carryOut('compare', networks(2));
+    expect(given).toEqual([
+      ['compare', 2, 0],
+      ['build', 0, 1],
+      ['compare', 2, 2],
+    ]);
+    crew.finish(compare);
+  });
+
+  it('does not go on where the helper has something in hand and does not come back', () => {
+    const reasons: string[] = [];
+    const ended = new Error('the process ends here');
+    using impatient = new Crew({
+      kernel: world.kernel,
+      layout: world.layout,
+      stuck: (reason) => {
+        reasons.push(reason);
+        throw ended;
+      },
+    });
+    let taken: Job | undefined;
+    impatient.hire(() => ({
+      give: ({ job }) => {
+        taken = job;
+        job.take();
+      },
+      done: 0,
+      failures: () => [].values() as never,
+      [Symbol.dispose]: () => undefined,
+    }));
+    expect(() => impatient.build(networks(2))).toThrow(ended);
+    expect(reasons).toEqual(['Cannot go on: the kernel thread’s helper has been at one network for 10 s']);
+    // the other one is built and is there: nothing was given up that may still happen
+    expect(world.namespaces()).toContain('s2');
+    taken?.settle(0, 'skipped');
   });
 
   it('can be let go before the helper has begun', () => {
@@ -146,19 +199,21 @@ describe('a daemon with a helper', { timeout }, () => {
   beforeEach(() => {
     daemon = new LabDaemon({ poolSizes: { microvm: 4, netns: 8, bridge: 2 }, quarantineFloor_ms: 1 });
     daemon.with((core) => core.hire());
+    // it works when the pool is filled by another thread than this one
+    daemon.stepUntil(isFull);
   });
   afterEach(() => daemon[Symbol.dispose]());
+
+  const isFull = (): boolean => {
+    const { microvm, netns, bridge } = status().warm;
+    return microvm === 4 && netns === 8 && bridge === 2;
+  };
 
   const plan = (): readonly string[] => daemon.with((core) => core.reconcile({ dryRun: true }).plan);
   const status = (): ReturnType<Parameters<Parameters<LabDaemon['with']>[0]>[0]['status']> =>
     daemon.with((core) => core.status());
 
   it('fills its pool, hands out of it, and clears up after', () => {
-    const isFull = (): boolean => {
-      const { microvm, netns, bridge } = status().warm;
-      return microvm === 4 && netns === 8 && bridge === 2;
-    };
-    daemon.stepUntil(isFull);
     expect(plan()).toEqual([]);
     const ids = Array.from({ length: 20 }, (_, index) => `a${index}`);
     for (const id of ids) daemon.create(id, 'netns');
@@ -178,17 +233,25 @@ describe('a daemon with a helper', { timeout }, () => {
     expect(status().live.netns).toBe(30);
   });
 
-  it('is purged while the helper works', () => {
-    daemon.create('a', 'microvm');
+  it('is purged while the helper builds and clears', () => {
+    const ids = Array.from({ length: 20 }, (_, index) => parseSandboxId(`a${index}`));
+    for (const id of ids) daemon.create(id, 'netns');
+    daemon.with((core) => core.remove(ids));
+    // longer than removals wait for each other
+    pause_ms(50);
     daemon.with((core) => {
       core.step();
-      core.remove([parseSandboxId('a')]);
       core.step();
+      const { removing, freeSlots, warm } = core.status();
+      expect(removing).toBeGreaterThan(0);
+      expect(freeSlots + removing + warm.microvm + warm.netns + warm.bridge).toBeLessThan(64);
       core.purge();
     });
     const left = daemon.lab.run('host', 'ip', '-br', 'link');
     expect(left.split('\n').filter((line) => line !== '' && !/^(lo|eth0)/.test(line))).toEqual([]);
     expect(status().live).toEqual({ microvm: 0, netns: 0, bridge: 0 });
+    expect(() => daemon.create('late', 'netns')).toThrow();
+    expect(readdirSync(join(daemon.lab.folder, 'run', 'netns'))).toEqual([]);
   });
 
   it('verifies with it what it takes over, and repairs that', () => {

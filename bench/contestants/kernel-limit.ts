@@ -9,6 +9,7 @@ const SOURCE = new URL('../reference/kernel-limit.c', import.meta.url).pathname;
 
 /** Of each third, when sandboxes come and go. */
 const SHARE_AT_ONCE = 8;
+const SLOTS = 32_767;
 /** As many as the daemon lets go together. */
 const MOST_LEFT = 256;
 const LOOK_MS = 5;
@@ -42,8 +43,8 @@ export class KernelLimit implements Creator, Disposable {
   }
 
   /**
-   * Makes and removes for so long, a third of them with a TAP, and lets no more be on their way out than the kernel
-   * clears away: what it keeps up, with this many live all along. Returns how many a second.
+   * Makes and removes for so long, or until it has used all slots, a third of them with a TAP, with this many live all
+   * along and no more on their way out than the kernel clears away. Returns how many a second.
    */
   async turnOver(live: number, durationMs: number): Promise<number> {
     const make = async (share: number): Promise<void> => {
@@ -53,7 +54,7 @@ export class KernelLimit implements Creator, Disposable {
     await make(Math.round(live / 3));
     let removed = 0;
     const begin = performance.now();
-    while (performance.now() - begin < durationMs) {
+    while (performance.now() - begin < durationMs && live + removed < SLOTS - 3 * SHARE_AT_ONCE) {
       await make(SHARE_AT_ONCE);
       removed += 3 * SHARE_AT_ONCE;
       let left = Number(await this.#process.ask(`remove ${3 * SHARE_AT_ONCE}`));

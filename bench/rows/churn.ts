@@ -43,7 +43,7 @@ export const churn: Row = {
         target: { of: 'value', is: 'at least', bound: 500 },
       },
       {
-        figure: 'the same, against networks of the same kinds that nobody asks for',
+        figure: 'the same, against routed networks from C, a third with a TAP',
         value: rate,
         unit: '/s',
         reference: { name: kernel.name, value: limit },

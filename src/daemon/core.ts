@@ -19,7 +19,7 @@ import { diff } from '../plan/diff.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
-import { Crew } from '../sandbox/crew/crew.ts';
+import { Crew, type CrewParts } from '../sandbox/crew/crew.ts';
 import { deniedFlows } from '../sandbox/denied-flows.ts';
 import { Gate, type Pass } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isBuilt, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
@@ -62,12 +62,13 @@ export type CoreOptions = {
   readonly quarantineFloor_ms: number;
   /** of probes on the bridge; as RFC 5227 says where absent */
   readonly arpTiming?: ArpTiming;
+  readonly stuck?: CrewParts['stuck'];
   readonly emit: (event: Omit<CulvertEvent, 'sequence' | 'wallMs'>) => void;
 };
 
 /**
- * The engine as one thread runs it, synchronously: it owns the leases and the kernel, and nobody else writes either.
- * Made on the thread that is to use it, since its sockets belong to the namespaces that thread enters.
+ * The engine as one thread runs it, synchronously: it owns the leases and the kernel, and nobody writes either but by
+ * its order. Made on the thread that is to use it: its sockets belong to the namespaces that thread enters.
  */
 export class Core implements Disposable {
   readonly #options: CoreOptions;
@@ -95,7 +96,7 @@ export class Core implements Disposable {
   /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
   constructor(options: CoreOptions) {
     this.#options = options;
-    const { host, stateDir, runDir, slots, poolSizes, emit } = options;
+    const { host, stateDir, runDir, slots, poolSizes, emit, stuck } = options;
     makeFolder(stateDir);
     // what is opened is closed again where a later step fails
     using opened = new DisposableStack();
@@ -107,7 +108,7 @@ export class Core implements Disposable {
     // A pin is made and removed under a lease that says so; one that is bare otherwise shows when it is looked into.
     preparePins(pins, new Set(listSettled(this.#store).map(sandboxNamespace)));
     this.#kernel = opened.use(new Kernel(pins, [ROOT, ROUTER]));
-    this.#crew = opened.use(new Crew(this.#kernel, host.layout));
+    this.#crew = opened.use(new Crew({ kernel: this.#kernel, layout: host.layout, stuck }));
     this.#survey = new Survey(this.#kernel, host);
     this.#rootNetfilter = opened.use(new NetlinkSocket(NETLINK_NETFILTER));
     this.#root = new RootNamespace({
@@ -234,6 +235,8 @@ export class Core implements Disposable {
     this.remove(this.list().map(({ id }) => id));
     this.#manager.drain();
     this.#reaper.pause();
+    // nobody builds any more in what goes now
+    this.#crew[Symbol.dispose]();
     for (const namespace of this.#kernel.namespaces()) {
       if (namespace !== ROUTER) this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace } }]);
     }
@@ -292,7 +295,8 @@ export class Core implements Disposable {
       this.#cutDenied([...this.#manager.live.values()].map(passOf));
     }
     if (this.#manager.fillPool()) return 0;
-    return this.#reaper.pending + this.#manager.building > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
+    const underWay = this.#reaper.pending + this.#manager.building + Number(!this.#verification.isDone);
+    return underWay > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
   }
 
   [Symbol.dispose](): void {

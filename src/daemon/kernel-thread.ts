@@ -5,7 +5,7 @@ import { Core, type CoreOptions } from './core.ts';
 import type { Answer, Call, Notice } from './wire.ts';
 
 /*
- * The one thread that writes leases and kernel. Calls are carried out in the order they came; between them it does a
+ * The one thread that writes leases, and the kernel but for what its helper does by its order. Calls are carried out in the order they came; between them it does a
  * little of the work that nobody waits for. Everything here is synchronous: a namespace belongs to the thread that
  * entered it, and a pause inside one would leave others in it.
  */
@@ -110,6 +110,11 @@ function answerAll(engine: Core): void {
 }
 
 function work(engine: Core): void {
+  // who calls comes first, whichever of the two was asked for earlier
+  if (answering !== undefined) {
+    clearImmediate(answering);
+    answerAll(engine);
+  }
   if (isPurged) return;
   const isFirst = !hasWorked;
   hasWorked = true;
@@ -126,19 +131,19 @@ function rest(engine: Core, ms: number): void {
   clearTimeout(resting);
   clearImmediate(working);
   restsUntilMs = performance.now() + ms;
-  // a timer has a millisecond at the least, and who calls is heard in between either way
+  // a timer has a millisecond at the least
   if (ms === 0) working = setImmediate(() => work(engine));
   else resting = setTimeout(() => work(engine), ms);
 }
 
 /** @param options the first message; all that follow are calls */
-function start(options: Omit<CoreOptions, 'emit'> | 'close'): void {
+function start(options: Omit<CoreOptions, 'emit' | 'stuck'> | 'close'): void {
   if (options === 'close') {
     port?.close();
     return;
   }
   try {
-    const engine = new Core({ ...options, emit: (event) => tell({ notice: 'event', event }) });
+    const engine = new Core({ ...options, stuck, emit: (event) => tell({ notice: 'event', event }) });
     port?.on('message', (message: Call | 'close') => {
       if (message === 'close') close(engine);
       else {
@@ -152,6 +157,12 @@ function start(options: Omit<CoreOptions, 'emit'> | 'close'): void {
     tell({ notice: 'failed', error: wireError(error) });
     port?.close();
   }
+}
+
+/** Ends this thread where it stands, and the daemon with it; the next one finds what is there. */
+function stuck(reason: string): never {
+  tell({ notice: 'problem', error: { code: 'helper_stuck', message: reason, input: false } });
+  process.exit(1);
 }
 
 function close(engine: Core): void {

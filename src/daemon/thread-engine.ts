@@ -64,7 +64,11 @@ export class ThreadEngine implements Engine {
    * @param held is let go of when the thread has ended
    * @throws CulvertError of whatever kept it from starting
    */
-  static async start(thread: Worker, options: Omit<CoreOptions, 'emit'>, held: Disposable): Promise<ThreadEngine> {
+  static async start(
+    thread: Worker,
+    options: Omit<CoreOptions, 'emit' | 'stuck'>,
+    held: Disposable,
+  ): Promise<ThreadEngine> {
     const engine = new ThreadEngine(thread, held);
     thread.ref();
     thread.postMessage(options);

@@ -33,7 +33,7 @@ export class ApplyError extends CulvertError {
 }
 
 /**
- * The kernel as its single writer holds it. The calling thread's namespace is the root; every other is a pin in
+ * The kernel as one of the threads that write it holds it. The calling thread's namespace is the root; every other is a pin in
  * `pins`. Sockets stay open for the namespaces named in `keep`; the others' live as long as one plan.
  */
 export class Kernel implements Disposable {

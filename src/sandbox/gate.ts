@@ -5,6 +5,7 @@ import { applyTransaction } from '../linux/nftables/batch.ts';
 import { deleteElements, newElements } from '../linux/nftables/element.ts';
 import { type ObservedTable, observeTable } from '../linux/nftables/observe.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
+import { SyscallError } from '../linux/syscall.ts';
 import {
   type Element,
   type NamedSet,
@@ -72,8 +73,8 @@ export class Gate {
    */
   restore(passes: readonly Pass[]): string[] {
     const { requests, changes, books } = this.#compare(passes);
-    this.#books = books;
     if (requests.length > 0) applyTransaction(this.#socket, requests);
+    this.#books = books;
     return [...changes, ...this.#hostAccess.restore(passes.map((pass) => this.#hostGuest(pass)))];
   }
 
@@ -118,6 +119,8 @@ export class Gate {
       this.#hostAccess.give(passes.map((pass) => this.#hostGuest(pass)));
       applyTransaction(this.#socket, [...requests, ...additions(placed)]);
     } catch (error) {
+      // what was not answered may have been done: then all of it stands in the books, to be taken out again
+      if (!(error instanceof SyscallError)) throw error;
       this.#hostAccess.take(passes.map(({ network }) => network.slot));
       for (const { network } of passes) this.#forget(network.slot);
       this.#books.policies.forget(added);

@@ -107,9 +107,10 @@ export class Reaper {
   #begin(nowMs: number): void {
     const isTime = this.#queue.length >= GATHER_MAX || nowMs - this.#gatheringMs >= GATHER_MS;
     if (this.#queue.length === 0 || !isTime) return;
-    const going = this.#queue.splice(0, GATHER_MAX);
+    const going = this.#queue.slice(0, GATHER_MAX);
     const networks = going.map(({ holding }) => networkOf(holding));
     this.#clearing = { going, batch: this.#parts.crew.begin('clear', networks) };
+    this.#queue.splice(0, going.length);
     this.#gatheringMs = nowMs;
   }
 

@@ -1,4 +1,5 @@
 import { claim, type SlotRange, SlotsExhausted } from '../ipam/allocator.ts';
+import { isInConflict } from '../ipam/bridge/conflict.ts';
 import { BridgeExhausted } from '../ipam/bridge/usage.ts';
 import { TOPOLOGIES, type Topology } from '../ipam/lease.ts';
 import type { Store } from '../ipam/store.ts';
@@ -36,13 +37,14 @@ type Building = {
   settled: number;
 };
 
+/** What one topology waits for: none is begun before `notBeforeMs`, and not more than `atMost` after a failure. */
+type Turn = { lastMs: number; notBeforeMs: number; atMost: number; missingSinceMs: number | undefined };
+
 /** Fills the warm pool up, some networks at a time, and takes away what it has too many. */
 export class Refill {
   readonly #parts: RefillParts;
+  readonly #turns: Readonly<Record<Topology, Turn>> = { microvm: newTurn(), netns: newTurn(), bridge: newTurn() };
   #building: Building | undefined;
-  /** Since when the pool is not full. */
-  #missingSinceMs: number | undefined;
-  #restsUntilMs = 0;
 
   constructor(parts: RefillParts) {
     this.#parts = parts;
@@ -53,23 +55,16 @@ export class Refill {
     return this.#building === undefined ? 0 : this.#building.holdings.length - this.#building.settled;
   }
 
-  /** One step. Says whether there is more to do that can be done now. */
+  /** One step. Says whether there is more to do that this thread can do now. */
   step(nowMs: number): boolean {
-    if (nowMs < this.#restsUntilMs) return false;
-    if (this.#building !== undefined) {
-      // what fails again and again must not use up the slots
-      this.#restsUntilMs = nowMs + FAILURE_REST_MS;
-      const hasMore = this.#goOn(this.#building);
-      this.#restsUntilMs = 0;
-      return hasMore;
-    }
+    if (this.#building !== undefined) return this.#goOn(this.#building, nowMs);
     for (const topology of TOPOLOGIES) {
       const surplus = this.#parts.pool.surplus(topology, CLAIMED_TOGETHER);
       if (surplus.length === 0) continue;
       this.#parts.abandon(surplus);
       return true;
     }
-    return this.#due(nowMs).some((topology) => this.#begin(topology));
+    return this.#due(nowMs).some((topology) => this.#begin(topology, nowMs));
   }
 
   /** Ends what is under way, and gives all up. */
@@ -86,82 +81,106 @@ export class Refill {
     if (holdings.length > 0) abandon(holdings);
   }
 
-  /** The topologies that it is time for, the one that lacks the most first. */
+  /** The topologies that it is time for, the one that lacks the most first, and of equals the one that waits the longest. */
   #due(nowMs: number): Topology[] {
     const { pool } = this.#parts;
-    const missing = TOPOLOGIES.filter((topology) => pool.shortage(topology) > 0);
-    if (missing.length === 0) this.#missingSinceMs = undefined;
-    else this.#missingSinceMs ??= nowMs;
-    const isLate = this.#missingSinceMs !== undefined && nowMs - this.#missingSinceMs >= PATIENCE_MS;
-    return missing
-      .filter((topology) => {
-        const few = Math.min(CLAIMED_TOGETHER, Math.ceil(pool.wanted(topology) * MISSING_SHARE));
-        return isLate || pool.shortage(topology) >= few;
-      })
-      .toSorted((a, b) => pool.shortage(b) / pool.wanted(b) - pool.shortage(a) / pool.wanted(a));
+    const lack = (topology: Topology): number => pool.shortage(topology) / pool.wanted(topology);
+    return TOPOLOGIES.filter((topology) => {
+      const turn = this.#turns[topology];
+      const missing = pool.shortage(topology);
+      turn.missingSinceMs = missing === 0 ? undefined : (turn.missingSinceMs ?? nowMs);
+      if (turn.missingSinceMs === undefined || nowMs < turn.notBeforeMs) return false;
+      const few = Math.min(CLAIMED_TOGETHER, Math.ceil(pool.wanted(topology) * MISSING_SHARE));
+      return missing >= few || nowMs - turn.missingSinceMs >= PATIENCE_MS;
+    }).toSorted((a, b) => lack(b) - lack(a) || this.#turns[a].lastMs - this.#turns[b].lastMs);
   }
 
-  #begin(topology: Topology): boolean {
-    const { pool, crew } = this.#parts;
+  #begin(topology: Topology, nowMs: number): boolean {
+    const { pool, crew, abandon } = this.#parts;
+    const turn = this.#turns[topology];
+    turn.lastMs = nowMs;
+    turn.missingSinceMs = undefined;
+    const count = Math.min(pool.shortage(topology), CLAIMED_TOGETHER, turn.atMost);
+    const holdings = this.#claimSome(topology, count);
+    if (holdings.length === 0) {
+      turn.notBeforeMs = nowMs + PATIENCE_MS;
+      return false;
+    }
     try {
-      const holdings = this.#claimSome(topology, Math.min(pool.shortage(topology), CLAIMED_TOGETHER));
-      const batch = crew.begin('build', holdings.map(networkOf));
-      this.#building = { topology, holdings, batch, settled: 0 };
-      return true;
+      this.#building = { topology, holdings, batch: crew.begin('build', holdings.map(networkOf)), settled: 0 };
     } catch (error) {
-      // A pool that cannot be filled is no failure: those who ask for a sandbox are told what is used up.
-      if (error instanceof SlotsExhausted || error instanceof BridgeExhausted) return false;
+      abandon(holdings);
       throw error;
     }
+    return true;
   }
 
-  /** As many as are missing or, where there are not so many, the half, until some are. */
-  #claimSome(topology: Topology, missing: number): Holding[] {
+  /**
+   * As many as are asked for or, where there are not so many, the half, until some are. A pool that cannot be filled is
+   * no failure: those who ask for a sandbox are told what is used up.
+   */
+  #claimSome(topology: Topology, count: number): Holding[] {
+    if (count === 0) return [];
     const { store, slots } = this.#parts;
-    const requests = Array.from({ length: missing }, () => ({ topology }));
+    const requests = Array.from({ length: count }, () => ({ topology }));
     try {
       return claim(store, requests, slots).map(holdingOf);
     } catch (error) {
-      const isExhausted = error instanceof SlotsExhausted || error instanceof BridgeExhausted;
-      if (!isExhausted || missing === 1) throw error;
-      return this.#claimSome(topology, missing >> 1);
+      if (!(error instanceof SlotsExhausted || error instanceof BridgeExhausted)) throw error;
+      return this.#claimSome(topology, count >> 1);
     }
   }
 
   /** Says whether the next step has something to do: not where the helper is at it. */
-  #goOn(building: Building): boolean {
+  #goOn(building: Building, nowMs: number): boolean {
     const { crew, pool } = this.#parts;
-    const { topology, batch } = building;
+    const { topology, batch, holdings } = building;
     const isLow = pool.size(topology) < pool.wanted(topology) * LOW_SHARE;
-    if (isLow) crew.join(batch, 1);
-    const isOver = crew.advance(batch, BUILT_PER_STEP);
-    this.#settle(building);
+    const hasJoined = isLow && crew.join(batch, 1);
+    let next = building.settled;
+    while (next < holdings.length && batch.outcome(next) !== 'pending') next++;
+    // what was heard of failures after this is of what was settled before
+    const isOver = crew.advance(batch, BUILT_PER_STEP) && next === holdings.length;
     if (isOver) this.#building = undefined;
-    return isOver || isLow || crew.isAlone;
+    this.#settle(building, next, nowMs);
+    return isOver || hasJoined || crew.isAlone;
   }
 
   /** What is built waits in the pool from now on, in the order it was claimed in; what is not is given up. */
-  #settle(building: Building): void {
+  #settle(building: Building, next: number, nowMs: number): void {
     const { store, pool, abandon } = this.#parts;
-    const { holdings, batch } = building;
+    const { topology, holdings, batch } = building;
     const from = building.settled;
-    while (building.settled < holdings.length && batch.outcome(building.settled) !== 'pending') building.settled++;
-    const settled = holdings.slice(from, building.settled);
-    const built = settled.filter((_, index) => batch.outcome(from + index) === 'done');
-    const failed = settled.filter((holding) => !built.includes(holding));
-    if (built.length > 0) {
-      try {
-        store.transaction('normal', () => {
-          for (const { key } of built) advance(store, key, 'warm');
-        });
-      } catch (error) {
-        abandon(settled);
-        throw error;
-      }
-      for (const holding of built) pool.add({ ...holding, state: 'warm' });
+    if (next === from) return;
+    building.settled = next;
+    const settled = holdings.slice(from, next);
+    const good = settled.filter(
+      ({ bridgeAddress }, index) =>
+        batch.outcome(from + index) === 'done' && (bridgeAddress === undefined || !isInConflict(store, bridgeAddress)),
+    );
+    const bad = settled.filter((holding) => !good.includes(holding));
+    try {
+      store.transaction('normal', () => {
+        for (const { key } of good) advance(store, key, 'warm');
+      });
+    } catch (error) {
+      abandon(settled);
+      throw error;
     }
-    if (failed.length === 0) return;
-    abandon(failed);
-    if (batch.failure !== undefined) throw batch.failure;
+    for (const holding of good) pool.add({ ...holding, state: 'warm' });
+    const turn = this.#turns[topology];
+    if (good.length > 0) turn.atMost = CLAIMED_TOGETHER;
+    if (bad.length === 0) return;
+    abandon(bad);
+    const { failure } = batch;
+    if (failure === undefined) return;
+    // what fails again and again must not use up the slots
+    turn.atMost = 1;
+    turn.notBeforeMs = nowMs + FAILURE_REST_MS;
+    throw failure;
   }
+}
+
+function newTurn(): Turn {
+  return { lastMs: 0, notBeforeMs: 0, atMost: CLAIMED_TOGETHER, missingSinceMs: undefined };
 }

@@ -83,18 +83,19 @@ export class Verification {
     return this.#rules.length + this.#rest.length === 0 && this.#settled === this.#slots.length;
   }
 
-  /** One step, or none while one that failed waits. Says whether there is more that can be done now. */
+  /** One step, or none while one that failed waits. Says whether there is more that this thread can do now. */
   step(nowMs: number): boolean {
     if (this.isDone || (this.#waiting !== undefined && nowMs < this.#waiting.untilMs)) return false;
     try {
       // the helper begins with the sandboxes while this thread looks at what is around them
       this.#links ??= this.#parts.crew.begin('compare', this.#networks);
-      this.#next(this.#links);
+      const hasDone = this.#next(this.#links);
       this.#waiting = undefined;
+      return hasDone && !this.isDone;
     } catch (error) {
       this.#waiting = { why: reasonOf(error), untilMs: nowMs + AGAIN_MS };
+      return false;
     }
-    return !this.isDone && this.#waiting === undefined;
   }
 
   /** For what relies on the tables being as they are said to be: they are, when this returns. */
@@ -119,10 +120,12 @@ export class Verification {
     this.#failed.clear();
   }
 
-  #next(links: Batch): void {
-    if (!this.rulesAreVerified) takeStep(this.#rules);
-    else if (this.#rest.length > 0) takeStep(this.#rest);
-    else this.#lookAtSome(links);
+  /** Says whether there was anything to do for this thread. */
+  #next(links: Batch): boolean {
+    const steps = this.rulesAreVerified ? this.#rest : this.#rules;
+    if (steps.length === 0) return this.#lookAtSome(links);
+    takeStep(steps);
+    return true;
   }
 
   /** What hangs on the router's links, a table at a time; the links themselves are looked at by and by. */
@@ -152,13 +155,17 @@ export class Verification {
     kernel.remove(diff(orphans, []));
   }
 
-  #lookAtSome(links: Batch): void {
-    this.#parts.crew.join(links, LOOKED_PER_STEP);
-    let next = this.#settled;
+  #lookAtSome(links: Batch): boolean {
+    const { crew } = this.#parts;
+    const hasLooked = crew.join(links, LOOKED_PER_STEP);
+    crew.advance(links, 0);
+    const from = this.#settled;
+    let next = from;
     const last = Math.min(this.#slots.length, next + SETTLED_PER_STEP);
     while (next < last && links.outcome(next) !== 'pending') next++;
     this.#settle(links, next);
     if (this.isDone) this.#forget(links);
+    return hasLooked || next > from;
   }
 
   /** What was read of ten thousand sandboxes is a good part of the daemon's memory, and of no more use. */

@@ -75,3 +75,8 @@ export function listConflicts(store: Store): AddressConflict[] {
     slot: (row['slot'] as Slot | null) ?? undefined,
   }));
 }
+
+/** Whether another answers at the address. */
+export function isInConflict(store: Store, address: Ipv4): boolean {
+  return store.all('SELECT 1 FROM bridge_address WHERE address = ? AND conflict_mac IS NOT NULL', address).length > 0;
+}

@@ -3,11 +3,15 @@ import type { Kernel } from '../../linux/apply.ts';
 import type { Network } from '../topology/desired.ts';
 import type { Layout } from '../topology/layout.ts';
 import { Hands } from './hands.ts';
-import { Helper, IDLE, URGENT } from './helper.ts';
-import { Job, type Outcome, type Task } from './job.ts';
+import { Helper } from './helper.ts';
+import { Job, type Outcome, type Task, URGENCY, type Urgency } from './job.ts';
 
-/** How long the helper may take for one network: the kernel does it in a hundredth of that on a bad day. */
-const PATIENCE_MS = 30_000;
+/**
+ * How many seconds the helper may take for one network that somebody waits for, and for one that nobody does. They are
+ * counted one by one: a process that was stopped meanwhile has counted none.
+ */
+const PATIENCE_S = { waiting: 10, idle: 60 } as const;
+const SECOND_MS = 1000;
 
 type Start = (...given: ConstructorParameters<typeof Helper>) => Pick<Helper, keyof Helper>;
 
@@ -42,29 +46,47 @@ export class Batch {
   }
 }
 
+export type CrewParts = {
+  readonly kernel: Kernel;
+  readonly layout: Layout;
+  /**
+   * Is called when the helper does not come back from a network. What it had in hand may still happen at any time, so
+   * nobody may go on: the process has to end, and the next one finds what is there. Must not return.
+   */
+  readonly stuck?: ((reason: string) => never) | undefined;
+};
+
 /**
  * Those who work on the kernel's objects of many networks at a time: the thread that it is made on, and a helper if one
  * is hired. The kernel lets only one thread at a time change links and addresses, so what two gain is the rest: what is
  * done in JavaScript, for namespaces and by waiting for grace periods.
  */
 export class Crew implements Disposable {
-  readonly #kernel: Kernel;
-  readonly #layout: Layout;
+  readonly #parts: CrewParts;
   readonly #hands: Hands;
   readonly #batches = new Map<number, Batch>();
   #helper: ReturnType<Start> | undefined;
   #last = 0;
   #loss: string | undefined;
+  /** How many networks the helper had done when it was last looked at, when that was, and for how long it has been so. */
+  #seen = { done: 0, atMs: 0, forMs: 0 };
 
-  constructor(kernel: Kernel, layout: Layout) {
-    this.#kernel = kernel;
-    this.#layout = layout;
-    this.#hands = new Hands(kernel, layout);
+  constructor(parts: CrewParts) {
+    this.#parts = parts;
+    this.#hands = new Hands(parts.kernel, parts.layout);
   }
 
-  /** Takes on the helper; until it has loaded its program the calling thread does everything alone. */
+  /** Takes on the helper. What nobody waits for is its work from now on, as soon as it has loaded its program. */
   hire(start: Start = startHelper): void {
-    this.#helper ??= start(this.#kernel.pins, this.#layout, (reason) => this.#lose(reason));
+    if (this.#helper !== undefined) return;
+    try {
+      this.#helper = start(this.#parts.kernel.pins, this.#parts.layout, (reason) => this.#lose(reason));
+    } catch (error) {
+      this.#loss = error instanceof Error ? error.message : String(error);
+      return;
+    }
+    this.#seen = { done: 0, atMs: performance.now(), forMs: 0 };
+    for (const batch of this.#batches.values()) this.#helper.give(batch, URGENCY[batch.task]);
   }
 
   get isAlone(): boolean {
@@ -79,7 +101,7 @@ export class Crew implements Disposable {
   /** Does the task for all of them, and returns when that is over. */
   carryOut(task: Task, networks: readonly Network[]): Batch {
     const batch = new Batch(++this.#last, task, networks);
-    if (networks.length > 1) this.#give(batch, URGENT);
+    if (networks.length > 1) this.#give(batch, URGENCY.waitedFor);
     this.finish(batch);
     return batch;
   }
@@ -93,28 +115,33 @@ export class Crew implements Disposable {
   /** Gives out what nobody waits for; {@link advance} and {@link finish} are the caller's to call. */
   begin(task: Task, networks: readonly Network[]): Batch {
     const batch = new Batch(++this.#last, task, networks);
-    this.#give(batch, IDLE);
+    this.#give(batch, URGENCY[task]);
     return batch;
   }
 
   /** Does a few of a batch that was begun where nobody helps, and says whether it is over. */
   advance(batch: Batch, few: number): boolean {
-    return this.join(batch, this.isAlone ? few : 0);
+    if (this.isAlone) this.join(batch, few);
+    return this.#look(batch);
   }
 
-  /** Does a few of a batch that was begun, beside the helper, and says whether it is over. */
+  /** Does a few of a batch that was begun, beside the helper. Says whether there was anything left to take. */
   join(batch: Batch, few: number): boolean {
-    for (let left = few; left > 0 && this.#work(batch); left--);
-    if (batch.isOver) this.#hands.rest();
-    return this.#look(batch);
+    let left = few;
+    while (left > 0 && this.#work(batch)) left--;
+    if (batch.isOver) this.#rest(batch);
+    return left < few;
   }
 
   /** Does what is left of a batch that was begun, and returns when it is over. */
   finish(batch: Batch): void {
     while (this.#work(batch));
     // what is not over is in the hands of the helper
-    while (!batch.isOver) if (!batch.job.wait(PATIENCE_MS)) this.#lose(`it took ${PATIENCE_MS / 1000} s for a network`);
-    this.#hands.rest();
+    for (let seconds = 0; !batch.isOver; ) {
+      if (batch.job.wait(SECOND_MS)) seconds = 0;
+      else if (++seconds === PATIENCE_S.waiting) this.#giveUp(PATIENCE_S.waiting);
+    }
+    this.#rest(batch);
     this.#look(batch);
   }
 
@@ -130,23 +157,49 @@ export class Crew implements Disposable {
     return this.#hands.workOn(job, task, networks, (index, error) => failures.set(index, error));
   }
 
-  #give(batch: Batch, urgency: typeof IDLE | typeof URGENT): void {
+  #rest({ task }: Batch): void {
+    if (task === 'clear') this.#hands.rest();
+  }
+
+  #give(batch: Batch, urgency: Urgency): void {
     this.#batches.set(batch.id, batch);
-    this.#helper?.give(batch.id, batch.job, batch.task, batch.networks, urgency);
+    this.#helper?.give(batch, urgency);
   }
 
   /** Hears what the helper has to say, and whether the batch is over. */
   #look(batch: Batch): boolean {
     const { isOver } = batch;
-    for (const { id, index, error } of this.#helper?.failures() ?? [])
-      this.#batches.get(id)?.failures.set(index, error);
+    this.#hear();
     if (isOver) this.#batches.delete(batch.id);
+    else this.#watch();
     return isOver;
   }
 
-  /** What the helper had taken will never be done. */
+  #hear(): void {
+    for (const { id, index, error } of this.#helper?.failures() ?? [])
+      this.#batches.get(id)?.failures.set(index, error);
+  }
+
+  /** There is something for it to do: then it does something, if not at once. */
+  #watch(): void {
+    const done = this.#helper?.done;
+    if (done === undefined) return;
+    const atMs = performance.now();
+    const forMs = this.#seen.forMs + Math.min(atMs - this.#seen.atMs, SECOND_MS);
+    this.#seen = { done, atMs, forMs: done === this.#seen.done ? forMs : 0 };
+    if (this.#seen.forMs > PATIENCE_S.idle * SECOND_MS) this.#giveUp(PATIENCE_S.idle);
+  }
+
+  #giveUp(seconds: number): never {
+    const reason = `Cannot go on: the kernel thread’s helper has been at one network for ${seconds} s`;
+    this.#parts.stuck?.(reason);
+    throw new CulvertError('helper_stuck', reason);
+  }
+
+  /** It is gone, and with it whatever it had in hand. */
   #lose(reason: string): void {
     if (this.#helper === undefined) return;
+    this.#hear();
     this.#helper[Symbol.dispose]();
     this.#helper = undefined;
     this.#loss = reason;

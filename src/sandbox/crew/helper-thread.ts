@@ -7,15 +7,15 @@ import { Kernel } from '../../linux/apply.ts';
 import { ROUTER } from '../../plan/state.ts';
 import { wireError } from '../../wire-error.ts';
 import { Hands } from './hands.ts';
-import { type Given, type HelperData, URGENT } from './helper.ts';
+import type { Given, HelperData } from './helper.ts';
 import { Job } from './job.ts';
 
 /*
- * The kernel thread's helper: it works on the jobs that it is given, in the order they came, and on nothing else. Who
- * waits for an urgent one waits no longer than one item of another takes.
+ * The kernel thread's helper: it works on the jobs that it is given and on nothing else, the most urgent first and of
+ * those in the order they came. Who waits for one waits no longer than one item of another takes.
  */
 
-const { pins, layout, port } = workerData as HelperData;
+const { pins, layout, port, done } = workerData as HelperData;
 const kernel = new Kernel(pins, [ROUTER]);
 const hands = new Hands(kernel, layout);
 const waiting: Given[] = [];
@@ -33,25 +33,28 @@ function workOn(given: Given): void {
   const job = new Job(networks.length, cells);
   const failed = (index: number, error: unknown): void => port.postMessage({ id, index, error: wireError(error) });
   while (!isClosing && hands.workOn(job, task, networks, failed)) {
+    Atomics.add(done, 0, 1);
     for (let more = receiveMessageOnPort(port); more !== undefined; more = receiveMessageOnPort(port)) {
       receive(more.message as Given | 'close');
     }
-    if (given.urgency === URGENT) continue;
-    for (let urgent = takeUrgent(); urgent !== undefined; urgent = takeUrgent()) workOn(urgent);
+    for (let next = takeAbove(given.urgency); next !== undefined; next = takeAbove(given.urgency)) workOn(next);
   }
   if (task === 'clear') hands.rest();
 }
 
-function takeUrgent(): Given | undefined {
-  const at = waiting.findIndex(({ urgency }) => urgency === URGENT);
-  return at < 0 ? undefined : waiting.splice(at, 1)[0];
+/** The first of the most urgent that wait, where it is more urgent than this. */
+function takeAbove(urgency: number): Given | undefined {
+  const most = Math.max(...waiting.map((given) => given.urgency));
+  if (most <= urgency) return undefined;
+  const at = waiting.findIndex((given) => given.urgency === most);
+  return waiting.splice(at, 1)[0];
 }
 
 // `/proc/thread-self` is PID/task/TID
 setPriority(Number(basename(readlinkSync('/proc/thread-self'))), NICENESS);
 port.on('message', (given: Given | 'close') => {
   receive(given);
-  for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) workOn(next);
+  for (let next = takeAbove(-1); next !== undefined; next = takeAbove(-1)) workOn(next);
   if (!isClosing) return;
   hands[Symbol.dispose]();
   kernel[Symbol.dispose]();

@@ -2,12 +2,8 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import { errorOf, type WireError } from '../../wire-error.ts';
 import type { Network } from '../topology/desired.ts';
 import type { Layout } from '../topology/layout.ts';
-import type { Job, Task } from './job.ts';
-
-/** Somebody waits for it. */
-export const URGENT = 1;
-/** Nobody does. */
-export const IDLE = 0;
+import type { Batch } from './crew.ts';
+import type { Task, Urgency } from './job.ts';
 
 /** A job as it goes to the helper. */
 export type Given = {
@@ -15,23 +11,30 @@ export type Given = {
   readonly task: Task;
   readonly networks: readonly Network[];
   readonly cells: Int32Array<SharedArrayBuffer>;
-  readonly urgency: typeof URGENT | typeof IDLE;
+  readonly urgency: Urgency;
 };
 
 /** Why an item of a job failed. */
 type Failure = { readonly id: number; readonly index: number; readonly error: WireError };
 
-export type HelperData = { readonly pins: string; readonly layout: Layout; readonly port: MessagePort };
+export type HelperData = {
+  readonly pins: string;
+  readonly layout: Layout;
+  readonly port: MessagePort;
+  /** one cell, which counts the items that it has done */
+  readonly done: Int32Array<SharedArrayBuffer>;
+};
 
 /** A thread that helps the one that starts it, which must be in the root namespace then. */
 export class Helper implements Disposable {
   readonly #thread: Worker;
   readonly #port: MessagePort;
+  readonly #done = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 
   /** @param lost hears when the thread has ended by itself; it is not called while the caller blocks */
   constructor(pins: string, layout: Layout, lost: (reason: string) => void) {
     const { port1, port2: port } = new MessageChannel();
-    const workerData: HelperData = { pins, layout, port };
+    const workerData: HelperData = { pins, layout, port, done: this.#done };
     this.#port = port1;
     this.#thread = new Worker(new URL('helper-thread.ts', import.meta.url), { workerData, transferList: [port] });
     this.#thread.once('error', (error: unknown) => lost(error instanceof Error ? error.message : String(error)));
@@ -40,9 +43,14 @@ export class Helper implements Disposable {
     this.#port.unref();
   }
 
-  give(id: number, job: Job, task: Task, networks: readonly Network[], urgency: Given['urgency']): void {
+  give({ id, job, task, networks }: Batch, urgency: Urgency): void {
     const given: Given = { id, task, networks, cells: job.cells, urgency };
     this.#port.postMessage(given);
+  }
+
+  /** How many items it has done so far, whatever came of them. */
+  get done(): number {
+    return Atomics.load(this.#done, 0);
   }
 
   /** Every failure that was not heard of yet: that of an item is here before the item's outcome is. */
@@ -59,6 +67,8 @@ export class Helper implements Disposable {
    */
   [Symbol.dispose](): void {
     this.#thread.removeAllListeners();
+    // whatever it says now comes too late to matter
+    this.#thread.on('error', () => undefined);
     this.#thread.ref();
     this.#port.postMessage('close');
   }

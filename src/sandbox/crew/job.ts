@@ -7,8 +7,14 @@ export type Task =
   /** Says whether its namespace holds what it should and no more, and its cable is what it should be; changes nothing. */
   | 'compare';
 
+/** Which comes first where the helper has several: what somebody waits for, then what leads to it, then the rest. */
+export const URGENCY = { waitedFor: 2, build: 1, clear: 1, compare: 0 } as const;
+
+export type Urgency = (typeof URGENCY)[keyof typeof URGENCY];
+
 export type Outcome = 'pending' | 'done' | 'differs' | 'failed' | 'skipped';
 
+const PENDING = 0;
 const OUTCOMES: readonly Outcome[] = ['pending', 'done', 'differs', 'failed', 'skipped'];
 
 /** Where in the cells what stands: the item to be taken next, how many have an outcome, and from there each outcome. */
@@ -38,9 +44,9 @@ export class Job {
     return index < this.count ? index : undefined;
   }
 
-  /** To be called once for each item, by who took it. */
+  /** To be called for each item by who took it; the first outcome is the one that counts. */
   settle(index: number, outcome: Exclude<Outcome, 'pending'>): void {
-    Atomics.store(this.cells, FIRST + index, OUTCOMES.indexOf(outcome));
+    if (Atomics.compareExchange(this.cells, FIRST + index, PENDING, OUTCOMES.indexOf(outcome)) !== PENDING) return;
     Atomics.add(this.cells, SETTLED, 1);
     Atomics.notify(this.cells, SETTLED);
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { World } from '../lab/world.ts';
 import { parseIpv4 } from '../src/addr/ipv4.ts';
-import { parseSandboxId } from '../src/ipam/lease.ts';
+import { parseSandboxId, parseSlot } from '../src/ipam/lease.ts';
 import { deleteLink } from '../src/linux/route/link.ts';
 import { diff } from '../src/plan/diff.ts';
 import { ROUTER } from '../src/plan/state.ts';
@@ -266,5 +266,42 @@ describe('a daemon with a helper', { timeout }, () => {
     const repaired = daemon.eventsOf('sandbox.repaired', 2).map(({ slot }) => slot);
     expect(new Set(repaired)).toEqual(new Set([3, 5]));
     expect(plan()).toEqual([]);
+  });
+});
+
+describe('a pool', { timeout }, () => {
+  it.each([true, false])('goes on being filled after a network that could not be built (helped: %s)', (isHelped) => {
+    using daemon = new LabDaemon({ poolSizes: { microvm: 0, netns: 4, bridge: 0 }, quarantineFloor_ms: 1 });
+    if (isHelped) daemon.with((core) => core.hire());
+    closeSync(openSync(join(daemon.lab.folder, 'run', 'netns', 's1'), 'wx'));
+    const failures: unknown[] = [];
+    const leases = new Set<number>();
+    const isFull = (): boolean => daemon.with((core) => core.status().warm.netns) === 4;
+    daemon.stepUntil(isFull, (error) => {
+      failures.push(error);
+      for (const { slot } of daemon.with((core) => core.leases())) leases.add(slot);
+    });
+    expect(failures).toMatchObject([
+      { code: 'apply_failed', message: expect.stringMatching(/"ip netns add s1".*EEXIST/) },
+    ]);
+    // no more than were begun with it
+    expect(leases.size).toBeLessThanOrEqual(4);
+    daemon.stepUntil(() => daemon.with((core) => core.status().removing + core.status().quarantined) === 0);
+    expect(daemon.with((core) => core.reconcile({ dryRun: true }).plan)).toEqual([]);
+    expect(daemon.problems()).toEqual([]);
+  });
+
+  it('is filled as far as the slots go, and asks again when one is free', () => {
+    const slots = { first: parseSlot(1), last: parseSlot(5) };
+    using daemon = new LabDaemon({ poolSizes: { microvm: 8, netns: 2, bridge: 2 }, slots, quarantineFloor_ms: 1 });
+    const warm = (): number =>
+      daemon.with((core) => Object.values(core.status().warm).reduce((sum, count) => sum + count));
+    daemon.create('a', 'netns');
+    daemon.stepUntil(() => warm() === 4);
+    daemon.with((core) => core.step());
+    expect(daemon.with((core) => core.status().freeSlots)).toBe(0);
+    daemon.with((core) => core.remove([parseSandboxId('a')]));
+    daemon.stepUntil(() => warm() === 5);
+    expect(daemon.problems()).toEqual([]);
   });
 });

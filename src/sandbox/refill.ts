@@ -96,11 +96,12 @@ export class Refill {
   }
 
   #begin(topology: Topology, nowMs: number): boolean {
-    const { pool, crew, abandon } = this.#parts;
+    const { pool, crew, slots, abandon } = this.#parts;
     const turn = this.#turns[topology];
     turn.lastMs = nowMs;
     turn.missingSinceMs = undefined;
-    const count = Math.min(pool.shortage(topology), CLAIMED_TOGETHER, turn.atMost);
+    const most = Math.min(CLAIMED_TOGETHER, turn.atMost, slots.last - slots.first + 1);
+    const count = Math.min(pool.shortage(topology), most);
     const holdings = this.#claimSome(topology, count);
     if (holdings.length === 0) {
       turn.notBeforeMs = nowMs + PATIENCE_MS;

@@ -68,10 +68,16 @@ export class LabDaemon implements Disposable {
     return this.with((core) => core.status().problems.map(({ code }) => code));
   }
 
-  stepUntil(isDone: () => boolean): void {
+  /** @param failed hears of a step that fails, which ends it otherwise */
+  stepUntil(isDone: () => boolean, failed?: (error: unknown) => void): void {
     for (let step = 0; !isDone(); step++) {
       if (step === MAX_STEPS) throw new Error(`It did not come to pass; events: ${JSON.stringify(this.events)}`);
-      this.with((core) => core.step());
+      try {
+        this.with((core) => core.step());
+      } catch (error) {
+        if (failed === undefined) throw error;
+        failed(error);
+      }
       pause_ms(1);
     }
   }

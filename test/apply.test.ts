@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { NETWORKS } from '../lab/networks.ts';
 import { World } from '../lab/world.ts';
 import { parseIpv4 } from '../src/addr/ipv4.ts';
 import { ApplyError } from '../src/linux/apply.ts';
@@ -9,17 +10,10 @@ import { bridgeItself } from '../src/sandbox/topology/bridge.ts';
 import { desired, type Network } from '../src/sandbox/topology/desired.ts';
 import { BRIDGE } from '../src/sandbox/topology/layout.ts';
 
-const rates = { transmit: { rate: 200_000_000, burst: 100_000_000 }, receive: { rate: 1_000_000, burst: 65_536 } };
-const networks: Network[] = [
-  { topology: 'microvm', slot: 12, rates },
-  { topology: 'netns', slot: 32_767, rates },
-  { topology: 'bridge', slot: 3, rates, address: parseIpv4('10.8.64.7') },
-];
-
 /*
  *   router namespace ── cable or bridge port ── sandbox namespace ── tap0 (microvm)
  */
-describe.each(networks)('a $topology network in the kernel', (network) => {
+describe.each(NETWORKS)('a $topology network in the kernel', (network) => {
   const namespace = `s${network.slot}`;
 
   it('is what iproute2 sees, and is gone when removed', () => {

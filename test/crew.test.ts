@@ -8,6 +8,7 @@ import { deleteLink } from '../src/linux/route/link.ts';
 import { diff } from '../src/plan/diff.ts';
 import { ROUTER } from '../src/plan/state.ts';
 import { Crew } from '../src/sandbox/crew/crew.ts';
+import type { Helper } from '../src/sandbox/crew/helper.ts';
 import type { Job } from '../src/sandbox/crew/job.ts';
 import { desired, type Network } from '../src/sandbox/topology/desired.ts';
 import { cable } from '../src/sandbox/topology/layout.ts';
@@ -25,6 +26,11 @@ function networks(count: number): Network[] {
     if (index % 3 === 2) return { topology: 'bridge', slot, rates: {}, address: parseIpv4(`10.8.64.${slot + 1}`) };
     return { topology: index % 3 === 0 ? 'microvm' : 'netns', slot, rates: {} };
   });
+}
+
+/** A helper that does nothing by itself. */
+function standIn(give: Helper['give']): Pick<Helper, keyof Helper> {
+  return { give, done: 0, failures: () => [].values() as never, [Symbol.dispose]: () => undefined };
 }
 
 function waitUntil(isSo: () => boolean): void {
@@ -113,15 +119,10 @@ describe('a crew', { timeout }, () => {
     let stolen: Job | undefined;
     crew.hire((_pins, _layout, lost) => {
       lose = lost;
-      return {
-        give: ({ job }) => {
-          stolen = job;
-          job.take();
-        },
-        done: 0,
-        failures: () => [].values() as never,
-        [Symbol.dispose]: () => undefined,
-      };
+      return standIn(({ job }) => {
+        stolen = job;
+        job.take();
+      });
     });
     const batch = crew.begin('build', networks(3));
     expect(crew.join(batch, 9)).toBe(true);
@@ -140,12 +141,7 @@ describe('a crew', { timeout }, () => {
   it('gives the helper what was begun before there was one, and the most urgent first', () => {
     const given: unknown[] = [];
     const compare = crew.begin('compare', networks(2));
-    crew.hire(() => ({
-      give: ({ task, networks: { length } }, urgency) => void given.push([task, length, urgency]),
-      done: 0,
-      failures: () => [].values() as never,
-      [Symbol.dispose]: () => undefined,
-    }));
+    crew.hire(() => standIn(({ task, networks: { length } }, urgency) => void given.push([task, length, urgency])));
     crew.begin('build', []);
     crew.carryOut('compare', networks(1));
     crew.carryOut('compare', networks(2));
@@ -169,15 +165,12 @@ describe('a crew', { timeout }, () => {
       },
     });
     let taken: Job | undefined;
-    impatient.hire(() => ({
-      give: ({ job }) => {
+    impatient.hire(() =>
+      standIn(({ job }) => {
         taken = job;
         job.take();
-      },
-      done: 0,
-      failures: () => [].values() as never,
-      [Symbol.dispose]: () => undefined,
-    }));
+      }),
+    );
     expect(() => impatient.build(networks(2))).toThrow(ended);
     expect(reasons).toEqual(['Cannot go on: the kernel thread’s helper has been at one network for 10 s']);
     // the other one is built and is there: nothing was given up that may still happen

@@ -1,6 +1,4 @@
 import { join } from 'node:path';
-import type { Ipv4 } from '../addr/ipv4.ts';
-import { CulvertError } from '../errors.ts';
 import type { SlotRange } from '../ipam/allocator.ts';
 import { setBridgeRange } from '../ipam/bridge/range.ts';
 import { systemClock } from '../ipam/clock.ts';
@@ -11,7 +9,6 @@ import { openStore, type Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
 import { Kernel } from '../linux/apply.ts';
 import type { ArpTiming } from '../linux/arp/timing.ts';
-import { flushAddresses } from '../linux/conntrack/flush.ts';
 import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
@@ -20,8 +17,7 @@ import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
 import { Crew, type CrewParts } from '../sandbox/crew/crew.ts';
-import { deniedFlows } from '../sandbox/denied-flows.ts';
-import { Gate, type Pass } from '../sandbox/gate.ts';
+import { Gate } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isBuilt, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
 import { HostAccess } from '../sandbox/host/access.ts';
 import { type Host, rootReportGroup, UPLINK } from '../sandbox/host/objects.ts';
@@ -34,8 +30,8 @@ import { rootTable } from '../sandbox/ruleset/names.ts';
 import { routerRuleset } from '../sandbox/ruleset/router.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Survey } from '../sandbox/survey.ts';
-import { addressOf } from '../sandbox/topology/desired.ts';
 import { sandboxNamespace } from '../sandbox/topology/layout.ts';
+import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { assertNotLost, makeFolder } from './state-folder.ts';
@@ -76,8 +72,7 @@ export class Core implements Disposable {
   readonly #store: Store;
   readonly #kernel: Kernel;
   readonly #crew: Crew;
-  readonly #netfilter: NetlinkSocket;
-  readonly #rootNetfilter: NetlinkSocket;
+  readonly #tracking: Tracking;
   readonly #root: RootNamespace;
   readonly #manager: Manager;
   readonly #reaper: Reaper;
@@ -110,34 +105,35 @@ export class Core implements Disposable {
     this.#kernel = opened.use(new Kernel(pins, [ROOT, ROUTER]));
     this.#crew = opened.use(new Crew({ kernel: this.#kernel, layout: host.layout, stuck }));
     this.#survey = new Survey(this.#kernel, host);
-    this.#rootNetfilter = opened.use(new NetlinkSocket(NETLINK_NETFILTER));
+    const rootNetfilter = opened.use(new NetlinkSocket(NETLINK_NETFILTER));
     this.#root = new RootNamespace({
       host,
       kernel: this.#kernel,
       survey: this.#survey,
-      netfilter: this.#rootNetfilter,
+      netfilter: rootNetfilter,
       reportGroup: rootReportGroup(host.instance),
       formerSettings: join(stateDir, 'former-settings.json'),
       bootId: this.#store.clock.bootId,
     });
     this.#root.setUp();
     this.#openLegacy();
-    this.#netfilter = opened.use(this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER)));
+    const netfilter = opened.use(this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER)));
+    this.#tracking = new Tracking({ router: netfilter, root: rootNetfilter, layout: host.layout });
     this.#gate = new Gate(
-      this.#netfilter,
+      netfilter,
       host.layout,
       [
         routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORTS }),
         bridgeRuleset({ reportGroup: ROUTER_REPORTS }),
       ],
-      new HostAccess(this.#rootNetfilter, rootTable(host.instance)),
+      new HostAccess(rootNetfilter, rootTable(host.instance)),
     );
     const parts = { store: this.#store, kernel: this.#kernel, layout: host.layout, emit };
     this.#reaper = new Reaper({
       ...parts,
       crew: this.#crew,
       floor_ms: options.quarantineFloor_ms,
-      flush: (addresses) => this.#flush(addresses),
+      flush: (addresses) => this.#tracking.flush(addresses),
     });
     this.#manager = new Manager({
       ...parts,
@@ -146,7 +142,7 @@ export class Core implements Disposable {
       reaper: this.#reaper,
       slots,
       poolSizes,
-      cutDenied: (passes) => this.#cutDenied(passes),
+      cutDenied: (passes) => this.#tracking.cutDenied(passes),
       emit: (type, holding, message) => this.#tell(type, holding, message),
     });
     this.#reports = opened.use(
@@ -292,7 +288,7 @@ export class Core implements Disposable {
       // Once: a policy that was changed when the last run ended may not have taken hold of what is established. Not
       // before its elements stand: what is cut while others decide comes back, and is established for good.
       this.#heldToPolicies = true;
-      this.#cutDenied([...this.#manager.live.values()].map(passOf));
+      this.#tracking.cutDenied([...this.#manager.live.values()].map(passOf));
     }
     if (this.#manager.fillPool()) return 0;
     const underWay = this.#reaper.pending + this.#manager.building + Number(!this.#verification.isDone);
@@ -378,21 +374,6 @@ export class Core implements Disposable {
     // a table that was made anew has none of the sandboxes' elements
     this.#gate.restore([...this.#manager.live.values()].map(passOf));
     this.#options.emit({ type: 'host.repaired', message: `Put back in the root namespace: ${repairs.join('; ')}` });
-  }
-
-  #cutDenied(passes: readonly Pass[]): void {
-    const { layout } = this.#options.host;
-    const addresses = new Set(passes.map(({ network }) => addressOf(network, layout)));
-    const denied = deniedFlows(passes, layout);
-    // The root first: what it has forgotten it no longer sends on, so nothing from outside makes the flow anew.
-    const { left } = flushAddresses(this.#rootNetfilter, addresses, denied.root);
-    const rest = flushAddresses(this.#netfilter, addresses, denied.router);
-    if (left + rest.left === 0) return;
-    throw new CulvertError('flows_left', `Cannot end ${left + rest.left} flows that the policy denies now`);
-  }
-
-  #flush(addresses: ReadonlySet<Ipv4>): boolean {
-    return [this.#netfilter, this.#rootNetfilter].every((socket) => flushAddresses(socket, addresses).left === 0);
   }
 }
 

@@ -5,9 +5,9 @@ import { Core, type CoreOptions } from './core.ts';
 import type { Answer, Call, Notice } from './wire.ts';
 
 /*
- * The one thread that writes leases, and the kernel but for what its helper does by its order. Calls are carried out in the order they came; between them it does a
- * little of the work that nobody waits for. Everything here is synchronous: a namespace belongs to the thread that
- * entered it, and a pause inside one would leave others in it.
+ * The one thread that writes leases, and the kernel but for what its helper does by its order. Calls are carried out in
+ * the order they came; between them it does a little of the work that nobody waits for. Everything here is synchronous:
+ * a namespace belongs to the thread that entered it, and a pause inside one would leave others in it.
  */
 
 /** How long it rests after a start: who waited for the daemon to be back comes before what can wait. */

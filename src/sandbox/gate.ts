@@ -336,9 +336,5 @@ function dataText({ data }: Element): string {
 }
 
 function valuesText(values: readonly (number | Uint8Array)[]): string {
-  // ten thousand times in a row at a start: no list in between
-  let text = '';
-  for (const value of values)
-    text += `${text === '' ? '' : ' . '}${typeof value === 'number' ? value : formatMac(value as never)}`;
-  return text;
+  return values.map((value) => (typeof value === 'number' ? value : formatMac(value as never))).join(' . ');
 }

@@ -285,9 +285,9 @@ export class Manager {
       this.#unwritten.push(...holdings);
       return;
     }
-    const uncut = isCut ? [] : holdings.filter(isOwned);
-    this.#uncut.push(...uncut);
-    this.#release(holdings.filter((holding) => !uncut.some((one) => one === holding)));
+    // only what has an owner stands in the tables
+    if (!isCut) this.#uncut.push(...holdings.filter(isOwned));
+    this.#release(holdings.filter((holding) => isCut || !isOwned(holding)));
   }
 
   #release(holdings: readonly Holding[]): void {

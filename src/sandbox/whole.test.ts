@@ -1,19 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { NETWORKS } from '../../lab/networks.ts';
 import { parseIpv4 } from '../addr/ipv4.ts';
 import { type KernelObject, ROUTER } from '../plan/state.ts';
 import type { Part } from './outside.ts';
-import { desired, type Network } from './topology/desired.ts';
+import { desired } from './topology/desired.ts';
 import { DEFAULT_LAYOUT, sandboxNamespace } from './topology/layout.ts';
 import { isWhole } from './whole.ts';
 
 const layout = { ...DEFAULT_LAYOUT, mtu: 1420 };
-const rates = { transmit: { rate: 1_000_000, burst: 65_536 }, receive: { rate: 2_000_000, burst: 65_536 } };
-const networks: Network[] = [
-  { topology: 'microvm', slot: 12, rates },
-  { topology: 'netns', slot: 13, rates },
-  { topology: 'bridge', slot: 14, rates, address: parseIpv4('10.8.64.7') },
-];
 const stranger: KernelObject = {
   kind: 'address',
   namespace: ROUTER,
@@ -39,7 +34,7 @@ function partOf(
   return { objects, halves };
 }
 
-describe.each(networks)('a $topology network', (network) => {
+describe.each(NETWORKS)('a $topology network', (network) => {
   const wanted = desired(network, layout);
   describe.each([ROUTER, sandboxNamespace(network.slot)])('in %s', (namespace) => {
     const whole = partOf(wanted, namespace);

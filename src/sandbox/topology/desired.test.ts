@@ -1,21 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { parseIpv4 } from '../../addr/ipv4.ts';
+import { NETWORKS } from '../../../lab/networks.ts';
 import { diff } from '../../plan/diff.ts';
 import { objectKey } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
 import { bridgeItself } from './bridge.ts';
-import { desired, type Network } from './desired.ts';
+import { desired } from './desired.ts';
 import { DEFAULT_LAYOUT } from './layout.ts';
 
 const layout = { ...DEFAULT_LAYOUT, mtu: 1420 };
-const rates = { transmit: { rate: 200_000_000, burst: 100_000_000 }, receive: { rate: 1_000_000, burst: 65_536 } };
-const networks: Network[] = [
-  { topology: 'microvm', slot: 12, rates },
-  { topology: 'netns', slot: 32_767, rates },
-  { topology: 'bridge', slot: 3, rates, address: parseIpv4('10.8.64.7') },
-];
 
-describe.each(networks)('a $topology network', (network) => {
+describe.each(NETWORKS)('a $topology network', (network) => {
   const objects = desired(network, layout);
 
   it('is made as written down', async () => {

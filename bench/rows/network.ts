@@ -31,7 +31,13 @@ export const network: Row = {
   summary: 'throughput and round trips from a sandbox to its host, against a bare veth pair and an agent',
   async run({ stage, scale }) {
     using made = new DisposableStack();
-    const paths = [await culvertPath(stage, made), barePath(stage, made), await agentPath(made), hopPath(stage, made)];
+    const paths = [
+      await culvertPath(stage, made),
+      barePath(stage, made),
+      await agentPath(made),
+      hopPath(stage, made, { name: 'a bare hop', subnet: '10.14.1', tracks: false }),
+      hopPath(stage, made, { name: 'a hop that tracks', subnet: '10.14.2', tracks: true }),
+    ];
     const rounds = Math.min(scale.rounds, MAX_ROUNDS);
     const seconds = String(scale.streamMs / 1000);
     let port = FIRST_PORT;
@@ -68,11 +74,19 @@ function barePath(stage: Stage, made: DisposableStack): Path {
   return { name: 'bare veth', host: lab.pin('host'), sandbox, address: '10.14.0.1' };
 }
 
-/** What a namespace on the way costs by itself: it only forwards. */
-function hopPath(stage: Stage, made: DisposableStack): Path {
+type Hop = {
+  readonly name: string;
+  /** its first three numbers */
+  readonly subnet: string;
+  /** whether both namespaces follow connections, with one rule that asks for their state */
+  readonly tracks: boolean;
+};
+
+/** What a namespace on the way costs by itself: it only forwards, and may track connections as any that is stateful does. */
+function hopPath(stage: Stage, made: DisposableStack, { name, subnet, tracks }: Hop): Path {
   const lab = made.use(new LabHost());
-  const [router, sandbox] = ['hop', 'behind'].map((name) => join(stage.folder, name));
-  if (router === undefined || sandbox === undefined) throw new Error('There are two');
+  const router = join(stage.folder, `hop-${subnet}`);
+  const sandbox = join(stage.folder, `behind-${subnet}`);
   for (const pin of [router, sandbox]) {
     createNamespace(pin, () => writeSysctl('net/ipv4/ip_forward', '1'));
     made.defer(() => removeNamespace(pin));
@@ -80,17 +94,26 @@ function hopPath(stage: Stage, made: DisposableStack): Path {
   lab.run('host', 'ip', 'link', 'add', 'near', 'type', 'veth', 'peer', 'name', 'outer', 'netns', router);
   lab.run(router, 'ip', 'link', 'add', 'inner', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', sandbox);
   for (const [where, link, address] of [
-    ['host', 'near', '10.14.1.0/31'],
-    [router, 'outer', '10.14.1.1/31'],
-    [router, 'inner', '10.14.1.2/31'],
-    [sandbox, 'eth0', '10.14.1.3/31'],
+    ['host', 'near', `${subnet}.0/31`],
+    [router, 'outer', `${subnet}.1/31`],
+    [router, 'inner', `${subnet}.2/31`],
+    [sandbox, 'eth0', `${subnet}.3/31`],
   ] as const) {
     lab.run(where, 'ip', 'address', 'add', address, 'dev', link);
     lab.run(where, 'ip', 'link', 'set', link, 'up');
   }
-  lab.run('host', 'ip', 'route', 'add', '10.14.1.2/31', 'via', '10.14.1.1', 'dev', 'near');
-  lab.run(sandbox, 'ip', 'route', 'add', 'default', 'via', '10.14.1.2', 'dev', 'eth0');
-  return { name: 'a bare hop', host: lab.pin('host'), sandbox, address: '10.14.1.3' };
+  lab.run('host', 'ip', 'route', 'add', `${subnet}.2/31`, 'via', `${subnet}.1`, 'dev', 'near');
+  lab.run(sandbox, 'ip', 'route', 'add', 'default', 'via', `${subnet}.2`, 'dev', 'eth0');
+  if (tracks) {
+    for (const [where, hook] of [
+      ['host', 'input'],
+      [router, 'forward'],
+    ] as const) {
+      const chain = `{ type filter hook ${hook} priority filter; ct state established accept; }`;
+      lab.run(where, 'nft', `table ip tracks { chain ${hook} ${chain} }`);
+    }
+  }
+  return { name, host: lab.pin('host'), sandbox, address: `${subnet}.3` };
 }
 
 async function agentPath(made: DisposableStack): Promise<Path> {

@@ -30,3 +30,7 @@ export function countQuarantined(store: Store): number {
   const [row] = store.all(`SELECT count(*) AS count FROM lease WHERE state = 'quarantined'`);
   return Number(row?.['count']);
 }
+
+export function hasQuarantined(store: Store): boolean {
+  return store.all(`SELECT 1 FROM lease WHERE state = 'quarantined' LIMIT 1`).length > 0;
+}

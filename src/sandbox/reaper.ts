@@ -1,5 +1,6 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import type { LeaseKey } from '../ipam/lease.ts';
+import { hasQuarantined } from '../ipam/lookup.ts';
 import { awaitingFlush, enterQuarantine, markFlushed, releaseDue } from '../ipam/quarantine.ts';
 import type { Store } from '../ipam/store.ts';
 import type { Kernel } from '../linux/apply.ts';
@@ -18,9 +19,12 @@ const GATHER_MAX = 256;
 const FLUSH_PER_STEP = 1024;
 /** A process that stays in a namespace keeps its cable: after this long the cable is cut on the router's side. */
 const HELD_AFTER_MS = 2_000;
-/** Of the time in quarantine: how often connection tracking is read, all of it for however many addresses. */
-const FLUSH_INTERVAL = 1 / 4;
-const FLUSH_INTERVAL_MAX_MS = 250;
+/**
+ * Of the time in quarantine: how often connection tracking is read, all of it for however many addresses. That takes
+ * some milliseconds, in which nobody is answered.
+ */
+const FLUSH_INTERVAL = 1 / 2;
+const FLUSH_INTERVAL_MAX_MS = 500;
 /** How often a removal that the kernel refuses is tried before a person has to look. */
 const MAX_ATTEMPTS = 8;
 
@@ -54,6 +58,8 @@ export class Reaper {
   /** since when the oldest in the queue waits */
   #gatheringMs = 0;
   #flushedMs = Number.NEGATIVE_INFINITY;
+  /** The store's writes when nothing was in quarantine. */
+  #emptyAt = -1;
   readonly #stuck: Stuck[] = [];
 
   constructor(parts: ReaperParts) {
@@ -85,8 +91,7 @@ export class Reaper {
       this.#quarantine(gone);
       this.#cleared = this.#cleared.filter((going) => !gone.has(going));
     }
-    this.#flush(nowMs);
-    return releaseDue(store, FLUSH_PER_STEP);
+    return this.#free(nowMs);
   }
 
   /** Ends what is under way in the kernel; for who goes on without it. */
@@ -148,6 +153,16 @@ export class Reaper {
     store.transaction('normal', () => {
       for (const { holding } of going) enterQuarantine(store, holding.key, { floor_ms });
     });
+  }
+
+  #free(nowMs: number): LeaseKey[] {
+    const { store } = this.#parts;
+    // a step is taken fifty times a second, and mostly for nothing
+    if (store.writes === this.#emptyAt) return [];
+    this.#flush(nowMs);
+    const freed = releaseDue(store, FLUSH_PER_STEP);
+    if (freed.length === 0 && !hasQuarantined(store)) this.#emptyAt = store.writes;
+    return freed;
   }
 
   #flush(nowMs: number): void {

@@ -58,6 +58,8 @@ export class BridgeWatch implements Disposable {
   #patrolMs = 0;
   #countMs = 0;
   #filling: string | undefined;
+  /** The store's writes when no address waited. */
+  #noneAt = -1;
   #gateway: { readonly mac: string; readonly untilMs: number } | undefined;
 
   /** @param parts.store with a bridge range */
@@ -72,7 +74,7 @@ export class BridgeWatch implements Disposable {
   /** @param nowMs of a clock that never goes back */
   step(nowMs: number): void {
     this.#hear(this.#wire.step(nowMs), nowMs);
-    const waiting = awaitingProbe(this.#parts.store, ADDRESSES_PER_STEP);
+    const waiting = this.#waiting();
     const isNew = this.#look(nowMs, waiting.length > 0);
     if (this.#strangers.names?.length === 0) markProbed(this.#parts.store, waiting);
     this.#wire.ask([...waiting, ...this.#conflicts.due(nowMs), ...this.#patrol(nowMs, isNew)]);
@@ -126,6 +128,14 @@ export class BridgeWatch implements Disposable {
       }
     }
     markProbed(this.#parts.store, silent);
+  }
+
+  #waiting(): Ipv4[] {
+    const { store } = this.#parts;
+    if (store.writes === this.#noneAt) return [];
+    const waiting = awaitingProbe(store, ADDRESSES_PER_STEP);
+    if (waiting.length === 0) this.#noneAt = store.writes;
+    return waiting;
   }
 
   /** Not a stranger, but who holds the address, and is the only one that anti-spoof lets speak for it. */

@@ -12,7 +12,7 @@ type Costs = { readonly culvert: readonly number[]; readonly kernel: readonly nu
 export type Crowd = { readonly culvert: Culvert; readonly atFew: Costs; readonly atMany: Costs };
 
 /** Grows a daemon and the kernel's limit side by side; the latter is let go when it has been measured. */
-export async function growCrowd(stage: Stage, { few, many, rounds, perRound }: Scale): Promise<Crowd> {
+export async function growCrowd(stage: Stage, { few, many, rounds, perRound, practice }: Scale): Promise<Crowd> {
   const culvert = await Culvert.start(stage);
   try {
     const { mtu } = await culvert.client.status();
@@ -20,6 +20,7 @@ export async function growCrowd(stage: Stage, { few, many, rounds, perRound }: S
     {
       using kernel = new KernelLimit(stage, { mtu });
       await assertSameObjects(culvert, kernel);
+      await culvert.practise(practice);
       for (const around of [few, many]) {
         const [ours = [], limit = []] = await race([culvert, kernel], { around, rounds, perRound });
         costs.push({ culvert: ours, kernel: limit });

@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process';
 import { availableParallelism, loadavg, release } from 'node:os';
-import { inspect, parseArgs } from 'node:util';
+import { inspect, parseArgs, promisify } from 'node:util';
 import { print, printJson, printTable } from '../src/cli/output.ts';
 import { type Crowd, growCrowd } from './crowd.ts';
-import { type Figure, isMet, measuredText, ratioText, referenceText, targetText } from './figure.ts';
+import { type Figure, formatNumber, isMet, measuredText, ratioText, referenceText, targetText } from './figure.ts';
+import type { Profile } from './processor-time.ts';
 import { type Bench, FULL, QUICK, type Row } from './row.ts';
 import { churn } from './rows/churn.ts';
 import { cold } from './rows/cold.ts';
@@ -15,6 +17,10 @@ import { remove } from './rows/remove.ts';
 import { restart } from './rows/restart.ts';
 import { warm } from './rows/warm.ts';
 import { Stage } from './stage.ts';
+
+const TOUCH = new URL('touch-memory.ts', import.meta.url).pathname;
+/** Of the memory that is free: the most that is touched before a run. */
+const TOUCHED_SHARE = 0.6;
 
 /** Those with a crowd come last: it would disturb the others. */
 const ROWS: readonly Row[] = [cold, warm, health, churn, remove, network, growth, memory, restart, pool];
@@ -46,6 +52,7 @@ function readArguments(): { rows: readonly Row[]; quick: boolean; json: boolean;
 
 type Result = {
   readonly figures: readonly Figure[];
+  readonly profiles: readonly Profile[];
   /** rows that could not be measured */
   readonly failed: readonly string[];
 };
@@ -60,6 +67,7 @@ async function run(rows: readonly Row[], quick: boolean): Promise<Result> {
     });
   }
   const scale = quick ? QUICK : FULL;
+  await touchMemory(scale.touchedBytes);
   using lasting = new DisposableStack();
   let crowd: Promise<Crowd> | undefined;
   const grow = async (): Promise<Crowd> => {
@@ -67,7 +75,8 @@ async function run(rows: readonly Row[], quick: boolean): Promise<Result> {
     lasting.use(grown.culvert);
     return grown;
   };
-  const bench: Bench = { stage, scale, crowd: () => (crowd ??= grow()) };
+  const profiles: Profile[] = [];
+  const bench: Bench = { stage, scale, crowd: () => (crowd ??= grow()), profile: (one) => void profiles.push(one) };
   const figures: Figure[] = [];
   const failed: string[] = [];
   const told = new Set<unknown>();
@@ -85,7 +94,12 @@ async function run(rows: readonly Row[], quick: boolean): Promise<Result> {
       told.add(error);
     }
   }
-  return { figures, failed };
+  return { figures, profiles, failed };
+}
+
+async function touchMemory(bytes: number): Promise<void> {
+  const most = process.availableMemory() * TOUCHED_SHARE;
+  await promisify(execFile)(process.execPath, [TOUCH, String(Math.min(bytes, most))]);
 }
 
 async function show(figures: readonly Figure[]): Promise<void> {
@@ -103,6 +117,19 @@ async function show(figures: readonly Figure[]): Promise<void> {
   );
 }
 
+async function showProfiles(profiles: readonly Profile[]): Promise<void> {
+  await printTable(
+    ['where the time goes', 'elapsed', 'thread', 'processor', 'of it in the kernel', 'waits for a processor'],
+    profiles.flatMap(({ of, unit, elapsed, threads }) =>
+      threads.map(({ name, processor, system, waiting }, index) => [
+        ...(index === 0 ? [of, `${formatNumber(elapsed)} ${unit}`] : ['', '']),
+        name,
+        ...[processor, system, waiting].map((value) => `${formatNumber(value)} ${unit}`),
+      ]),
+    ),
+  );
+}
+
 function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
@@ -117,11 +144,13 @@ try {
 if (given.help) print(USAGE);
 else {
   const machine = { kernel: release(), processors: availableParallelism(), loadBefore: loadavg()[0] ?? 0 };
-  const { figures, failed } = await run(given.rows, given.quick);
+  const { figures, profiles, failed } = await run(given.rows, given.quick);
   if (given.json) {
-    printJson({ ...machine, figures: figures.map((figure) => ({ ...figure, met: isMet(figure) })), failed });
+    printJson({ ...machine, figures: figures.map((figure) => ({ ...figure, met: isMet(figure) })), profiles, failed });
   } else {
     await show(figures);
+    if (profiles.length > 0) print('');
+    if (profiles.length > 0) await showProfiles(profiles);
     const load = machine.loadBefore.toFixed(1);
     print(`Linux ${machine.kernel}, ${machine.processors} processors, load average before the run ${load}`);
   }

@@ -1,5 +1,6 @@
 import type { Crowd } from './crowd.ts';
 import type { Figure } from './figure.ts';
+import type { Profile } from './processor-time.ts';
 import type { Stage } from './stage.ts';
 
 /** How much is done: in full, or just enough to see that all of it works. */
@@ -13,6 +14,10 @@ export type Scale = {
   /** rounds that contestants take turns in */
   readonly rounds: number;
   readonly perRound: number;
+  /** sandboxes that a daemon makes and removes before its creates are timed */
+  readonly practice: number;
+  /** of memory, before anything is measured: what ten thousand sandboxes take, twice */
+  readonly touchedBytes: number;
   /** requests whose latency is taken one by one */
   readonly requests: number;
   readonly churnMs: number;
@@ -26,6 +31,8 @@ export const FULL: Scale = {
   many: 10_000,
   rounds: 7,
   perRound: 20,
+  practice: 1000,
+  touchedBytes: 10e9,
   requests: 1000,
   churnMs: 60_000,
   streamMs: 2000,
@@ -37,6 +44,8 @@ export const QUICK: Scale = {
   many: 120,
   rounds: 3,
   perRound: 4,
+  practice: 20,
+  touchedBytes: 0,
   requests: 50,
   churnMs: 2000,
   streamMs: 1000,
@@ -47,6 +56,8 @@ export type Bench = {
   readonly scale: Scale;
   /** A host with as many sandboxes as `scale.many`, made for the first row that asks. */
   readonly crowd: () => Promise<Crowd>;
+  /** Takes note of where the time of a figure went. */
+  readonly profile: (profile: Profile) => void;
 };
 
 /** A row of the table, or several that are measured together. */

@@ -3,6 +3,12 @@ export function median(values: readonly number[]): number {
   return (percentile(values, 0.5, 'lower') + percentile(values, 0.5, 'upper')) / 2;
 }
 
+/** @throws RangeError where there are none */
+export function mean(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError('Cannot take the mean of no values');
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /**
  * The least value that at least `share` of all values do not exceed (nearest rank); `upper` is the next one where the
  * share falls exactly between two.

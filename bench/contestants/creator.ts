@@ -9,6 +9,8 @@ export type Creator = {
   create(count: number): Promise<void>;
   /** Does what must come before `create` and is not its work. */
   prepare?(count: number): Promise<void>;
+  /** Does what must come after a round, such as to look at what it has taken. */
+  finish?(): void;
 };
 
 /** Lets a creator make as many as are missing. */
@@ -49,6 +51,7 @@ export async function race(creators: readonly Creator[], { around, rounds, perRo
       const begin = performance.now();
       await creator.create(count);
       costs_us[index]?.push(((performance.now() - begin) * 1000) / count);
+      creator.finish?.();
     }
   }
   return costs_us;

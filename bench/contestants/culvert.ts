@@ -5,6 +5,7 @@ import { LineProcess } from '../../lab/line-process.ts';
 import { CulvertClient } from '../../src/api/client/client.ts';
 import type { Topology } from '../../src/ipam/lease.ts';
 import { Connection, jsonRequest } from '../connection.ts';
+import { ProcessorTime, type ThreadTime, threadTimes } from '../processor-time.ts';
 import { PinFolder, type Stage } from '../stage.ts';
 import { until } from '../until.ts';
 import type { Creator } from './creator.ts';
@@ -22,6 +23,12 @@ export const DEFAULT_POOL = { microvm: 64, netns: 32, bridge: 8 } as const;
 
 /** ms: a pool of some hundred networks, next to whatever else runs */
 const FILL_TIMEOUT_MS = 60_000;
+/** ms: a quarantine and what the kernel has to clear away */
+const SETTLE_TIMEOUT_MS = 60_000;
+/** ms: ten thousand sandboxes that an earlier daemon left */
+const ADOPT_TIMEOUT_MS = 60_000;
+/** sandboxes in one request */
+const PRACTISED_AT_ONCE = 50;
 
 let started = 0;
 
@@ -39,6 +46,9 @@ export class Culvert implements Creator, Disposable {
   #live = 0;
   /** for what is timed: a client of its own would be a part of it */
   #connection: Connection | undefined;
+  /** Of the rounds that it was raced in. */
+  readonly spent = new ProcessorTime();
+  #before: ReadonlyMap<number, ThreadTime> = new Map();
 
   private constructor(stage: Stage) {
     this.#pins = new PinFolder(stage.folder, `${this.#name}-run`);
@@ -100,11 +110,42 @@ export class Culvert implements Creator, Disposable {
   /** Waits until as many networks are warm as shall be. */
   async prepare(): Promise<void> {
     const sizes = Object.entries(this.#pool) as [Topology, number][];
-    if (sizes.length === 0) return;
-    await until('the pool is full', FILL_TIMEOUT_MS, async () => {
-      const { warm } = await this.client.status();
-      return sizes.every(([topology, size]) => warm[topology] >= size);
+    if (sizes.length > 0) {
+      await until('the pool is full', FILL_TIMEOUT_MS, async () => {
+        const { warm } = await this.client.status();
+        return sizes.every(([topology, size]) => warm[topology] >= size);
+      });
+    }
+    this.#before = threadTimes(this.pid);
+  }
+
+  finish(): void {
+    this.spent.add(this.#before, threadTimes(this.pid));
+  }
+
+  /**
+   * Makes sandboxes and removes them, some at a time: a daemon runs for weeks, and what is measured of it is not how
+   * fast its JavaScript is while nothing of it is compiled yet.
+   */
+  async practise(count: number): Promise<void> {
+    for (let done = 0; done < count; done += PRACTISED_AT_ONCE) {
+      const made = await this.client.create({ topology: 'microvm', count: Math.min(PRACTISED_AT_ONCE, count - done) });
+      await this.client.remove(made.map(({ id }) => id));
+    }
+    await this.settled();
+  }
+
+  /** Waits until nothing is being removed or rests in quarantine. */
+  async settled(): Promise<void> {
+    await until('nothing is being removed', SETTLE_TIMEOUT_MS, async () => {
+      const { removing, quarantined } = await this.client.status();
+      return removing === 0 && quarantined === 0;
     });
+  }
+
+  /** Waits until what an earlier daemon left is verified. */
+  async adopted(): Promise<void> {
+    await until('all are adopted', ADOPT_TIMEOUT_MS, async () => !(await this.client.status()).adopting);
   }
 
   /** In one request, as `culvert create --count` does. */

@@ -5,7 +5,6 @@ import { KernelLimit } from '../contestants/kernel-limit.ts';
 import type { Figure } from '../figure.ts';
 import { countHoldings, growthOf } from '../leftovers.ts';
 import type { Row } from '../row.ts';
-import { until } from '../until.ts';
 
 const TOPOLOGIES = ['microvm', 'netns', 'bridge'] as const;
 /** sandboxes of each topology that are live at a time */
@@ -15,17 +14,23 @@ const WORKERS = 16;
 /** Room for those that rest in quarantine. */
 const BRIDGE_RANGE = '10.8.64.0/22';
 const PATH = '/v1/sandboxes';
-const SETTLE_TIMEOUT_MS = 60_000;
 
 /** Creates and removes for a minute, all topologies alike, and counts what is left afterwards. */
 export const churn: Row = {
   name: 'churn',
   summary: 'creates and removes, mixed topologies, sustained, with nothing leaked',
-  async run({ stage, scale }) {
+  async run({ stage, scale, profile }) {
     using culvert = await Culvert.start(stage, { pool: DEFAULT_POOL, bridgeRange: BRIDGE_RANGE });
     await settled(culvert);
     const before = await countHoldings(culvert);
     const { cycles, elapsedMs, live } = await turnOver(culvert.socketPath, scale.churnMs);
+    culvert.finish();
+    profile({
+      of: 'churn: a create and a remove',
+      unit: 'µs',
+      elapsed: (elapsedMs * 1000) / cycles,
+      threads: culvert.spent.times(1000 / cycles),
+    });
     await culvert.client.remove(live);
     await settled(culvert);
     const leaked = growthOf(before, await countHoldings(culvert));
@@ -87,9 +92,6 @@ async function turnOver(
 /** Nothing is being removed or rests, and the pool is full. */
 async function settled(culvert: Culvert): Promise<void> {
   await culvert.prepare();
-  await until('nothing is being removed', SETTLE_TIMEOUT_MS, async () => {
-    const { removing, quarantined } = await culvert.client.status();
-    return removing === 0 && quarantined === 0;
-  });
+  await culvert.settled();
   await culvert.prepare();
 }

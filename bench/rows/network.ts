@@ -110,7 +110,7 @@ function hopPath(stage: Stage, made: DisposableStack, { name, subnet, tracks }: 
       [router, 'forward'],
     ] as const) {
       const chain = `{ type filter hook ${hook} priority filter; ct state established accept; }`;
-      lab.run(where, 'nft', `table ip tracks { chain ${hook} ${chain} }`);
+      lab.run(where, 'nft', `table ip tracks { chain ${hook} ${chain}; }`);
     }
   }
   return { name, host: lab.pin('host'), sandbox, address: `${subnet}.3` };

@@ -15,6 +15,7 @@ export const pool: Row = {
     const { culvert } = await crowd();
     await culvert.kill();
     await culvert.up({ pool: { microvm: DEFAULT_POOL.microvm } });
+    await culvert.adopted();
     using small = await Culvert.start(stage, { pool: { microvm: DEFAULT_POOL.microvm } });
     // Many rounds, as each is short.
     const rounds = 3 * scale.rounds;

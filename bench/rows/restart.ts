@@ -3,8 +3,9 @@ import { promisify } from 'node:util';
 import { OUTSIDE_ADDRESS } from '../../lab/host.ts';
 import type { Culvert } from '../contestants/culvert.ts';
 import { formatNumber } from '../figure.ts';
+import { ProcessorTime, threadTimes } from '../processor-time.ts';
 import type { Row } from '../row.ts';
-import { pause, until } from '../until.ts';
+import { pause } from '../until.ts';
 
 const run = promisify(execFile);
 
@@ -13,25 +14,28 @@ const PACKET_INTERVAL_MS = 5;
 const PACKETS_MS = 10_000;
 /** ms that packets flow undisturbed first */
 const HEAD_START_MS = 500;
-const ADOPT_TIMEOUT_MS = 60_000;
 
 /** A daemon that ends as in a crash, and the one that takes its sandboxes over while packets flow. */
 export const restart: Row = {
   name: 'restart',
   summary: 'a restart with 10,000 live: creating again, all verified, no packet lost',
-  async run({ scale, crowd }) {
+  async run({ scale, crowd, profile }) {
     const { culvert } = await crowd();
     const lost = await startPackets(culvert);
     await pause(HEAD_START_MS);
+    const before = threadTimes(culvert.pid);
     const begin = performance.now();
     await culvert.kill();
     await culvert.up();
     const servingMs = performance.now() - begin;
     await culvert.create(1);
     const creatingMs = performance.now() - begin;
-    await until('all are adopted', ADOPT_TIMEOUT_MS, async () => !(await culvert.client.status()).adopting);
+    await culvert.adopted();
     const adoptedMs = performance.now() - begin;
     const figure = `restart after SIGKILL with ${formatNumber(scale.many)} live`;
+    const spent = new ProcessorTime();
+    spent.add(before, threadTimes(culvert.pid));
+    profile({ of: `${figure}, until all are verified`, unit: 'ms', elapsed: adoptedMs, threads: spent.times(1) });
     return [
       { figure: `${figure}: until it serves`, value: servingMs / 1000, unit: 's' },
       {

@@ -14,7 +14,7 @@ type Waiting = { readonly resolve: (result: never) => void; readonly reject: (er
 
 /** A kernel thread that loads its program and waits for what to do; until then it keeps no process running. */
 export function loadKernelThread(): Worker {
-  const thread = new Worker(new URL('kernel-thread.ts', import.meta.url));
+  const thread = new Worker(new URL('kernel-thread.ts', import.meta.url), { name: 'culvert-kernel' });
   thread.unref();
   return thread;
 }

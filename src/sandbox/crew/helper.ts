@@ -36,7 +36,9 @@ export class Helper implements Disposable {
     const { port1, port2: port } = new MessageChannel();
     const workerData: HelperData = { pins, layout, port, done: this.#done };
     this.#port = port1;
-    this.#thread = new Worker(new URL('helper-thread.ts', import.meta.url), { workerData, transferList: [port] });
+    const url = new URL('helper-thread.ts', import.meta.url);
+    // as `top -H` shows it, in 15 characters
+    this.#thread = new Worker(url, { name: 'culvert-helper', workerData, transferList: [port] });
     this.#thread.once('error', (error: unknown) => lost(error instanceof Error ? error.message : String(error)));
     this.#thread.once('exit', () => lost('its thread has ended'));
     this.#thread.unref();

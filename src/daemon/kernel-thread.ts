@@ -2,6 +2,7 @@ import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 import { type WireError, wireError } from '../wire-error.ts';
 import { Core, type CoreOptions } from './core.ts';
+import { Outbox } from './outbox.ts';
 import type { Answer, Call, Notice } from './wire.ts';
 
 /*
@@ -37,6 +38,7 @@ const port = parentPort;
 if (port === null) throw new Error('kernel-thread.ts runs as a worker');
 
 const queue: Call[] = [];
+const outbox = new Outbox<Answer | Notice>((messages) => port.postMessage(messages));
 let answering: NodeJS.Immediate | undefined;
 let resting: NodeJS.Timeout | undefined;
 let working: NodeJS.Immediate | undefined;
@@ -47,7 +49,7 @@ let hasWorked = false;
 let isPurged = false;
 
 function tell(message: Answer | Notice): void {
-  port?.postMessage(message);
+  outbox.add(message);
 }
 
 function answer({ id, method, parameters }: Call, engine: Core): void {
@@ -105,6 +107,7 @@ function answerAll(engine: Core): void {
     if (call === undefined) return;
     if (joined.length > 1 && isJoinable(call)) answerJoined(joined, call.method, engine);
     else answer(call, engine);
+    outbox.flush();
   }
   if (hasWorked && performance.now() + ANSWER_REST_MS < restsUntilMs) rest(engine, ANSWER_REST_MS);
 }
@@ -125,6 +128,7 @@ function work(engine: Core): void {
     rest(engine, FAILURE_REST_MS);
     tell({ notice: 'problem', error: wireError(error) });
   }
+  outbox.flush();
 }
 
 function rest(engine: Core, ms: number): void {
@@ -136,7 +140,7 @@ function rest(engine: Core, ms: number): void {
   else resting = setTimeout(() => work(engine), ms);
 }
 
-/** @param options the first message; all that follow are calls */
+/** @param options the first message; all that follow are lists of calls */
 function start(options: Omit<CoreOptions, 'emit' | 'stuck'> | 'close'): void {
   if (options === 'close') {
     port?.close();
@@ -144,17 +148,19 @@ function start(options: Omit<CoreOptions, 'emit' | 'stuck'> | 'close'): void {
   }
   try {
     const engine = new Core({ ...options, stuck, emit: (event) => tell({ notice: 'event', event }) });
-    port?.on('message', (message: Call | 'close') => {
+    port?.on('message', (message: readonly Call[] | 'close') => {
       if (message === 'close') close(engine);
       else {
-        queue.push(message);
+        queue.push(...message);
         answering ??= setImmediate(() => answerAll(engine));
       }
     });
     tell({ notice: 'ready' });
+    outbox.flush();
     rest(engine, START_REST_MS);
   } catch (error) {
     tell({ notice: 'failed', error: wireError(error) });
+    outbox.flush();
     port?.close();
   }
 }
@@ -162,6 +168,7 @@ function start(options: Omit<CoreOptions, 'emit' | 'stuck'> | 'close'): void {
 /** Ends this thread where it stands, and the daemon with it; the next one finds what is there. */
 function stuck(reason: string): never {
   tell({ notice: 'problem', error: { code: 'helper_stuck', message: reason, input: false } });
+  outbox.flush();
   process.exit(1);
 }
 
@@ -170,6 +177,7 @@ function close(engine: Core): void {
   clearImmediate(working);
   clearImmediate(answering);
   engine[Symbol.dispose]();
+  outbox.flush();
   port?.close();
 }
 

@@ -5,6 +5,7 @@ import { errorOf } from '../wire-error.ts';
 import type { CoreOptions } from './core.ts';
 import type { CreateRequest, CulvertEvent, Engine, SandboxChange } from './engine.ts';
 import { Listeners } from './listeners.ts';
+import { Outbox } from './outbox.ts';
 import type { Answer, Call, Method, Notice } from './wire.ts';
 
 /** Calls that may wait for the kernel thread at one time; more are refused at once. */
@@ -37,6 +38,7 @@ export class ThreadEngine implements Engine {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Listeners();
+  readonly #calls = new Outbox<Call>((calls) => this.#worker.postMessage(calls));
   readonly #ready = Promise.withResolvers<void>();
   /** Resolves when the kernel thread has ended, with the reason where nobody had asked it to. */
   readonly ended: Promise<CulvertError | undefined>;
@@ -46,7 +48,9 @@ export class ThreadEngine implements Engine {
 
   private constructor(worker: Worker, held: Disposable) {
     this.#worker = worker;
-    worker.on('message', (message: Answer | Notice) => this.#receive(message));
+    worker.on('message', (messages: readonly (Answer | Notice)[]) => {
+      for (const message of messages) this.#receive(message);
+    });
     worker.on('error', (error) => this.#fail(error));
     this.ended = new Promise((resolve) => {
       worker.once('exit', () => {
@@ -122,6 +126,7 @@ export class ThreadEngine implements Engine {
 
   async close(): Promise<void> {
     this.#isClosing = true;
+    this.#calls.flush();
     this.#worker.postMessage('close');
     await this.ended;
   }
@@ -136,7 +141,9 @@ export class ThreadEngine implements Engine {
     const call: Call = { id: ++this.#lastCall, method, parameters };
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(call.id, { resolve, reject });
-      this.#worker.postMessage(call);
+      // all that came in by one turn of the event loop
+      if (this.#calls.isEmpty) setImmediate(() => this.#calls.flush());
+      this.#calls.add(call);
     });
   }
 

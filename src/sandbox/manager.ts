@@ -190,7 +190,11 @@ export class Manager {
   /** Of what is cut off: it may be cleared up. */
   #sayRemoved(cut: readonly Owned[]): void {
     this.#release(cut);
-    for (const holding of cut) this.#parts.emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
+    for (const holding of cut) {
+      // nobody has heard of one whose creation failed
+      if (holding.state === 'creating') continue;
+      this.#parts.emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
+    }
   }
 
   /** Brings the pool a little nearer to its size, and says whether there is more to do that can be done now. */

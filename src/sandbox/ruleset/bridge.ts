@@ -53,11 +53,15 @@ export function bridgeRuleset(options: { readonly reportGroup: number }): Rulese
       {
         name: 'prerouting',
         base: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' },
+        rules: [rule(iifname(SANDBOX_LINKS), goto('from_port'))],
+      },
+      {
+        name: 'from_port',
         rules: [
           overLimit,
-          rule(iifname(SANDBOX_LINKS), isIpv4Frame, goto('ip_from_port')),
-          rule(iifname(SANDBOX_LINKS), isArpFrame, goto('arp_from_port')),
-          rule(iifname(SANDBOX_LINKS), counter, drop),
+          rule(isIpv4Frame, goto('ip_from_port')),
+          rule(isArpFrame, goto('arp_from_port')),
+          rule(counter, drop),
         ],
       },
       {

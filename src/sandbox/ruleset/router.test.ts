@@ -332,8 +332,8 @@ it('loses what a sandbox sends beyond its limit, and nothing before', async () =
   let passed = 0;
   await cable.until(({ body }) => body.kind === 'udp' && body.text === text && ++passed === 30);
   // 35 of them are 50,000 bytes; each second that this takes lets one more pass
-  await expect.poll(() => counted('prerouting')).toBeGreaterThan(50);
-  expect(counted('prerouting')).toBeLessThanOrEqual(66);
+  await expect.poll(() => counted('from_cable')).toBeGreaterThan(50);
+  expect(counted('from_cable')).toBeLessThanOrEqual(66);
   applyTransaction(netfilter, removeRuleset(limited));
   w1.send(fromSandbox(GUEST, OUTSIDE, { kind: 'udp', from: 10, to: 53, text: 'free again' }));
   await cable.until(isText('free again'));

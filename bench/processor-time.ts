@@ -32,7 +32,10 @@ export type Profile = {
 /** What every thread of a process has had since it began, and the whole machine since it was booted, see proc(5). */
 export function threadTimes(pid: number): Map<number, ThreadTime> {
   const folder = `/proc/${pid}/task`;
-  const threads = readdirSync(folder).map((thread) => [Number(thread), threadTime(`${folder}/${thread}`)] as const);
+  const threads = readdirSync(folder).flatMap((thread) => {
+    const time = threadTime(`${folder}/${thread}`);
+    return time === undefined ? [] : [[Number(thread), time] as const];
+  });
   return new Map([...threads, [WHOLE.thread, machineTime()]]);
 }
 
@@ -43,14 +46,25 @@ function machineTime(): ThreadTime {
   return { name: WHOLE.name, processor: user + nice + inKernel, system: inKernel, waiting: 0 };
 }
 
-function threadTime(folder: string): ThreadTime {
-  const [processor = 0, waiting = 0] = readFileSync(`${folder}/schedstat`, 'utf8').split(' ').map(Number);
-  const stat = readFileSync(`${folder}/stat`, 'utf8');
+/** Undefined where the thread has ended since it was listed. */
+function threadTime(folder: string): ThreadTime | undefined {
+  const [schedstat, stat] = ['schedstat', 'stat'].map((file) => readIfThere(`${folder}/${file}`));
+  if (schedstat === undefined || stat === undefined) return undefined;
+  const [processor = 0, waiting = 0] = schedstat.split(' ').map(Number);
   // a name may hold anything, so what follows the last parenthesis counts: state is the first, stime the thirteenth
   const nameEnd = stat.lastIndexOf(')');
   const name = stat.slice(stat.indexOf('(') + 1, nameEnd);
   const stime = Number(stat.slice(nameEnd + 2).split(' ')[12]);
   return { name, processor: processor / NS_PER_MS, system: stime * TICK_MS, waiting: waiting / NS_PER_MS };
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes(String((error as NodeJS.ErrnoException).code))) return undefined;
+    throw error;
+  }
 }
 
 /** Adds up, by name, what threads have had between two readings, several times over. */
@@ -75,7 +89,7 @@ export class ProcessorTime {
   /** By thread, those that had the most first, each multiplied by `factor`. */
   times(factor: number): ThreadTime[] {
     const all = [...this.#spent.values()];
-    const total = all.reduce((sum, { processor }) => sum + processor, 0);
+    const total = all.reduce((sum, { name, processor }) => sum + (name === WHOLE.name ? 0 : processor), 0);
     return all
       .filter(({ processor }) => processor >= total * LEAST_SHARE)
       .toSorted((a, b) => b.processor - a.processor)

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
+import { LineProcess } from '../lab/line-process.ts';
 import { parsePrefix } from '../src/addr/prefix.ts';
 import type { Core } from '../src/daemon/core.ts';
 import type { CulvertEvent } from '../src/daemon/engine.ts';
@@ -14,6 +16,7 @@ import { openCore, pause_ms, settle } from './support/lab-core.ts';
 /* What a daemon has in the root namespace of a host that is others' too. */
 
 const HOST_ADDRESS = '192.0.2.2';
+const CHATTER = new URL('support/chatter.ts', import.meta.url).pathname;
 const a1 = parseSandboxId('a1');
 const OPEN: EgressPolicy = { egress: 'open', allow: [], deny: [] };
 
@@ -216,6 +219,30 @@ describe('a policy that becomes narrower', () => {
       expect(flows(netns, HOST_ADDRESS)).toBe(1);
       expect(answers(netns, OUTSIDE_ADDRESS)).toBe(false);
       expect(answers(netns, '192.0.2.7')).toBe(true);
+      core.remove([a1]);
+      settle(core);
+    });
+  });
+
+  it('ends a flow that is busy both ways', async () => {
+    using used = new DisposableStack();
+    const core = used.adopt(
+      inside.run(() => openCore(lab.folder)),
+      (opened) => inside.run(() => opened[Symbol.dispose]()),
+    );
+    const { netns } = inside.run(() => create(core));
+    const far = used.use(new LineProcess(lab.pin('outside'), process.execPath, [CHATTER, OUTSIDE_ADDRESS]));
+    const port = await far.line();
+    const near = used.use(new LineProcess(netns, process.execPath, [CHATTER, '0.0.0.0', OUTSIDE_ADDRESS, port]));
+    await near.line();
+    const heardBy = async (end: LineProcess): Promise<number> => Number(await end.ask('heard'));
+    await expect.poll(() => heardBy(near)).toBeGreaterThan(100);
+    inside.run(() => core.update(a1, { policy: { ...OPEN, deny: [parsePrefix(`${OUTSIDE_ADDRESS}/32`)] } }));
+    const before = await Promise.all([far, near].map(heardBy));
+    await pause(300);
+    expect(await Promise.all([far, near].map(heardBy))).toEqual(before);
+    expect(flows(netns, OUTSIDE_ADDRESS)).toBe(0);
+    inside.run(() => {
       core.remove([a1]);
       settle(core);
     });

@@ -27,6 +27,8 @@ const FILL_TIMEOUT_MS = 60_000;
 const SETTLE_TIMEOUT_MS = 60_000;
 /** ms: ten thousand sandboxes that an earlier daemon left */
 const ADOPT_TIMEOUT_MS = 60_000;
+/** ms: who asks takes the processor from who is asked */
+const ADOPT_POLL_MS = 50;
 /** sandboxes in one request */
 const PRACTISED_AT_ONCE = 50;
 
@@ -145,7 +147,8 @@ export class Culvert implements Creator, Disposable {
 
   /** Waits until what an earlier daemon left is verified. */
   async adopted(): Promise<void> {
-    await until('all are adopted', ADOPT_TIMEOUT_MS, async () => !(await this.client.status()).adopting);
+    const isDone = async (): Promise<boolean> => !(await this.client.status()).adopting;
+    await until('all are adopted', ADOPT_TIMEOUT_MS, isDone, ADOPT_POLL_MS);
   }
 
   /** In one request, as `culvert create --count` does. */

@@ -23,6 +23,7 @@ export const churn: Row = {
     using culvert = await Culvert.start(stage, { pool: DEFAULT_POOL, bridgeRange: BRIDGE_RANGE });
     await settled(culvert);
     const before = await countHoldings(culvert);
+    await culvert.prepare();
     const { cycles, elapsedMs, live } = await turnOver(culvert.socketPath, scale.churnMs);
     culvert.finish();
     profile({

@@ -16,7 +16,9 @@ export const pool: Row = {
     await culvert.kill();
     await culvert.up({ pool: { microvm: DEFAULT_POOL.microvm } });
     await culvert.adopted();
+    await culvert.practise(scale.practice);
     using small = await Culvert.start(stage, { pool: { microvm: DEFAULT_POOL.microvm } });
+    await small.practise(scale.practice);
     // Many rounds, as each is short.
     const rounds = 3 * scale.rounds;
     const [many = [], few = []] = await race([culvert, small], {

@@ -47,6 +47,8 @@ const KERNEL_REST_MS = 2;
 const LISTEN_MS = 10;
 /** How often the root namespace is looked at. */
 const WATCH_MS = 5_000;
+/** How long after flows that a policy denies could not be ended it is tried again. */
+const POLICIES_AGAIN_MS = 1_000;
 
 export type CoreOptions = {
   readonly host: Host;
@@ -82,7 +84,10 @@ export class Core implements Disposable {
   readonly #reports: Reports;
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
-  #heldToPolicies = false;
+  #owesPolicies = true;
+  #policiesMs = 0;
+  /** A table of the root namespace that was made anew has none of the sandboxes' elements. */
+  #owesElements = false;
   #watchedMs = 0;
   #listenedMs = Number.NEGATIVE_INFINITY;
   /** Of what was adopted. */
@@ -118,7 +123,6 @@ export class Core implements Disposable {
     this.#root.setUp();
     this.#openLegacy();
     const netfilter = opened.use(this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER)));
-    this.#tracking = new Tracking({ router: netfilter, root: rootNetfilter, layout: host.layout });
     this.#gate = new Gate(
       netfilter,
       host.layout,
@@ -128,6 +132,7 @@ export class Core implements Disposable {
       ],
       new HostAccess(rootNetfilter, rootTable(host.instance)),
     );
+    this.#tracking = new Tracking({ router: netfilter, root: rootNetfilter, layout: host.layout, gate: this.#gate });
     const parts = { store: this.#store, kernel: this.#kernel, layout: host.layout, emit };
     this.#reaper = new Reaper({
       ...parts,
@@ -247,7 +252,7 @@ export class Core implements Disposable {
     const { live, warm } = this.#manager.counts();
     const quarantined = countQuarantined(this.#store);
     const { unwritten, uncut, building } = this.#manager;
-    const removing = this.#reaper.pending + this.#reaper.stuck.length + uncut;
+    const removing = this.#reaper.pending + this.#reaper.refused + uncut;
     const held = total(live) + total(warm) + quarantined + removing + unwritten + building;
     return {
       name: host.instance,
@@ -271,32 +276,53 @@ export class Core implements Disposable {
     };
   }
 
-  /** A little of the work that nobody waits for. Returns after how many ms there is more of it. */
+  /**
+   * A little of the work that nobody waits for. Returns after how many ms there is more of it.
+   *
+   * @throws what the first part of it that failed threw; the others are done all the same
+   */
   step(): number {
-    this.#watchRoot();
+    const failures: unknown[] = [];
+    const attempt = <T>(part: () => T, otherwise: T): T => {
+      try {
+        return part();
+      } catch (error) {
+        failures.push(error);
+        return otherwise;
+      }
+    };
+    attempt(() => this.#watchRoot(), undefined);
     const listens = this.#nowMs - this.#listenedMs >= LISTEN_MS;
     if (listens) this.#listenedMs = this.#nowMs;
     // before a slot can change hands: reports name slots
-    if (listens) this.#reports.step(this.#nowMs);
+    if (listens) attempt(() => this.#reports.step(this.#nowMs), undefined);
     // a slot of which an element may be left is given to nobody
-    const freed = this.#verification.rulesAreVerified ? this.#reaper.step() : [];
+    const freed = this.#verification.rulesAreVerified ? attempt(() => this.#reaper.step(), []) : [];
     // an address that is free again is asked for at once
-    if (listens || freed.length > 0) this.#bridge.step(this.#nowMs);
-    this.#manager.tryAgain();
-    if (this.#verification.step(this.#nowMs)) return 0;
-    if (!this.#heldToPolicies && this.#verification.rulesAreVerified) {
-      // Once: a policy that was changed when the last run ended may not have taken hold of what is established. Not
-      // before its elements stand: what is cut while others decide comes back, and is established for good.
-      this.#heldToPolicies = true;
-      this.#tracking.cutDenied([...this.#manager.live.values()].map(passOf));
-    }
-    if (this.#manager.fillPool()) return 0;
+    if (listens || freed.length > 0) attempt(() => this.#bridge.step(this.#nowMs), undefined);
+    attempt(() => this.#manager.tryAgain(), undefined);
+    const verifies = attempt(() => this.#verification.step(this.#nowMs), false);
+    attempt(() => this.#holdToPolicies(), undefined);
+    const fills = !verifies && attempt(() => this.#manager.fillPool(), false);
+    if (failures.length > 0) throw failures[0];
+    if (verifies || fills) return 0;
     const underWay = this.#reaper.pending + this.#manager.building + Number(!this.#verification.isDone);
     return underWay > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
   }
 
   [Symbol.dispose](): void {
     this.#opened.dispose();
+  }
+
+  /**
+   * Once: a policy that was changed when the last run ended may not have taken hold of what is established. Not before
+   * its elements stand: what is cut while others decide comes back, and is established for good.
+   */
+  #holdToPolicies(): void {
+    if (!this.#owesPolicies || !this.#verification.rulesAreVerified || this.#nowMs < this.#policiesMs) return;
+    this.#policiesMs = this.#nowMs + POLICIES_AGAIN_MS;
+    this.#tracking.cutDenied([...this.#manager.live.values()].map(passOf));
+    this.#owesPolicies = false;
   }
 
   /**
@@ -310,10 +336,9 @@ export class Core implements Disposable {
     const leases = listLeases(this.#store).map(holdingOf);
     // A removal that was under way goes on; so does a creation, with the lease it has.
     for (const holding of leases) if (holding.state === 'removing') this.#reaper.add(holding);
-    this.#kernel.remove(this.#survey.strayPlan(leases.filter(({ state }) => state !== 'quarantined')));
-    const holdings = leases.filter(isBuilt);
-    const unfinished = holdings.filter(({ state }) => state === 'creating');
-    for (const holding of unfinished) this.#kernel.apply(this.#survey.sandboxPlan(holding));
+    this.#removeStrays(leases);
+    const unfinished = leases.filter((holding) => holding.state === 'creating' && this.#isFinished(holding));
+    const holdings = leases.filter(({ state }) => state === 'warm' || state === 'ready').concat(unfinished);
     this.#gate.adopt(holdings.filter(isOwned).map(passOf), unfinished.filter(isOwned).map(passOf));
     this.#store.transaction('normal', () => {
       for (const { key, owner } of unfinished) advance(this.#store, key, owner === undefined ? 'warm' : 'ready');
@@ -340,6 +365,29 @@ export class Core implements Disposable {
       },
       holdings.filter(({ state }) => state !== 'creating'),
     );
+  }
+
+  /** What keeps one namespace from going must not keep the daemon from starting. */
+  #removeStrays(leases: readonly Holding[]): void {
+    try {
+      this.#kernel.remove(this.#survey.strayPlan(leases.filter(({ state }) => state !== 'quarantined')));
+    } catch (error) {
+      this.#problems.set('strays_left', `Cannot remove what is nobody’s: ${reasonsOf(error)}`);
+    }
+  }
+
+  /** Builds what an earlier run had begun to. What cannot be built is given up: whoever asked has had no answer. */
+  #isFinished(holding: Holding): boolean {
+    try {
+      this.#kernel.apply(this.#survey.sandboxPlan(holding));
+      return true;
+    } catch (error) {
+      const message = `Gave up slot ${holding.key.slot}, whose network an earlier run had begun: ${reasonsOf(error)}`;
+      this.#options.emit({ type: 'daemon.problem', message, ...subjectOf(holding) });
+      this.#store.transaction('normal', () => advance(this.#store, holding.key, 'removing'));
+      this.#reaper.add({ ...holding, state: 'removing' });
+      return false;
+    }
   }
 
   get #nowMs(): number {
@@ -370,11 +418,19 @@ export class Core implements Disposable {
     if (nowMs - this.#watchedMs < WATCH_MS) return;
     this.#watchedMs = nowMs;
     const repairs = this.#root.watch();
-    if (repairs.length === 0) return;
-    // a table that was made anew has none of the sandboxes' elements
+    if (repairs.length > 0) {
+      this.#owesElements = true;
+      this.#options.emit({ type: 'host.repaired', message: `Put back in the root namespace: ${repairs.join('; ')}` });
+    }
+    if (!this.#owesElements) return;
     this.#gate.restore([...this.#manager.live.values()].map(passOf));
-    this.#options.emit({ type: 'host.repaired', message: `Put back in the root namespace: ${repairs.join('; ')}` });
+    this.#owesElements = false;
   }
+}
+
+function reasonsOf(error: unknown): string {
+  const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
+  return errors.map((one) => (one instanceof Error ? one.message : String(one))).join('; ');
 }
 
 function total(counts: Readonly<Record<Topology, number>>): number {

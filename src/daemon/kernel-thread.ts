@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 import { type WireError, wireError } from '../wire-error.ts';
@@ -20,8 +21,8 @@ const START_REST_MS = 100;
  */
 const ANSWER_REST_MS = 2;
 
-/** After a step that failed: what made it fail may be over then. */
-const FAILURE_REST_MS = 20;
+/** After a step that failed, twice as long after each that follows: what made it fail may be over then. */
+const FAILURE_REST_MS = { first: 20, most: 1000 } as const;
 
 /** Few enough that the first of them does not wait long for the last. */
 const TOGETHER = { create: 16, remove: 64 } as const;
@@ -43,6 +44,9 @@ let answering: NodeJS.Immediate | undefined;
 let resting: NodeJS.Timeout | undefined;
 let working: NodeJS.Immediate | undefined;
 let restsUntilMs = 0;
+/** Steps that failed one after the other, and why the last of them did. */
+let failedSteps = 0;
+let lastFailure: string | undefined;
 /** The first rest is whole, whoever asks. */
 let hasWorked = false;
 /** Then there is no work that nobody waits for: what it would put back would stay for good. */
@@ -124,9 +128,14 @@ function work(engine: Core): void {
   try {
     if (isFirst) engine.hire();
     rest(engine, engine.step());
+    failedSteps = 0;
+    lastFailure = undefined;
   } catch (error) {
-    rest(engine, FAILURE_REST_MS);
-    tell({ notice: 'problem', error: wireError(error) });
+    rest(engine, Math.min(FAILURE_REST_MS.most, FAILURE_REST_MS.first * 2 ** failedSteps++));
+    const said = wireError(error);
+    // what goes on is told once
+    if (said.message !== lastFailure) tell({ notice: 'problem', error: said });
+    lastFailure = said.message;
   }
   outbox.flush();
 }
@@ -165,11 +174,15 @@ function start(options: Omit<CoreOptions, 'emit' | 'stuck'> | 'close'): void {
   }
 }
 
-/** Ends this thread where it stands, and the daemon with it; the next one finds what is there. */
+/**
+ * Ends the daemon where it stands; the next one finds what is there. Not by an exit of this thread: that would wait for
+ * the helper's, which does not come back.
+ */
 function stuck(reason: string): never {
-  tell({ notice: 'problem', error: { code: 'helper_stuck', message: reason, input: false } });
-  outbox.flush();
-  process.exit(1);
+  writeSync(process.stderr.fd, `${reason}\n`);
+  process.kill(process.pid, 'SIGKILL');
+  // nothing of this thread goes on until it is dead
+  for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }
 
 function close(engine: Core): void {

@@ -17,7 +17,7 @@ import {
 import type { HostAccess, HostGuest } from './host/access.ts';
 import { type InstalledPolicy, Policies } from './policies.ts';
 import type { EgressPolicy } from './policy/policy.ts';
-import { attachmentElements, portElements, transmitLimitElement } from './ruleset/elements.ts';
+import { attachmentElements, HELD, portElements, transmitLimitElement } from './ruleset/elements.ts';
 import { BRIDGE_TABLE, INBOUND, OUTBOUND, POLICIES, PORTS, ROUTER_TABLE, TRANSMIT_LIMITS } from './ruleset/names.ts';
 import { addressOf, type Network } from './topology/desired.ts';
 import { BRIDGE, bridgeMac, cable, type Layout, sandboxRanges } from './topology/layout.ts';
@@ -166,6 +166,24 @@ export class Gate {
     }
     this.#books.policies.give(former.policy);
     this.#hostAccess.give([this.#hostGuest(pass)]);
+  }
+
+  /** What these sandboxes send is lost from now on, even of flows that are established; what is sent to them is not. */
+  hold(slots: readonly number[]): void {
+    this.#mark(slots, () => HELD);
+  }
+
+  /** Undoes {@link hold}. */
+  resume(slots: readonly number[]): void {
+    this.#mark(slots, ({ policy }) => policy.number);
+  }
+
+  #mark(slots: readonly number[], markOf: (standing: Standing) => number): void {
+    const standing = slots.flatMap((slot) => this.#books.standing.get(slot) ?? []);
+    const isOutbound = ({ set }: Placed): boolean => set === OUTBOUND;
+    const former = standing.flatMap((one) => this.#placed(one)).filter(isOutbound);
+    const next = standing.flatMap((one) => placedElements(one.pass, markOf(one), this.#layout)).filter(isOutbound);
+    applyTransaction(this.#socket, [...former.flatMap(deletion), ...additions(next)]);
   }
 
   /** What the tables hold of sandboxes; undefined where a table is missing or not made from these rulesets. */

@@ -86,12 +86,31 @@ export class Manager {
     // The lease first: after a crash in between, adoption brings the kernel to what the lease says.
     updateSpecification(store, former.key, specificationText(specification));
     this.#live.set(id, changed);
-    kernel.apply(diff(desired(networkOf(former), layout), desired(networkOf(changed), layout)));
     const pass = passOf(changed);
-    gate.change(pass);
+    try {
+      kernel.apply(diff(desired(networkOf(former), layout), desired(networkOf(changed), layout)));
+      gate.change(pass);
+    } catch (error) {
+      this.#changeBack(changed, former);
+      throw error;
+    }
     if (change.policy !== undefined) cutDenied([pass]);
     emit('sandbox.changed', changed, `Sandbox ${id} has another policy or other rates`);
     return this.inspect(id);
+  }
+
+  /** For a change that failed half-way: what is said of a sandbox must be what it has. */
+  #changeBack(changed: Owned, former: Owned): void {
+    const { store, kernel, layout, emit } = this.#parts;
+    const { id, specification } = former.owner;
+    updateSpecification(store, former.key, specificationText(specification));
+    this.#live.set(id, former);
+    try {
+      kernel.apply(diff(desired(networkOf(changed), layout), desired(networkOf(former), layout)));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      emit('daemon.problem', former, `Cannot put the rates of sandbox ${id} back, run culvert reconcile: ${reason}`);
+    }
   }
 
   /** Cuts off at once; the reaper clears up after. */

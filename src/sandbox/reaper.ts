@@ -25,8 +25,10 @@ const HELD_AFTER_MS = 2_000;
  */
 const FLUSH_INTERVAL = 1 / 2;
 const FLUSH_INTERVAL_MAX_MS = 500;
-/** How often a removal that the kernel refuses is tried before a person has to look. */
+/** How often a removal that the kernel refuses is tried before a person has to look. It goes on being tried. */
 const MAX_ATTEMPTS = 8;
+/** After the first attempt, twice as long after each that follows. */
+const RETRY_MS = { first: 50, most: 60_000 } as const;
 
 export type ReaperParts = {
   readonly store: Store;
@@ -35,11 +37,14 @@ export type ReaperParts = {
   readonly layout: Layout;
   /** the least time in quarantine */
   readonly floor_ms: number;
-  /** Deletes what connection tracking knows of the addresses and says whether nothing of it is left. */
-  readonly flush: (addresses: ReadonlySet<Ipv4>) => boolean;
+  /** Deletes what connection tracking knows of the addresses. Returns those of which something is left. */
+  readonly flush: (addresses: ReadonlySet<Ipv4>) => ReadonlySet<Ipv4>;
 };
 
 type Going = { readonly holding: Holding; clearedMs: number; attempts: number };
+
+/** One that the kernel refused, until it is tried again. */
+type Refused = { readonly going: Going; readonly reason: string; readonly againMs: number };
 
 /** What a removal could not do, for a person. */
 export type Stuck = { readonly key: LeaseKey; readonly reason: string };
@@ -60,7 +65,7 @@ export class Reaper {
   #flushedMs = Number.NEGATIVE_INFINITY;
   /** The store's writes when nothing was in quarantine. */
   #emptyAt = -1;
-  readonly #stuck: Stuck[] = [];
+  #refused: Refused[] = [];
 
   constructor(parts: ReaperParts) {
     this.#parts = parts;
@@ -72,18 +77,27 @@ export class Reaper {
     this.#queue.push({ holding, clearedMs: 0, attempts: 0 });
   }
 
+  /** Removals under way. */
   get pending(): number {
     return this.#queue.length + (this.#clearing?.going.length ?? 0) + this.#cleared.length;
   }
 
+  /** How many the kernel has refused, and not been asked again. */
+  get refused(): number {
+    return this.#refused.length;
+  }
+
   get stuck(): readonly Stuck[] {
-    return this.#stuck;
+    return this.#refused
+      .filter(({ going }) => going.attempts >= MAX_ATTEMPTS)
+      .map(({ going, reason }) => ({ key: going.holding.key, reason }));
   }
 
   /** One step. Returns the leases that are free now. */
   step(): LeaseKey[] {
     const { store, crew } = this.#parts;
     const nowMs = store.clock.monotonicMs();
+    this.#askAgain(nowMs);
     if (this.#clearing === undefined) this.#begin(nowMs);
     if (this.#clearing !== undefined && crew.advance(this.#clearing.batch, CLEARED_PER_STEP)) this.#end(nowMs);
     const gone = this.#findGone(nowMs);
@@ -105,7 +119,8 @@ export class Reaper {
   /** For when the router has gone, and all cables with it: nothing is left to wait for. */
   quarantineAll(): void {
     this.pause();
-    const going = [...this.#queue.splice(0), ...this.#cleared.splice(0)];
+    const refused = this.#refused.splice(0).map((one) => one.going);
+    const going = [...this.#queue.splice(0), ...this.#cleared.splice(0), ...refused];
     if (going.length > 0) this.#quarantine(going);
   }
 
@@ -127,7 +142,7 @@ export class Reaper {
       if (batch.outcome(index) === 'done') {
         one.clearedMs = nowMs;
         this.#cleared.push(one);
-      } else this.#retry(one, batch.failures.get(index));
+      } else this.#refuse(one, batch.failures.get(index), nowMs);
     }
   }
 
@@ -170,16 +185,28 @@ export class Reaper {
     if (nowMs - this.#flushedMs < Math.min(floor_ms * FLUSH_INTERVAL, FLUSH_INTERVAL_MAX_MS)) return;
     const waiting = awaitingFlush(store, FLUSH_PER_STEP);
     if (waiting.length === 0) return;
+    const before = this.#flushedMs;
+    this.#flushedMs = nowMs;
+    const addressed = waiting.map((lease) => ({ lease, address: outsideAddress(holdingOf(lease), layout) }));
+    const left = flush(new Set(addressed.map(({ address }) => address)));
+    // What cannot be verified stays, and is tried again; it holds up no other.
+    const flushed = addressed.filter(({ address }) => !left.has(address)).map(({ lease }) => lease);
+    if (flushed.length > 0) markFlushed(store, flushed);
     // where there are more than go at once, the rest follow at once
-    if (waiting.length < FLUSH_PER_STEP) this.#flushedMs = nowMs;
-    const addresses = new Set(waiting.map((lease) => outsideAddress(holdingOf(lease), layout)));
-    // What cannot be verified stays, and is tried again.
-    if (flush(addresses)) markFlushed(store, waiting);
+    if (flushed.length === FLUSH_PER_STEP) this.#flushedMs = before;
   }
 
-  #retry(going: Going, error: unknown): void {
+  #refuse(going: Going, error: unknown, nowMs: number): void {
+    const pauseMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** going.attempts);
     going.attempts++;
-    if (going.attempts < MAX_ATTEMPTS) this.#queue.push(going);
-    else this.#stuck.push({ key: going.holding.key, reason: error instanceof Error ? error.message : String(error) });
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#refused.push({ going, reason, againMs: nowMs + pauseMs });
+  }
+
+  #askAgain(nowMs: number): void {
+    const due = this.#refused.filter(({ againMs }) => nowMs >= againMs);
+    if (due.length === 0) return;
+    this.#refused = this.#refused.filter((one) => !due.includes(one));
+    this.#queue.push(...due.map(({ going }) => going));
   }
 }

@@ -1,9 +1,11 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
+import { dumpFlowsOf } from '../linux/conntrack/dump.ts';
+import type { Flow } from '../linux/conntrack/flow.ts';
 import { flushAddresses } from '../linux/conntrack/flush.ts';
 import type { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { deniedFlows } from './denied-flows.ts';
-import type { Pass } from './gate.ts';
+import type { Gate, Pass } from './gate.ts';
 import { addressOf } from './topology/desired.ts';
 import type { Layout } from './topology/layout.ts';
 
@@ -12,6 +14,7 @@ export type TrackingParts = {
   readonly router: NetlinkSocket;
   readonly root: NetlinkSocket;
   readonly layout: Layout;
+  readonly gate: Pick<Gate, 'hold' | 'resume'>;
 };
 
 /** What connection tracking knows of sandboxes. */
@@ -22,25 +25,61 @@ export class Tracking {
     this.#parts = parts;
   }
 
-  /** Deletes what is known of the addresses, and says whether nothing of it is left. */
-  flush(addresses: ReadonlySet<Ipv4>): boolean {
+  /** Deletes what is known of the addresses. Returns those of which something is left: somebody still sends. */
+  flush(addresses: ReadonlySet<Ipv4>): ReadonlySet<Ipv4> {
     const { router, root } = this.#parts;
-    return [router, root].every((socket) => flushAddresses(socket, addresses).left === 0);
+    const left = [router, root].flatMap((socket) => flushAddresses(socket, addresses).left);
+    return new Set(left.flatMap(addressesIn).filter((address) => addresses.has(address)));
   }
 
   /**
-   * Ends the flows that the sandboxes have opened and may not have any more.
+   * Ends the flows that the sandboxes have opened and may not have any more; their policies hold already.
+   *
+   * A flow that is busy both ways would come back: what one namespace has forgotten the other still lets through, and
+   * the next packet makes it anew, be it from the far end. So what these sandboxes send is held back meanwhile, for
+   * some milliseconds, and only that of those with such flows.
    *
    * @throws CulvertError `flows_left`
    */
   cutDenied(passes: readonly Pass[]): void {
-    const { router, root, layout } = this.#parts;
-    const addresses = new Set(passes.map(({ network }) => addressOf(network, layout)));
+    const { router, root, layout, gate } = this.#parts;
     const denied = deniedFlows(passes, layout);
-    // The root first: what it has forgotten it no longer sends on, so nothing from outside makes the flow anew.
-    const { left } = flushAddresses(root, addresses, denied.root);
-    const rest = flushAddresses(router, addresses, denied.router);
-    if (left + rest.left === 0) return;
-    throw new CulvertError('flows_left', `Cannot end ${left + rest.left} flows that the policy denies now`);
+    const addresses = new Set(passes.map(({ network }) => addressOf(network, layout)));
+    const found = [
+      ...dumpFlowsOf(root, addresses).filter(denied.root),
+      ...dumpFlowsOf(router, addresses).filter(denied.router),
+    ];
+    if (found.length === 0) return;
+    const owners = new Set(found.map(({ original }) => original.source));
+    const slots = passes
+      .filter(({ network }) => owners.has(addressOf(network, layout)))
+      .map(({ network }) => network.slot);
+    gate.hold(slots);
+    try {
+      const cut = new Set(dumpFlowsOf(router, addresses).filter(denied.router).map(thereText));
+      const inRoot = flushAddresses(root, addresses, denied.root);
+      // What the far end had sent before the root forgot is on its way, and would make a flow of its own.
+      const inRouter = flushAddresses(router, addresses, (flow) => denied.router(flow) || cut.has(backText(flow)));
+      const left = inRoot.left.length + inRouter.left.length;
+      if (left > 0) throw new CulvertError('flows_left', `Cannot end ${left} flows that the policy denies now`);
+    } finally {
+      gate.resume(slots);
+    }
   }
+}
+
+function addressesIn({ original, reply }: Flow): Ipv4[] {
+  return [original.source, original.destination, reply.source, reply.destination];
+}
+
+/** Who opened the flow to whom. */
+function thereText({ protocol, original }: Flow): string {
+  const { source, sourcePort, destination, destinationPort } = original;
+  return `${protocol} ${source} ${sourcePort} ${destination} ${destinationPort}`;
+}
+
+/** The flow as if the other end had opened it. */
+function backText({ protocol, original }: Flow): string {
+  const { source, sourcePort, destination, destinationPort } = original;
+  return `${protocol} ${destination} ${destinationPort} ${source} ${sourcePort}`;
 }

@@ -12,8 +12,8 @@ const MAX_ROUNDS = 3;
 export type Flushed = {
   /** how many flows were deleted */
   readonly deleted: number;
-  /** how many flows of the addresses the last dump showed: where it is 0, the flush is verified */
-  readonly left: number;
+  /** what the last dump showed: where it is nothing, the flush is verified */
+  readonly left: readonly Flow[];
 };
 
 /**
@@ -30,14 +30,14 @@ export function flushAddresses(
   which: (flow: Flow) => boolean = () => true,
 ): Flushed {
   let deleted = 0;
-  if (addresses.size === 0) return { deleted, left: 0 };
+  if (addresses.size === 0) return { deleted, left: [] };
   const find = (): Flow[] => dumpFlowsOf(socket, addresses).filter(which);
   let found = find();
   for (let round = 0; round < MAX_ROUNDS && found.length > 0; round++) {
     deleted += deleteFlows(socket, found);
     found = find();
   }
-  return { deleted, left: found.length };
+  return { deleted, left: found };
 }
 
 function deleteFlows(socket: NetlinkSocket, flows: readonly Flow[]): number {

@@ -40,9 +40,9 @@ export class HostAccess {
   /** Brings the table to these sandboxes and no others. Returns what was put right, as {@link Gate.restore} does. */
   restore(guests: readonly HostGuest[]): string[] {
     const { strays, missing } = this.#compare(guests);
+    this.#write(strays, missing);
     this.#standing.clear();
     for (const guest of guests) this.#stand(guest);
-    this.#write(strays, missing);
     return changesText(strays, missing);
   }
 

@@ -56,6 +56,8 @@ export function hostAccessElement(source: Ipv4, destination: Ipv4, comment: stri
 
 /** Marks of policies; 0 is the mark of packets that no sandbox sent. */
 export const FIRST_POLICY = 1;
+/** In place of a policy's: nothing passes, not even what is established. */
+export const HELD = 0xffffffff;
 
 /**
  * A policy as part of `inet culvert`: what it accepts, and the chain that asks. Sandboxes with equal policies share

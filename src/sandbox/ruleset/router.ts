@@ -1,5 +1,6 @@
 import type { Chain, Ruleset } from '../../plan/ruleset.ts';
 import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
+import { HELD } from './elements.ts';
 import {
   DENIED_SENDERS,
   ICMP_ERROR_TYPES,
@@ -26,6 +27,7 @@ import {
   isIcmp,
   isIn,
   isIpv4,
+  isMarked,
   isNotIpv4,
   isSourceBehindLink,
   markFound,
@@ -168,11 +170,14 @@ function forwardChain(uplink: string): Chain {
     name: 'forward',
     base: { type: 'filter', hook: 'forward', priority: 0, policy: 'drop' },
     rules: [
+      rule(isMarked(HELD), drop),
       clampSegmentSize,
       rule(isEstablished, accept),
       rule(isNotIpv4, goto('other_families')),
       // Every packet of a sandbox has a mark, and none has that comes from elsewhere: veth clears it.
       decide(['mark'], 'policies'),
+      // nobody has this address: the root namespace would send it here again
+      rule(iifname(uplink), oifname(uplink), counter, drop),
       rule(iifname(uplink), accept),
       goto('denied'),
     ],

@@ -69,6 +69,11 @@ export const isNotIpv4: Rule = meta('nfproto', '!=', Uint8Array.of(NFPROTO_IPV4)
 export const isIpv4Frame: Rule = meta('protocol', '==', Uint8Array.of(0x08, 0x00));
 export const isArpFrame: Rule = meta('protocol', '==', Uint8Array.of(0x08, 0x06));
 
+/** As {@link markFound} marks. */
+export function isMarked(mark: number): Rule {
+  return meta('mark', '==', hostInteger(mark));
+}
+
 /** linux/in.h */
 const IPPROTO_ICMP = 1;
 const IPPROTO_TCP = 6;

@@ -1,7 +1,13 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
+import { LineProcess } from '../lab/line-process.ts';
+import { formatIpv4 } from '../src/addr/ipv4.ts';
 import type { Core } from '../src/daemon/core.ts';
-import { parseSandboxId } from '../src/ipam/lease.ts';
+import { claim } from '../src/ipam/allocator.ts';
+import { systemClock } from '../src/ipam/clock.ts';
+import { parseSandboxId, parseSlot } from '../src/ipam/lease.ts';
+import { openStore } from '../src/ipam/store.ts';
 import { NamespaceHandle } from '../src/linux/namespace.ts';
 import { umount } from '../src/linux/syscall.ts';
 import type { Sandbox } from '../src/sandbox/sandbox.ts';
@@ -14,6 +20,7 @@ import { createSandbox, openCore, settle } from './support/lab-core.ts';
 
 const A = parseSandboxId('a');
 const MNT_DETACH = 2;
+const CHATTER = new URL('support/chatter.ts', import.meta.url).pathname;
 
 let lab: LabHost;
 let inside: NamespaceHandle;
@@ -145,4 +152,54 @@ it('holds a slot that it could not cut off until it could', () => {
     expect(nft('list', 'map', 'inet', 'culvert', 'inbound')).not.toContain('generation');
   });
   expect(events.filter((type) => type === 'sandbox.removed')).toHaveLength(1);
+});
+
+it('gives up a creation that it cannot finish, and is there for all others', () => {
+  {
+    using store = openStore(join(lab.folder, 'state', 'leases.sqlite'), systemClock());
+    claim(store, [{ topology: 'netns' }], { first: parseSlot(7), last: parseSlot(7) });
+  }
+  const router = `${lab.folder}/run/netns/router`;
+  lab.run(router, 'ip', 'link', 'add', 's7', 'index', '10007', 'type', 'veth', 'peer', 'name', 'stray');
+  withCore((core) => {
+    expect(events).toContain('daemon.problem');
+    expect(core.list().map(({ id }) => id)).toEqual([A]);
+    expectWhole(core);
+    expect(core.leases()).toMatchObject([{ slot: sandbox.slot, state: 'ready' }]);
+  });
+  expect(lab.run(router, 'ip', '-br', 'link')).not.toContain('stray');
+});
+
+it('says of a sandbox what it has, also where a change of it has failed', () => {
+  withCore((core) => {
+    settle(core);
+    lab.run(`${lab.folder}/run/netns/router`, 'ip', 'link', 'delete', `s${sandbox.slot}`);
+    const rates = { receive: { rate: 5_000_000, burst: 100_000 } };
+    expect(() => core.update(A, { rates })).toThrow(/ENODEV/);
+    expect(core.inspect(A).rates).toEqual(sandbox.rates);
+    // the same again is no change that is done already
+    expect(() => core.update(A, { rates })).toThrow(/ENODEV/);
+  });
+});
+
+it('frees every other slot while somebody goes on sending to the address of one', async () => {
+  using used = new DisposableStack();
+  const core = used.adopt(
+    inside.run(() => openCore(lab.folder)),
+    (opened) => inside.run(() => opened[Symbol.dispose]()),
+  );
+  inside.run(() => createSandbox(core, 'b', 'netns'));
+  const host = used.use(
+    new LineProcess(lab.pin('host'), process.execPath, [CHATTER, '0.0.0.0', formatIpv4(sandbox.hostAddress), '9']),
+  );
+  await host.line();
+  inside.run(() => core.remove([A, parseSandboxId('b')]));
+  const held = (): number[] =>
+    inside.run(() => {
+      core.step();
+      return core.leases().map(({ slot }) => slot);
+    });
+  await expect.poll(held, { timeout: 10_000, interval: 5 }).toEqual([sandbox.slot]);
+  await host.end('SIGKILL');
+  await expect.poll(held, { timeout: 10_000, interval: 5 }).toEqual([]);
 });

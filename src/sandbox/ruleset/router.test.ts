@@ -161,6 +161,11 @@ async function leaked(link: RawLink, frames: readonly Uint8Array[]): Promise<Fra
   return (await cable.until(isText('passes'))).slice(0, -1);
 }
 
+it('does not send back to the host what it sends to an address of nobody', async () => {
+  cable.send(fromHost(OUTSIDE, '10.11.0.99', udp('lost')));
+  expect(await leaked(w1, [])).toEqual([]);
+});
+
 describe('translation', () => {
   it('gives a guest its outside address, and back', async () => {
     w1.send(fromSandbox(GUEST, OUTSIDE, udp('out')));

@@ -30,7 +30,8 @@ function networks(count: number): Network[] {
 
 /** A helper that does nothing by itself. */
 function standIn(give: Helper['give']): Pick<Helper, keyof Helper> {
-  return { give, done: 0, failures: () => [].values() as never, [Symbol.dispose]: () => undefined };
+  const nothing = (): undefined => undefined;
+  return { give, done: 0, keepApart: nothing, failures: () => [].values() as never, [Symbol.dispose]: nothing };
 }
 
 function waitUntil(isSo: () => boolean): void {

@@ -6,13 +6,13 @@ import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
 import { countQuarantined, listSettled } from '../ipam/lookup.ts';
 import { onBoot } from '../ipam/quarantine.ts';
 import { openStore, type Store } from '../ipam/store.ts';
-import { advance, listLeases } from '../ipam/transition.ts';
+import { listLeases } from '../ipam/transition.ts';
 import { Kernel } from '../linux/apply.ts';
 import type { ArpTiming } from '../linux/arp/timing.ts';
 import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
-import { diff } from '../plan/diff.ts';
+import { diff, type Plan } from '../plan/diff.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
@@ -33,6 +33,7 @@ import { Survey } from '../sandbox/survey.ts';
 import { sandboxNamespace } from '../sandbox/topology/layout.ts';
 import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
+import { adopt } from './adopt.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { assertNotLost, makeFolder } from './state-folder.ts';
 import { undone } from './undone.ts';
@@ -325,69 +326,31 @@ export class Core implements Disposable {
     this.#owesPolicies = false;
   }
 
-  /**
-   * Adopt first, sweep second: what matches a lease goes on undisturbed, what belongs to nobody is removed. Ready when
-   * this returns; the insides of the sandboxes are verified after.
-   */
+  /** Ready when this returns: every sandbox of an earlier run is adopted, and what they hold is verified after. */
   #adopt(): Verification {
-    onBoot(this.#store, { floor_ms: this.#options.quarantineFloor_ms });
-    setBridgeRange(this.#store, this.#options.host.layout.bridgeRange);
+    const { host, quarantineFloor_ms: floor_ms, emit } = this.#options;
+    onBoot(this.#store, { floor_ms });
+    setBridgeRange(this.#store, host.layout.bridgeRange);
     this.#bridge.step(this.#nowMs);
-    const leases = listLeases(this.#store).map(holdingOf);
-    // A removal that was under way goes on; so does a creation, with the lease it has.
-    for (const holding of leases) if (holding.state === 'removing') this.#reaper.add(holding);
-    this.#removeStrays(leases);
-    const unfinished = leases.filter((holding) => holding.state === 'creating' && this.#isFinished(holding));
-    const holdings = leases.filter(({ state }) => state === 'warm' || state === 'ready').concat(unfinished);
-    this.#gate.adopt(holdings.filter(isOwned).map(passOf), unfinished.filter(isOwned).map(passOf));
-    this.#store.transaction('normal', () => {
-      for (const { key, owner } of unfinished) advance(this.#store, key, owner === undefined ? 'warm' : 'ready');
+    const parts = { store: this.#store, kernel: this.#kernel, survey: this.#survey, gate: this.#gate };
+    const adopted = adopt({
+      ...parts,
+      reaper: this.#reaper,
+      manager: this.#manager,
+      emit,
+      problem: (code, message) => this.#problems.set(code, message),
     });
-    for (const holding of holdings) {
-      this.#manager.adopt({ ...holding, state: holding.owner === undefined ? 'warm' : 'ready' });
-    }
-    return new Verification(
-      {
-        store: this.#store,
-        kernel: this.#kernel,
-        crew: this.#crew,
-        layout: this.#options.host.layout,
-        survey: this.#survey,
-        gate: this.#gate,
-        repaired: (holding, plan) => {
-          const message = `Repaired the network of slot ${holding.key.slot}: ${planText(plan)}`;
-          this.#options.emit({ type: 'sandbox.repaired', message, ...subjectOf(holding) });
-        },
-        rulesRepaired: (changes) => {
-          const message = `Put right in the router’s tables: ${changes.join('; ')}`;
-          this.#options.emit({ type: 'host.repaired', message });
-        },
+    const reported = {
+      repaired: (holding: Holding, plan: Plan) => {
+        const message = `Repaired the network of slot ${holding.key.slot}: ${planText(plan)}`;
+        emit({ type: 'sandbox.repaired', message, ...subjectOf(holding) });
       },
-      holdings.filter(({ state }) => state !== 'creating'),
-    );
-  }
-
-  /** What keeps one namespace from going must not keep the daemon from starting. */
-  #removeStrays(leases: readonly Holding[]): void {
-    try {
-      this.#kernel.remove(this.#survey.strayPlan(leases.filter(({ state }) => state !== 'quarantined')));
-    } catch (error) {
-      this.#problems.set('strays_left', `Cannot remove what is nobody’s: ${reasonsOf(error)}`);
-    }
-  }
-
-  /** Builds what an earlier run had begun to. What cannot be built is given up: whoever asked has had no answer. */
-  #isFinished(holding: Holding): boolean {
-    try {
-      this.#kernel.apply(this.#survey.sandboxPlan(holding));
-      return true;
-    } catch (error) {
-      const message = `Gave up slot ${holding.key.slot}, whose network an earlier run had begun: ${reasonsOf(error)}`;
-      this.#options.emit({ type: 'daemon.problem', message, ...subjectOf(holding) });
-      this.#store.transaction('normal', () => advance(this.#store, holding.key, 'removing'));
-      this.#reaper.add({ ...holding, state: 'removing' });
-      return false;
-    }
+      rulesRepaired: (changes: readonly string[]) => {
+        const message = `Put right in the router’s tables: ${changes.join('; ')}`;
+        emit({ type: 'host.repaired', message });
+      },
+    };
+    return new Verification({ ...parts, crew: this.#crew, layout: host.layout, ...reported }, adopted);
   }
 
   get #nowMs(): number {
@@ -426,11 +389,6 @@ export class Core implements Disposable {
     this.#gate.restore([...this.#manager.live.values()].map(passOf));
     this.#owesElements = false;
   }
-}
-
-function reasonsOf(error: unknown): string {
-  const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
-  return errors.map((one) => (one instanceof Error ? one.message : String(one))).join('; ');
 }
 
 function total(counts: Readonly<Record<Topology, number>>): number {

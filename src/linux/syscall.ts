@@ -30,6 +30,9 @@ const c = {
   umount2: libc.func('int umount2(const char *target, int flags)'),
   flock: libc.func('int flock(int fd, int operation)'),
   ioctl: libc.func('int ioctl(int fd, uint64_t request, uint8_t *arg)'),
+  schedGetcpu: libc.func('int sched_getcpu()'),
+  schedGetaffinity: libc.func('int sched_getaffinity(int pid, uint64_t size, _Out_ uint8_t *mask)'),
+  schedSetaffinity: libc.func('int sched_setaffinity(int pid, uint64_t size, const uint8_t *mask)'),
 };
 
 /** A system call that the kernel refused. `errno` is positive; `errnoName` is as in errno.h. */
@@ -129,6 +132,21 @@ export function umount(target: string, flags: number): void {
 
 export function ioctl(attempt: string, fd: number, request: number, argument: Uint8Array): void {
   checked(attempt, Number(c.ioctl(fd, request, argument)));
+}
+
+/** The processor that the calling thread runs on. */
+export function currentProcessor(): number {
+  return checked('tell the processor', Number(c.schedGetcpu()));
+}
+
+/** Fills `mask` with the processors that the calling thread may run on, a bit each. */
+export function getAffinity(mask: Uint8Array): void {
+  checked('read which processors to run on', Number(c.schedGetaffinity(0, mask.length, mask)));
+}
+
+/** @param thread its id, see gettid(2) */
+export function setAffinity(thread: number, mask: Uint8Array): void {
+  checked('set which processors to run on', Number(c.schedSetaffinity(thread, mask.length, mask)));
 }
 
 /** Takes a lock that goes with the process. @throws SyscallError EWOULDBLOCK where another holds it */

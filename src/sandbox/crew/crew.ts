@@ -101,6 +101,8 @@ export class Crew implements Disposable {
   /** Does the task for all of them, and returns when that is over. */
   carryOut(task: Task, networks: readonly Network[]): Batch {
     const batch = new Batch(++this.#last, task, networks);
+    using apart = networks.length > 1 ? this.#helper?.keepApart() : undefined;
+    void apart;
     if (networks.length > 1) this.#give(batch, URGENCY.waitedFor);
     this.finish(batch);
     return batch;

@@ -7,7 +7,7 @@ import { Kernel } from '../../linux/apply.ts';
 import { ROUTER } from '../../plan/state.ts';
 import { wireError } from '../../wire-error.ts';
 import { Hands } from './hands.ts';
-import type { Given, HelperData } from './helper.ts';
+import { type Given, type HelperData, TOLD } from './helper.ts';
 import { Job } from './job.ts';
 
 /*
@@ -15,7 +15,7 @@ import { Job } from './job.ts';
  * those in the order they came. Who waits for one waits no longer than one item of another takes.
  */
 
-const { pins, layout, port, done } = workerData as HelperData;
+const { pins, layout, port, told } = workerData as HelperData;
 const kernel = new Kernel(pins, [ROUTER]);
 const hands = new Hands(kernel, layout);
 const waiting: Given[] = [];
@@ -33,7 +33,7 @@ function workOn(given: Given): void {
   const job = new Job(networks.length, cells);
   const failed = (index: number, error: unknown): void => port.postMessage({ id, index, error: wireError(error) });
   while (!isClosing && hands.workOn(job, task, networks, failed)) {
-    Atomics.add(done, 0, 1);
+    Atomics.add(told, TOLD.done, 1);
     for (let more = receiveMessageOnPort(port); more !== undefined; more = receiveMessageOnPort(port)) {
       receive(more.message as Given | 'close');
     }
@@ -51,7 +51,9 @@ function takeAbove(urgency: number): Given | undefined {
 }
 
 // `/proc/thread-self` is PID/task/TID
-setPriority(Number(basename(readlinkSync('/proc/thread-self'))), NICENESS);
+const thread = Number(basename(readlinkSync('/proc/thread-self')));
+setPriority(thread, NICENESS);
+Atomics.store(told, TOLD.thread, thread);
 port.on('message', (given: Given | 'close') => {
   receive(given);
   for (let next = takeAbove(-1); next !== undefined; next = takeAbove(-1)) workOn(next);

@@ -1,4 +1,5 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { keepApart } from '../../linux/processors.ts';
 import { errorOf, type WireError } from '../../wire-error.ts';
 import type { Network } from '../topology/desired.ts';
 import type { Layout } from '../topology/layout.ts';
@@ -21,20 +22,23 @@ export type HelperData = {
   readonly pins: string;
   readonly layout: Layout;
   readonly port: MessagePort;
-  /** one cell, which counts the items that it has done */
-  readonly done: Int32Array<SharedArrayBuffer>;
+  /** what it tells of itself, see {@link TOLD} */
+  readonly told: Int32Array<SharedArrayBuffer>;
 };
+
+/** Which cell has what: how many items it has done, and its thread's id, 0 before it has begun. */
+export const TOLD = { done: 0, thread: 1 } as const;
 
 /** A thread that helps the one that starts it, which must be in the root namespace then. */
 export class Helper implements Disposable {
   readonly #thread: Worker;
   readonly #port: MessagePort;
-  readonly #done = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  readonly #told = new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
 
   /** @param lost hears when the thread has ended by itself; it is not called while the caller blocks */
   constructor(pins: string, layout: Layout, lost: (reason: string) => void) {
     const { port1, port2: port } = new MessageChannel();
-    const workerData: HelperData = { pins, layout, port, done: this.#done };
+    const workerData: HelperData = { pins, layout, port, told: this.#told };
     this.#port = port1;
     const url = new URL('helper-thread.ts', import.meta.url);
     // as `top -H` shows it, in 15 characters
@@ -50,9 +54,15 @@ export class Helper implements Disposable {
     this.#port.postMessage(given);
   }
 
+  /** Keeps it and the calling thread on processors of their own, where they can be, until that is let go. */
+  keepApart(): Disposable | undefined {
+    const thread = Atomics.load(this.#told, TOLD.thread);
+    return thread === 0 ? undefined : keepApart(thread);
+  }
+
   /** How many items it has done so far, whatever came of them. */
   get done(): number {
-    return Atomics.load(this.#done, 0);
+    return Atomics.load(this.#told, TOLD.done);
   }
 
   /** Every failure that was not heard of yet: that of an item is here before the item's outcome is. */

@@ -1,0 +1,78 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { claim } from '../ipam/allocator.ts';
+import { parseSlot } from '../ipam/lease.ts';
+import { openStore, type Store } from '../ipam/store.ts';
+import { advance, listLeases } from '../ipam/transition.ts';
+import { Batch } from './crew/crew.ts';
+import { holdingOf } from './holding.ts';
+import { Reaper } from './reaper.ts';
+import { DEFAULT_LAYOUT } from './topology/layout.ts';
+
+let folder: string;
+let store: Store;
+let nowMs = 0;
+/** when the kernel was asked, in ms since the removal */
+let asked: number[] = [];
+let refuses = true;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'reaper-'));
+  store = openStore(join(folder, 'leases.sqlite'), { bootId: 'boot', monotonicMs: () => nowMs, wallMs: () => nowMs });
+  nowMs = 0;
+  asked = [];
+  refuses = true;
+});
+
+afterEach(() => {
+  store[Symbol.dispose]();
+  rmSync(folder, { recursive: true });
+});
+
+/** What clears one network away, or refuses to. */
+function crew(): Pick<ConstructorParameters<typeof Reaper>[0]['crew'], 'begin' | 'advance' | 'finish'> {
+  return {
+    begin: (task, networks) => new Batch(1, task, networks),
+    advance: (batch) => {
+      asked.push(nowMs);
+      const index = batch.job.take() ?? 0;
+      if (refuses) batch.failures.set(index, new Error('the kernel refuses'));
+      batch.job.settle(index, refuses ? 'failed' : 'done');
+      return true;
+    },
+    finish: () => undefined,
+  };
+}
+
+it('asks the kernel again for what it refuses, more and more seldom, says so, and never gives up', () => {
+  claim(store, [{ topology: 'netns' }], { first: parseSlot(5), last: parseSlot(5) });
+  const [lease] = listLeases(store);
+  if (lease === undefined) throw new Error('No lease');
+  advance(store, lease, 'removing');
+  const reaper = new Reaper({
+    store,
+    kernel: { presentLinks: () => new Set() } as never,
+    crew: crew() as never,
+    layout: { ...DEFAULT_LAYOUT, mtu: 1420 },
+    floor_ms: 0,
+    flush: () => new Set(),
+  });
+  reaper.add(holdingOf({ ...lease, state: 'removing' }));
+  const stepUntil = (untilMs: number): void => {
+    for (; nowMs < untilMs; nowMs += 10) reaper.step();
+  };
+  stepUntil(5_000);
+  expect(reaper.stuck).toEqual([]);
+  expect(reaper.refused).toBe(1);
+  stepUntil(200_000);
+  expect(reaper.stuck).toEqual([{ key: { slot: 5, generation: 1 }, reason: 'the kernel refuses' }]);
+  const pauses = asked.slice(1).map((at, index) => at - (asked[index] ?? 0));
+  expect(pauses.slice(0, 4)).toEqual([50, 100, 200, 400]);
+  expect(Math.max(...pauses)).toBeLessThan(61_000);
+  refuses = false;
+  stepUntil(300_000);
+  expect(reaper.stuck).toEqual([]);
+  expect(listLeases(store)).toEqual([]);
+});

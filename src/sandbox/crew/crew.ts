@@ -68,6 +68,8 @@ export class Crew implements Disposable {
   #helper: ReturnType<Start> | undefined;
   #last = 0;
   #loss: string | undefined;
+  /** While there is something that both work on, or may. */
+  #apart: Disposable | undefined;
   /** How many networks the helper had done when it was last looked at, when that was, and for how long it has been so. */
   #seen = { done: 0, atMs: 0, forMs: 0 };
 
@@ -101,8 +103,6 @@ export class Crew implements Disposable {
   /** Does the task for all of them, and returns when that is over. */
   carryOut(task: Task, networks: readonly Network[]): Batch {
     const batch = new Batch(++this.#last, task, networks);
-    using apart = networks.length > 1 ? this.#helper?.keepApart() : undefined;
-    void apart;
     if (networks.length > 1) this.#give(batch, URGENCY.waitedFor);
     this.finish(batch);
     return batch;
@@ -150,6 +150,7 @@ export class Crew implements Disposable {
   [Symbol.dispose](): void {
     for (const batch of this.#batches.values()) batch.job.cancel();
     for (const batch of this.#batches.values()) this.finish(batch);
+    this.#part();
     this.#helper?.[Symbol.dispose]();
     this.#helper = undefined;
     this.#hands[Symbol.dispose]();
@@ -165,6 +166,7 @@ export class Crew implements Disposable {
 
   #give(batch: Batch, urgency: Urgency): void {
     this.#batches.set(batch.id, batch);
+    this.#apart ??= this.#helper?.keepApart();
     this.#helper?.give(batch, urgency);
   }
 
@@ -172,9 +174,15 @@ export class Crew implements Disposable {
   #look(batch: Batch): boolean {
     const { isOver } = batch;
     this.#hear();
-    if (isOver) this.#batches.delete(batch.id);
-    else this.#watch();
+    if (!isOver) this.#watch();
+    else if (this.#batches.delete(batch.id) && this.#batches.size === 0) this.#part();
     return isOver;
+  }
+
+  /** Nothing is left for the two to do at the same time. */
+  #part(): void {
+    this.#apart?.[Symbol.dispose]();
+    this.#apart = undefined;
   }
 
   #hear(): void {
@@ -202,6 +210,7 @@ export class Crew implements Disposable {
   #lose(reason: string): void {
     if (this.#helper === undefined) return;
     this.#hear();
+    this.#part();
     this.#helper[Symbol.dispose]();
     this.#helper = undefined;
     this.#loss = reason;

@@ -1,8 +1,8 @@
 import { growTo, race } from './contestants/creator.ts';
 import { Culvert } from './contestants/culvert.ts';
 import { KernelLimit } from './contestants/kernel-limit.ts';
-import type { Scale } from './row.ts';
 import { assertSameObjects } from './same-objects.ts';
+import type { Scale } from './scale.ts';
 import type { Stage } from './stage.ts';
 
 /** µs per create, a value for each round */

@@ -5,7 +5,7 @@ import { print, printJson, printTable } from '../src/cli/output.ts';
 import { type Crowd, growCrowd } from './crowd.ts';
 import { type Figure, formatNumber, isMet, measuredText, ratioText, referenceText, targetText } from './figure.ts';
 import type { Profile } from './processor-time.ts';
-import { type Bench, FULL, QUICK, type Row } from './row.ts';
+import type { Bench, Row } from './row.ts';
 import { churn } from './rows/churn.ts';
 import { cold } from './rows/cold.ts';
 import { growth } from './rows/growth.ts';
@@ -16,6 +16,7 @@ import { pool } from './rows/pool.ts';
 import { remove } from './rows/remove.ts';
 import { restart } from './rows/restart.ts';
 import { warm } from './rows/warm.ts';
+import { FULL, QUICK } from './scale.ts';
 import { Stage } from './stage.ts';
 
 const TOUCH = new URL('touch-memory.ts', import.meta.url).pathname;

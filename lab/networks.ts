@@ -1,5 +1,5 @@
 import { parseIpv4 } from '../src/addr/ipv4.ts';
-import type { Network, Rates } from '../src/sandbox/topology/desired.ts';
+import type { Network, Rates } from '../src/sandbox/topology/network.ts';
 
 const RATES: Rates = {
   transmit: { rate: 200_000_000, burst: 100_000_000 },

@@ -7,8 +7,9 @@ import { diff } from '../src/plan/diff.ts';
 import { ROUTER } from '../src/plan/state.ts';
 import { planText } from '../src/plan/text.ts';
 import { bridgeItself } from '../src/sandbox/topology/bridge.ts';
-import { desired, type Network } from '../src/sandbox/topology/desired.ts';
+import { desired } from '../src/sandbox/topology/desired.ts';
 import { BRIDGE } from '../src/sandbox/topology/layout.ts';
+import type { Network } from '../src/sandbox/topology/network.ts';
 
 /*
  *   router namespace ── cable or bridge port ── sandbox namespace ── tap0 (microvm)

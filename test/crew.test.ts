@@ -10,8 +10,9 @@ import { ROUTER } from '../src/plan/state.ts';
 import { Crew } from '../src/sandbox/crew/crew.ts';
 import type { Helper } from '../src/sandbox/crew/helper.ts';
 import type { Job } from '../src/sandbox/crew/job.ts';
-import { desired, type Network } from '../src/sandbox/topology/desired.ts';
+import { desired } from '../src/sandbox/topology/desired.ts';
 import { cable } from '../src/sandbox/topology/layout.ts';
+import type { Network } from '../src/sandbox/topology/network.ts';
 import { pause_ms } from './support/lab-core.ts';
 import { LabDaemon } from './support/lab-daemon.ts';
 

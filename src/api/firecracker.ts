@@ -2,7 +2,7 @@ import { formatIpv4 } from '../addr/ipv4.ts';
 import { formatMac } from '../addr/mac.ts';
 import { InputError } from '../errors.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
-import type { Rate } from '../sandbox/topology/desired.ts';
+import type { Rate } from '../sandbox/topology/network.ts';
 import type { FirecrackerResource } from './schema.ts';
 
 /** bytes per second, and bytes: what a guest may send where its sandbox has no limit of its own */

@@ -3,7 +3,7 @@ import { policyOver } from './policy/policy.ts';
 import { rateWith } from './rate.ts';
 import type { RateChange, RatesChange, SandboxChange } from './request.ts';
 import type { Specification } from './sandbox.ts';
-import type { Rate, Rates } from './topology/desired.ts';
+import type { Rate, Rates } from './topology/network.ts';
 
 /**
  * Lays a change over what a sandbox has, as a merge patch does (RFC 7396): what is absent stays, and null takes away.

@@ -5,8 +5,8 @@ import { allowedHostAddresses } from './host/access.ts';
 import { compilePolicy } from './policy/compile.ts';
 import { type Interval, verdictOf } from './policy/intervals.ts';
 import { policyId } from './policy/policy.ts';
-import { addressOf } from './topology/desired.ts';
 import { type Layout, sandboxRanges } from './topology/layout.ts';
+import { addressOf } from './topology/network.ts';
 
 export type IsDenied = (flow: Flow) => boolean;
 

@@ -19,8 +19,8 @@ import { type InstalledPolicy, Policies } from './policies.ts';
 import type { EgressPolicy } from './policy/policy.ts';
 import { attachmentElements, HELD, portElements, transmitLimitElement } from './ruleset/elements.ts';
 import { BRIDGE_TABLE, INBOUND, OUTBOUND, POLICIES, PORTS, ROUTER_TABLE, TRANSMIT_LIMITS } from './ruleset/names.ts';
-import { addressOf, type Network } from './topology/desired.ts';
 import { BRIDGE, bridgeMac, cable, type Layout, sandboxRanges } from './topology/layout.ts';
+import { addressOf, type Network } from './topology/network.ts';
 
 /** A sandbox that may pass: its network, what it may reach, and who it is, such as `a1 generation 3`. */
 export type Pass = { readonly network: Network; readonly policy: EgressPolicy; readonly owner: string };

@@ -4,7 +4,6 @@ import type { Lease, LeaseKey, LeaseState, SandboxId, Topology } from '../ipam/l
 import type { Pass } from './gate.ts';
 import type { Sandbox, Specification } from './sandbox.ts';
 import { parseSpecification } from './specification.ts';
-import type { Network } from './topology/desired.ts';
 import {
   bridgeGateway,
   bridgeMac,
@@ -15,6 +14,7 @@ import {
   sandboxNamespace,
   TAP0,
 } from './topology/layout.ts';
+import type { Network } from './topology/network.ts';
 
 /** A lease that has, or is to have, a network in the kernel. Without an owner it belongs to the warm pool. */
 export type Holding = {

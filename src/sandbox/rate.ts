@@ -1,5 +1,5 @@
 import { InputError } from '../errors.ts';
-import type { Rate } from './topology/desired.ts';
+import type { Rate } from './topology/network.ts';
 
 /** bytes per second; tbf counts in ticks of 64 ns and cannot be slower than a packet in some seconds */
 export const RATE_MIN = 1_000;

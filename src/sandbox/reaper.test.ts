@@ -6,7 +6,7 @@ import { claim } from '../ipam/allocator.ts';
 import { parseSlot } from '../ipam/lease.ts';
 import { openStore, type Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
-import { Batch } from './crew/crew.ts';
+import { Batch } from './crew/batch.ts';
 import { holdingOf } from './holding.ts';
 import { Reaper } from './reaper.ts';
 import { DEFAULT_LAYOUT } from './topology/layout.ts';

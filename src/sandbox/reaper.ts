@@ -5,7 +5,8 @@ import { awaitingFlush, enterQuarantine, markFlushed, releaseDue } from '../ipam
 import type { Store } from '../ipam/store.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { ROUTER } from '../plan/state.ts';
-import type { Batch, Crew } from './crew/crew.ts';
+import type { Batch } from './crew/batch.ts';
+import type { Crew } from './crew/crew.ts';
 import { type Holding, holdingOf, networkOf, outsideAddress } from './holding.ts';
 import { cable, type Layout } from './topology/layout.ts';
 

@@ -4,7 +4,8 @@ import { BridgeExhausted } from '../ipam/bridge/usage.ts';
 import { TOPOLOGIES, type Topology } from '../ipam/lease.ts';
 import type { Store } from '../ipam/store.ts';
 import { advance } from '../ipam/transition.ts';
-import type { Batch, Crew } from './crew/crew.ts';
+import type { Batch } from './crew/batch.ts';
+import type { Crew } from './crew/crew.ts';
 import { type Holding, holdingOf, networkOf } from './holding.ts';
 import type { Pool } from './pool.ts';
 

@@ -2,7 +2,7 @@ import type { Ipv4 } from '../addr/ipv4.ts';
 import type { Mac } from '../addr/mac.ts';
 import type { Generation, LeaseState, SandboxId, Slot, Topology } from '../ipam/lease.ts';
 import type { EgressPolicy } from './policy/policy.ts';
-import type { Rates } from './topology/desired.ts';
+import type { Rates } from './topology/network.ts';
 
 /** What a caller asks for; two requests with one id are the same sandbox exactly when these are equal. */
 export type Specification = {

@@ -3,7 +3,7 @@ import { CulvertError } from '../errors.ts';
 import { TOPOLOGIES } from '../ipam/lease.ts';
 import { type EgressPolicy, parsePolicy } from './policy/policy.ts';
 import type { Specification } from './sandbox.ts';
-import type { Rate, Rates } from './topology/desired.ts';
+import type { Rate, Rates } from './topology/network.ts';
 
 type Plain = {
   readonly topology: string;

@@ -6,8 +6,8 @@ import { flushAddresses } from '../linux/conntrack/flush.ts';
 import type { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { deniedFlows } from './denied-flows.ts';
 import type { Gate, Pass } from './gate.ts';
-import { addressOf } from './topology/desired.ts';
 import type { Layout } from './topology/layout.ts';
+import { addressOf } from './topology/network.ts';
 
 export type TrackingParts = {
   /** of NETLINK_NETFILTER, in the two namespaces that track */

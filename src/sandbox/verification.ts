@@ -8,13 +8,15 @@ import { listFdbEntries, listNeighbours, listRoutes, listShapers } from '../linu
 import { listLinkIndexes } from '../linux/observe/indexes.ts';
 import { diff, type Plan } from '../plan/diff.ts';
 import { type KernelObject, type Link, ROUTER } from '../plan/state.ts';
-import type { Batch, Crew } from './crew/crew.ts';
+import type { Batch } from './crew/batch.ts';
+import type { Crew } from './crew/crew.ts';
 import type { Gate } from './gate.ts';
 import { type Holding, holdingOf, networkOf } from './holding.ts';
 import { Outside, slotOf } from './outside.ts';
 import type { Survey } from './survey.ts';
-import { desired, type Network } from './topology/desired.ts';
+import { desired } from './topology/desired.ts';
 import { BRIDGE, cable, type Layout } from './topology/layout.ts';
+import type { Network } from './topology/network.ts';
 import { isLink, isWhole } from './whole.ts';
 
 /** Sandboxes that one step looks into, so that a step stays short; the helper looks into others meanwhile. */

@@ -1,10 +1,11 @@
 import { CulvertError } from '../../errors.ts';
 import type { Kernel } from '../../linux/apply.ts';
-import type { Network } from '../topology/desired.ts';
 import type { Layout } from '../topology/layout.ts';
+import type { Network } from '../topology/network.ts';
+import { Batch } from './batch.ts';
 import { Hands } from './hands.ts';
 import { Helper } from './helper.ts';
-import { Job, type Outcome, type Task, URGENCY, type Urgency } from './job.ts';
+import { type Task, URGENCY, type Urgency } from './job.ts';
 
 /**
  * How many seconds the helper may take for one network that somebody waits for, and for one that nobody does. They are
@@ -16,35 +17,6 @@ const SECOND_MS = 1000;
 type Start = (...given: ConstructorParameters<typeof Helper>) => Pick<Helper, keyof Helper>;
 
 const startHelper: Start = (pins, layout, lost) => new Helper(pins, layout, lost);
-
-/** A task for some networks, and what becomes of it. */
-export class Batch {
-  readonly id: number;
-  readonly task: Task;
-  readonly networks: readonly Network[];
-  readonly job: Job;
-  readonly failures = new Map<number, unknown>();
-
-  constructor(id: number, task: Task, networks: readonly Network[]) {
-    this.id = id;
-    this.task = task;
-    this.networks = networks;
-    this.job = new Job(networks.length);
-  }
-
-  get isOver(): boolean {
-    return this.job.isOver;
-  }
-
-  outcome(index: number): Outcome {
-    return this.job.outcome(index);
-  }
-
-  /** Why the first that failed did; undefined where none has. */
-  get failure(): unknown {
-    return this.failures.values().next().value;
-  }
-}
 
 export type CrewParts = {
   readonly kernel: Kernel;

@@ -6,8 +6,9 @@ import { SyscallError } from '../../linux/syscall.ts';
 import { diff } from '../../plan/diff.ts';
 import { ROUTER } from '../../plan/state.ts';
 import type { Part } from '../outside.ts';
-import { desired, type Network } from '../topology/desired.ts';
+import { desired } from '../topology/desired.ts';
 import { BRIDGE, cable, ETH0, type Layout, sandboxNamespace } from '../topology/layout.ts';
+import type { Network } from '../topology/network.ts';
 import { isLink, isWhole } from '../whole.ts';
 import type { Job, Task } from './job.ts';
 

@@ -1,9 +1,9 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { keepApart } from '../../linux/processors.ts';
 import { errorOf, type WireError } from '../../wire-error.ts';
-import type { Network } from '../topology/desired.ts';
 import type { Layout } from '../topology/layout.ts';
-import type { Batch } from './crew.ts';
+import type { Network } from '../topology/network.ts';
+import type { Batch } from './batch.ts';
 import type { Task, Urgency } from './job.ts';
 
 /** A job as it goes to the helper. */

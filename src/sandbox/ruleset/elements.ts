@@ -2,7 +2,7 @@ import type { Ipv4 } from '../../addr/ipv4.ts';
 import type { Mac } from '../../addr/mac.ts';
 import type { Element, Ruleset, SetElements } from '../../plan/ruleset.ts';
 import type { Interval } from '../policy/intervals.ts';
-import type { Rate } from '../topology/desired.ts';
+import type { Rate } from '../topology/network.ts';
 import {
   acceptedSet,
   INBOUND,

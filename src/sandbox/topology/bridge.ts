@@ -1,7 +1,6 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import { type KernelObject, ROUTER } from '../../plan/state.ts';
 import { EVERYWHERE } from './cable.ts';
-import type { Rates } from './desired.ts';
 import {
   BRIDGE,
   BRIDGE_MAC,
@@ -13,6 +12,7 @@ import {
   ROUTER_MAC,
   sandboxNamespace,
 } from './layout.ts';
+import type { Rates } from './network.ts';
 
 /** The bridge itself, once per host. */
 export function bridgeItself(layout: Layout): KernelObject[] {

@@ -1,7 +1,7 @@
 import type { KernelObject } from '../../plan/state.ts';
 import { cableObjects } from './cable.ts';
-import type { Rates } from './desired.ts';
 import { ETH0, type Layout, sandboxNamespace, TAP0 } from './layout.ts';
+import type { Rates } from './network.ts';
 
 /**
  * A namespace with a TAP for a virtual machine, whose guest has the same address in every one of them. The namespace

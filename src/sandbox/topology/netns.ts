@@ -1,7 +1,7 @@
 import { type KernelObject, ROUTER } from '../../plan/state.ts';
 import { cableObjects } from './cable.ts';
-import type { Rates } from './desired.ts';
 import { cable, hostAddress, type Layout } from './layout.ts';
+import type { Rates } from './network.ts';
 
 /**
  * A namespace for processes. They may be root in it, so nothing that binds them stands inside: what they get is shaped

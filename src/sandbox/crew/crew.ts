@@ -40,7 +40,7 @@ export class Crew implements Disposable {
   #helper: ReturnType<Start> | undefined;
   #last = 0;
   #loss: string | undefined;
-  /** While there is something that both work on, or may. */
+  /** Holds the two on processors of their own while there is something that both work on, or may. */
   #apart: Disposable | undefined;
   /** How many networks the helper had done when it was last looked at, when that was, and for how long it has been so. */
   #seen = { done: 0, atMs: 0, forMs: 0 };
@@ -122,7 +122,7 @@ export class Crew implements Disposable {
   [Symbol.dispose](): void {
     for (const batch of this.#batches.values()) batch.job.cancel();
     for (const batch of this.#batches.values()) this.finish(batch);
-    this.#part();
+    this.#letGo();
     this.#helper?.[Symbol.dispose]();
     this.#helper = undefined;
     this.#hands[Symbol.dispose]();
@@ -138,7 +138,7 @@ export class Crew implements Disposable {
 
   #give(batch: Batch, urgency: Urgency): void {
     this.#batches.set(batch.id, batch);
-    this.#apart ??= this.#helper?.keepApart();
+    this.#keepApart();
     this.#helper?.give(batch, urgency);
   }
 
@@ -146,13 +146,19 @@ export class Crew implements Disposable {
   #look(batch: Batch): boolean {
     const { isOver } = batch;
     this.#hear();
-    if (!isOver) this.#watch();
-    else if (this.#batches.delete(batch.id) && this.#batches.size === 0) this.#part();
+    if (isOver) this.#batches.delete(batch.id);
+    else this.#watch();
+    if (this.#batches.size > 0) this.#keepApart();
+    else this.#letGo();
     return isOver;
   }
 
-  /** Nothing is left for the two to do at the same time. */
-  #part(): void {
+  /** Not before the helper has begun: it is asked for again and again. */
+  #keepApart(): void {
+    this.#apart ??= this.#helper?.keepApart();
+  }
+
+  #letGo(): void {
     this.#apart?.[Symbol.dispose]();
     this.#apart = undefined;
   }
@@ -182,7 +188,7 @@ export class Crew implements Disposable {
   #lose(reason: string): void {
     if (this.#helper === undefined) return;
     this.#hear();
-    this.#part();
+    this.#letGo();
     this.#helper[Symbol.dispose]();
     this.#helper = undefined;
     this.#loss = reason;

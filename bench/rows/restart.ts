@@ -65,14 +65,17 @@ async function startPackets({ client }: Culvert): Promise<() => Promise<number>>
   const policy = { egress: 'open' } as const;
   const [sandbox] = await client.create({ topology: 'netns', policy });
   if (sandbox === undefined) throw new Error('The daemon has created nothing');
-  const ping = ['ping', '-q', '-i', String(PACKET_INTERVAL_MS / 1000), '-c', String(PACKETS_MS / PACKET_INTERVAL_MS)];
+  const count = PACKETS_MS / PACKET_INTERVAL_MS;
+  const ping = ['ping', '-n', '-i', String(PACKET_INTERVAL_MS / 1000), '-c', String(count)];
   const finished = run('nsenter', [`--net=${sandbox.netns}`, ...ping, OUTSIDE_ADDRESS]);
   // ping ends with 1 where nothing came back at all; that is told when it is waited for
   finished.catch(() => undefined);
   return async () => {
     const { stdout } = await finished;
-    const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(stdout) ?? [];
-    if (sent === undefined || received === undefined) throw new Error(`Cannot read what ping says: ${stdout}`);
-    return Number(sent) - Number(received);
+    const answered = new Set([...stdout.matchAll(/ icmp_seq=(\d+) .*time=/g)].map(([, sequence]) => Number(sequence)));
+    if (answered.size === 0) throw new Error(`Cannot read what ping says: ${stdout}`);
+    // ping waits no longer for the last than from one to the next, which proves nothing
+    answered.delete(count);
+    return count - 1 - answered.size;
   };
 }

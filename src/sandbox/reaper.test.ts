@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { claim } from '../ipam/allocator.ts';
 import { parseSlot } from '../ipam/lease.ts';
+import { HandClock } from '../ipam/model/clock.ts';
 import { openStore, type Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
 import { Batch } from './crew/batch.ts';
@@ -13,15 +14,15 @@ import { DEFAULT_LAYOUT } from './topology/layout.ts';
 
 let folder: string;
 let store: Store;
-let nowMs = 0;
-/** when the kernel was asked, in ms since the removal */
+let clock: HandClock;
+/** when the kernel was asked, on that clock */
 let asked: number[] = [];
 let refuses = true;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'reaper-'));
-  store = openStore(join(folder, 'leases.sqlite'), { bootId: 'boot', monotonicMs: () => nowMs, wallMs: () => nowMs });
-  nowMs = 0;
+  clock = new HandClock();
+  store = openStore(join(folder, 'leases.sqlite'), clock);
   asked = [];
   refuses = true;
 });
@@ -36,7 +37,7 @@ function crew(): Pick<ConstructorParameters<typeof Reaper>[0]['crew'], 'begin' |
   return {
     begin: (task, networks) => new Batch(1, task, networks),
     advance: (batch) => {
-      asked.push(nowMs);
+      asked.push(clock.monotonic);
       const index = batch.job.take() ?? 0;
       if (refuses) batch.failures.set(index, new Error('the kernel refuses'));
       batch.job.settle(index, refuses ? 'failed' : 'done');
@@ -60,8 +61,9 @@ it('asks the kernel again for what it refuses, more and more seldom, says so, an
     flush: () => new Set(),
   });
   reaper.add(holdingOf({ ...lease, state: 'removing' }));
+  const begunMs = clock.monotonic;
   const stepUntil = (untilMs: number): void => {
-    for (; nowMs < untilMs; nowMs += 10) reaper.step();
+    for (; clock.monotonic < begunMs + untilMs; clock.monotonic += 10) reaper.step();
   };
   stepUntil(5_000);
   expect(reaper.stuck).toEqual([]);

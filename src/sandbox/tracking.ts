@@ -1,7 +1,7 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
 import { dumpFlowsOf } from '../linux/conntrack/dump.ts';
-import type { Flow } from '../linux/conntrack/flow.ts';
+import type { Flow, Tuple } from '../linux/conntrack/flow.ts';
 import { flushAddresses } from '../linux/conntrack/flush.ts';
 import type { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { deniedFlows } from './denied-flows.ts';
@@ -56,10 +56,12 @@ export class Tracking {
       .map(({ network }) => network.slot);
     gate.hold(slots);
     try {
-      const cut = new Set(dumpFlowsOf(router, addresses).filter(denied.router).map(thereText));
+      const cut = dumpFlowsOf(router, addresses).filter(denied.router);
+      const returns = new Set(cut.map(({ protocol, reply }) => directionText(protocol, reply)));
+      const isReturn = ({ protocol, original }: Flow): boolean => returns.has(directionText(protocol, original));
       const inRoot = flushAddresses(root, addresses, denied.root);
       // What the far end had sent before the root forgot is on its way, and would make a flow of its own.
-      const inRouter = flushAddresses(router, addresses, (flow) => denied.router(flow) || cut.has(backText(flow)));
+      const inRouter = flushAddresses(router, addresses, (flow) => denied.router(flow) || isReturn(flow));
       const left = inRoot.left.length + inRouter.left.length;
       if (left > 0) throw new CulvertError('flows_left', `Cannot end ${left} flows that the policy denies now`);
     } finally {
@@ -72,14 +74,7 @@ function addressesIn({ original, reply }: Flow): Ipv4[] {
   return [original.source, original.destination, reply.source, reply.destination];
 }
 
-/** Who opened the flow to whom. */
-function thereText({ protocol, original }: Flow): string {
-  const { source, sourcePort, destination, destinationPort } = original;
+/** What tells the packets of one direction from all others. */
+function directionText(protocol: number, { source, sourcePort, destination, destinationPort }: Tuple): string {
   return `${protocol} ${source} ${sourcePort} ${destination} ${destinationPort}`;
-}
-
-/** The flow as if the other end had opened it. */
-function backText({ protocol, original }: Flow): string {
-  const { source, sourcePort, destination, destinationPort } = original;
-  return `${protocol} ${destination} ${destinationPort} ${source} ${sourcePort}`;
 }

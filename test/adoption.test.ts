@@ -1,8 +1,6 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
-import { LineProcess } from '../lab/line-process.ts';
-import { formatIpv4 } from '../src/addr/ipv4.ts';
 import type { Core } from '../src/daemon/core.ts';
 import { claim } from '../src/ipam/allocator.ts';
 import { systemClock } from '../src/ipam/clock.ts';
@@ -20,7 +18,6 @@ import { createSandbox, openCore, settle } from './support/lab-core.ts';
 
 const A = parseSandboxId('a');
 const MNT_DETACH = 2;
-const CHATTER = new URL('support/chatter.ts', import.meta.url).pathname;
 
 let lab: LabHost;
 let inside: NamespaceHandle;
@@ -180,26 +177,4 @@ it('says of a sandbox what it has, also where a change of it has failed', () => 
     // the same again is no change that is done already
     expect(() => core.update(A, { rates })).toThrow(/ENODEV/);
   });
-});
-
-it('frees every other slot while somebody goes on sending to the address of one', async () => {
-  using used = new DisposableStack();
-  const core = used.adopt(
-    inside.run(() => openCore(lab.folder)),
-    (opened) => inside.run(() => opened[Symbol.dispose]()),
-  );
-  inside.run(() => createSandbox(core, 'b', 'netns'));
-  const host = used.use(
-    new LineProcess(lab.pin('host'), process.execPath, [CHATTER, '0.0.0.0', formatIpv4(sandbox.hostAddress), '9']),
-  );
-  await host.line();
-  inside.run(() => core.remove([A, parseSandboxId('b')]));
-  const held = (): number[] =>
-    inside.run(() => {
-      core.step();
-      return core.leases().map(({ slot }) => slot);
-    });
-  await expect.poll(held, { timeout: 10_000, interval: 5 }).toEqual([sandbox.slot]);
-  await host.end('SIGKILL');
-  await expect.poll(held, { timeout: 10_000, interval: 5 }).toEqual([]);
 });

@@ -10,7 +10,7 @@ import { advance, listLeases } from '../ipam/transition.ts';
 import { Batch } from './crew/batch.ts';
 import { holdingOf } from './holding.ts';
 import { Reaper } from './reaper.ts';
-import { DEFAULT_LAYOUT } from './topology/layout.ts';
+import { DEFAULT_LAYOUT, hostAddress } from './topology/layout.ts';
 
 let folder: string;
 let store: Store;
@@ -76,5 +76,27 @@ it('asks the kernel again for what it refuses, more and more seldom, says so, an
   refuses = false;
   stepUntil(300_000);
   expect(reaper.stuck).toEqual([]);
+  expect(listLeases(store)).toEqual([]);
+});
+
+it('frees every other slot while something of the address of one is left', () => {
+  claim(store, [{ topology: 'netns' }, { topology: 'netns' }], { first: parseSlot(5), last: parseSlot(6) });
+  const layout = { ...DEFAULT_LAYOUT, mtu: 1420 };
+  const noisy = new Set([hostAddress(layout, 5)]);
+  refuses = false;
+  const kernel = { presentLinks: () => new Set() } as never;
+  const reaper = new Reaper({ store, kernel, crew: crew() as never, layout, floor_ms: 100, flush: () => noisy });
+  const stepFor = (ms: number): void => {
+    for (const endMs = clock.monotonic + ms; clock.monotonic < endMs; clock.monotonic += 10) reaper.step();
+  };
+  for (const lease of listLeases(store)) {
+    advance(store, lease, 'removing');
+    reaper.add(holdingOf({ ...lease, state: 'removing' }));
+    stepFor(100);
+  }
+  stepFor(10_000);
+  expect(listLeases(store).map(({ slot }) => slot)).toEqual([5]);
+  noisy.clear();
+  stepFor(1_000);
   expect(listLeases(store)).toEqual([]);
 });

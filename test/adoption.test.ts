@@ -90,6 +90,14 @@ it('changes at once what it has not looked at', () => {
   expect(() => lab.run(sandbox.netns, 'ping', '-c1', '-W1', OUTSIDE_ADDRESS)).toThrow();
 });
 
+it('lets pass at once what is asked for again, before it has looked at it', () => {
+  nft('flush', 'map', 'inet', 'culvert', 'outbound');
+  withCore((core) => {
+    createSandbox(core, 'a', 'netns');
+    expect(lab.run(sandbox.netns, 'ping', '-c1', '-W2', OUTSIDE_ADDRESS)).toContain(' 0% packet loss');
+  });
+});
+
 it('builds a network anew whose namespace is gone, be its pin there or not', () => {
   umount(sandbox.netns, MNT_DETACH);
   withCore(expectWhole);

@@ -24,16 +24,16 @@ export const TOPOLOGIES = ['microvm', 'netns', 'bridge'] as const;
 export type Topology = (typeof TOPOLOGIES)[number];
 
 /**
- *                    ┌────────── assign ─────────┐
- *                    ▼                           │
  *     free ─claim─► creating ─── (no owner) ──► warm
- *      ▲             │   └────── (owner) ────► ready
+ *      ▲             │   │                       │ assign
+ *      │             │   └────── (owner) ────► ready
  *      │             │                           │
  *      │             └────────► removing ◄───────┴── (and from warm)
  *      │                           │ verified gone
  *      └─ floor and flush ── quarantined
  *
- * `creating` may or may not have kernel objects, `warm` and `ready` have all of them, `quarantined` none.
+ * `creating` may or may not have kernel objects, `warm` and `ready` have their network, `quarantined` nothing. What lets
+ * a sandbox pass is there when its owner hears of it: after a crash right before, the lease may be `ready` without.
  */
 export type LeaseState = 'creating' | 'warm' | 'ready' | 'removing' | 'quarantined' | 'free';
 

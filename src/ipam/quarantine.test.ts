@@ -146,7 +146,7 @@ describe('claiming', () => {
     expect(listLeases(store)[0]).toMatchObject({
       slot: 1,
       generation: 1,
-      state: 'creating',
+      state: 'ready',
       sandboxId: 'a2',
       specification: '[2]',
     });

@@ -72,8 +72,8 @@ describe('the warm pool', () => {
     expect(() => assignAll(store, [])).toThrow(InputError);
     assignAll(store, [first, { key: two, sandboxId: b, specification: '{"n":2}' }]);
     expect(listLeases(store)).toEqual([
-      { ...before[0], state: 'creating', sandboxId: 'a', specification: '{"n":1}' },
-      { ...before[1], state: 'creating', sandboxId: 'b', specification: '{"n":2}' },
+      { ...before[0], state: 'ready', sandboxId: 'a', specification: '{"n":1}' },
+      { ...before[1], state: 'ready', sandboxId: 'b', specification: '{"n":2}' },
     ]);
     expect(listWarm(store, 'netns', 9)).toEqual([]);
   });

@@ -98,7 +98,7 @@ export interface Assignment extends Owner {
 }
 
 /**
- * Gives a warm lease an owner; it is `creating` again until the owner's part of it stands in the kernel. The
+ * Gives a warm lease an owner, and with that it is `ready`: all that is still to be done for it is to let it pass. The
  * generation stays: nobody has acted from this address in it.
  *
  * @throws CulvertError `lease_state` where the lease is not warm, or another answers at its bridge address;
@@ -120,7 +120,7 @@ export function assignAll(store: Store, assignments: readonly Assignment[]): voi
     throw new InputError('invalid_count', message);
   }
   for (const { specification } of assignments) assertSpecification(specification);
-  const set = `UPDATE lease SET state = 'creating', sandbox_id = ?, specification = ?, since_wall_ms = ?,
+  const set = `UPDATE lease SET state = 'ready', sandbox_id = ?, specification = ?, since_wall_ms = ?,
     warm_order = NULL WHERE state = 'warm' AND ${NO_CONFLICT}`;
   // Not for the disk to wait: its generation was given away when it was claimed, and that is on disk. With the power
   // goes the kernel's part of it too, and the next boot quarantines the lease, owner or not.

@@ -235,14 +235,18 @@ export class Manager {
     const { store, crew, gate, emit } = this.#parts;
     const leased = this.#lease(orders);
     const holdings = leased.map(({ holding }) => holding);
+    const cold = leased.flatMap(({ holding, warm }) => (warm === undefined ? [holding] : []));
     this.#changes++;
     try {
-      crew.build(leased.filter(({ warm }) => warm === undefined).map(({ holding }) => networkOf(holding)));
+      crew.build(cold.map(networkOf));
       for (const { holding, warm } of leased) if (warm !== undefined) this.#shape(holding, warm);
       gate.attach(holdings.map(passOf));
-      store.transaction('normal', () => {
-        for (const { key } of holdings) advance(store, key, 'ready');
-      });
+      // the lease of one from the pool says so since it has its owner
+      if (cold.length > 0) {
+        store.transaction('normal', () => {
+          for (const { key } of cold) advance(store, key, 'ready');
+        });
+      }
     } catch (error) {
       this.#abandon(holdings);
       throw error;

@@ -124,7 +124,7 @@ export class Model {
     for (const [lease, { sandboxId, specification }] of taken) {
       lease.owner = sandboxId;
       lease.specification = specification;
-      this.enter(lease, 'creating');
+      this.enter(lease, 'ready');
     }
     return undefined;
   }

@@ -1,12 +1,19 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildArp, buildFrame } from '../lab/frame.ts';
 import type { RawLink } from '../lab/raw-link.ts';
 import { formatIpv4 } from '../src/addr/ipv4.ts';
 import { formatMac } from '../src/addr/mac.ts';
+import { systemClock } from '../src/ipam/clock.ts';
+import { openStore, type Store } from '../src/ipam/store.ts';
+import { Kernel } from '../src/linux/apply.ts';
 import { PacketLog } from '../src/linux/nflog/log.ts';
-import { rootReportGroup } from '../src/sandbox/host/objects.ts';
+import { ROOT, ROUTER } from '../src/plan/state.ts';
+import type { NewEvent } from '../src/sandbox/event.ts';
+import { ROUTER_REPORT_GROUP, rootReportGroup } from '../src/sandbox/host/objects.ts';
+import { Reports } from '../src/sandbox/reports/reports.ts';
 import type { Sandbox } from '../src/sandbox/sandbox.ts';
-import { BRIDGE_MAC, bridgeMac, ROUTER_MAC, SANDBOX_MAC } from '../src/sandbox/topology/layout.ts';
+import { BRIDGE_MAC, bridgeMac, DEFAULT_LAYOUT, ROUTER_MAC, SANDBOX_MAC } from '../src/sandbox/topology/layout.ts';
 import { LabDaemon } from './support/lab-daemon.ts';
 import { EVERYONE, rawLink } from './support/stranger.ts';
 
@@ -231,5 +238,48 @@ describe('reports', { timeout }, () => {
     daemon.stepUntil(() => !daemon.problems().includes('reports_unheard'));
     daemon.lab.run(of('e').netns, 'bash', '-c', `echo > /dev/udp/${HOST}/24`);
     expect(daemon.eventsOf('sandbox.denied', 1)).toMatchObject([{ sandboxId: 'e', data: { by: 'host', port: 24 } }]);
+  });
+
+  it('that cannot be read are lost: the slots that they name may be others’ when they can be', async () => {
+    daemon.stop();
+    using store = openStore(join(daemon.lab.folder, 'state', 'leases.sqlite'), systemClock());
+    let isBroken = true;
+    const all: Store['all'] = (...query) => {
+      if (isBroken) throw new Error('broken');
+      return store.all(...query);
+    };
+    const told: NewEvent[] = [];
+    const claim = { mac: mac('a'), ip: GATEWAY };
+    const spoof = (): void => send('a', buildArp({ from: mac('a'), to: EVERYONE }, 1, claim, GATEWAY));
+    using kernel = daemon.inside(() => new Kernel(join(daemon.lab.folder, 'run', 'netns'), [ROOT, ROUTER]));
+    using reports = new Reports({
+      store: Object.create(store, { all: { value: all } }) as Store,
+      kernel,
+      layout: { ...DEFAULT_LAYOUT, mtu: 1420 },
+      groups: { router: ROUTER_REPORT_GROUP, root: group },
+      emit: (event) => told.push(event),
+    });
+    const step = (nowMs: number): void => daemon.inside(() => reports.step(nowMs));
+    step(0);
+    spoof();
+    const failure = (): unknown => {
+      try {
+        step(1);
+      } catch (error) {
+        return error;
+      }
+      return undefined;
+    };
+    await expect.poll(failure).toMatchObject({ message: 'broken' });
+    expect(reports.problems(2)).toMatchObject([{ code: 'reports_unheard', message: expect.stringMatching(/broken$/) }]);
+    isBroken = false;
+    spoof();
+    for (let nowMs = 10; nowMs < 100; nowMs++) step(nowMs);
+    expect(told).toEqual([]);
+    step(6000);
+    expect(reports.problems(6000)).toEqual([]);
+    spoof();
+    await expect.poll(() => (step(6001), told)).toMatchObject([{ type: 'sandbox.spoofed', data: { count: 1 } }]);
+    daemon.start();
   });
 });

@@ -20,7 +20,7 @@ import { Crew, type CrewParts } from '../sandbox/crew/crew.ts';
 import { Gate } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isBuilt, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
 import { HostAccess } from '../sandbox/host/access.ts';
-import { type Host, rootReportGroup, UPLINK } from '../sandbox/host/objects.ts';
+import { type Host, ROUTER_REPORT_GROUP, rootReportGroup, UPLINK } from '../sandbox/host/objects.ts';
 import { RootNamespace } from '../sandbox/host/root.ts';
 import { Manager } from '../sandbox/manager.ts';
 import { Reaper } from '../sandbox/reaper.ts';
@@ -35,11 +35,10 @@ import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
+import { Part } from './part.ts';
 import { assertNotLost, makeFolder } from './state-folder.ts';
 import { undone } from './undone.ts';
 
-/** NFLOG group that drops in the router namespace are reported to, where all groups are ours. */
-const ROUTER_REPORTS = 5;
 /** The tick of quarantine and clean-up. */
 const IDLE_REST_MS = 20;
 /** While the kernel removes what was let go: to ask it without a pause would take the processor that it needs. */
@@ -63,7 +62,12 @@ export type CoreOptions = {
   readonly arpTiming?: ArpTiming;
   readonly stuck?: CrewParts['stuck'];
   readonly emit: (event: Omit<CulvertEvent, 'sequence' | 'wallMs'>) => void;
+  /** Hears what of the work that nobody waits for could not be done; it is tried again. */
+  readonly failed: (error: unknown) => void;
 };
+
+/** Those that can be sent to another thread. */
+export type ThreadOptions = Omit<CoreOptions, 'emit' | 'failed' | 'stuck'>;
 
 /**
  * The engine as one thread runs it, synchronously: it owns the leases and the kernel, and nobody writes either but by
@@ -93,6 +97,16 @@ export class Core implements Disposable {
   #listenedMs = Number.NEGATIVE_INFINITY;
   /** Of what was adopted. */
   readonly #verification: Verification;
+  readonly #parts = {
+    root: this.#part(() => this.#watchRoot(), undefined),
+    reports: this.#part(() => this.#reports.step(this.#nowMs), undefined),
+    reaper: this.#part(() => this.#reaper.step(), []),
+    bridge: this.#part(() => this.#bridge.step(this.#nowMs), undefined),
+    again: this.#part(() => this.#manager.tryAgain(), undefined),
+    verification: this.#part(() => this.#verification.step(this.#nowMs), false),
+    policies: this.#part(() => this.#holdToPolicies(), undefined),
+    pool: this.#part(() => this.#manager.fillPool(), false),
+  };
 
   /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
   constructor(options: CoreOptions) {
@@ -128,8 +142,8 @@ export class Core implements Disposable {
       netfilter,
       host.layout,
       [
-        routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORTS }),
-        bridgeRuleset({ reportGroup: ROUTER_REPORTS }),
+        routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORT_GROUP }),
+        bridgeRuleset({ reportGroup: ROUTER_REPORT_GROUP }),
       ],
       new HostAccess(rootNetfilter, rootTable(host.instance)),
     );
@@ -152,7 +166,7 @@ export class Core implements Disposable {
       emit: (type, holding, message) => this.#tell(type, holding, message),
     });
     this.#reports = opened.use(
-      new Reports({ ...parts, groups: { router: ROUTER_REPORTS, root: rootReportGroup(host.instance) } }),
+      new Reports({ ...parts, groups: { router: ROUTER_REPORT_GROUP, root: rootReportGroup(host.instance) } }),
     );
     this.#bridge = opened.use(
       new BridgeWatch({
@@ -279,35 +293,23 @@ export class Core implements Disposable {
     };
   }
 
-  /**
-   * A little of the work that nobody waits for. Returns after how many ms there is more of it.
-   *
-   * @throws what the first part of it that failed threw; the others are done all the same
-   */
+  /** A little of the work that nobody waits for. Returns after how many ms there is more of it. */
   step(): number {
-    const failures: unknown[] = [];
-    const attempt = <T>(part: () => T, otherwise: T): T => {
-      try {
-        return part();
-      } catch (error) {
-        failures.push(error);
-        return otherwise;
-      }
-    };
-    attempt(() => this.#watchRoot(), undefined);
-    const listens = this.#nowMs - this.#listenedMs >= LISTEN_MS;
-    if (listens) this.#listenedMs = this.#nowMs;
+    const { root, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
+    const nowMs = this.#nowMs;
+    root.step(nowMs);
+    const listens = nowMs - this.#listenedMs >= LISTEN_MS;
+    if (listens) this.#listenedMs = nowMs;
     // before a slot can change hands: reports name slots
-    if (listens) attempt(() => this.#reports.step(this.#nowMs), undefined);
+    if (listens) reports.step(nowMs);
     // a slot of which an element may be left is given to nobody
-    const freed = this.#verification.rulesAreVerified ? attempt(() => this.#reaper.step(), []) : [];
+    const freed = this.#verification.rulesAreVerified ? reaper.step(nowMs) : [];
     // an address that is free again is asked for at once
-    if (listens || freed.length > 0) attempt(() => this.#bridge.step(this.#nowMs), undefined);
-    attempt(() => this.#manager.tryAgain(), undefined);
-    const verifies = attempt(() => this.#verification.step(this.#nowMs), false);
-    attempt(() => this.#holdToPolicies(), undefined);
-    const fills = !verifies && attempt(() => this.#manager.fillPool(), false);
-    if (failures.length > 0) throw failures[0];
+    if (listens || freed.length > 0) bridge.step(nowMs);
+    again.step(nowMs);
+    const verifies = verification.step(nowMs);
+    policies.step(nowMs);
+    const fills = !verifies && pool.step(nowMs);
     if (verifies || fills) return 0;
     const underWay = this.#reaper.pending + this.#manager.building + Number(!this.#verification.isDone);
     return underWay > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
@@ -315,6 +317,10 @@ export class Core implements Disposable {
 
   [Symbol.dispose](): void {
     this.#opened.dispose();
+  }
+
+  #part<T>(work: () => T, otherwise: T): Part<T> {
+    return new Part(work, otherwise, (error) => this.#options.failed(error));
   }
 
   /**

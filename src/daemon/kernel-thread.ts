@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 import { type WireError, wireError } from '../wire-error.ts';
-import { Core, type CoreOptions } from './core.ts';
+import { Core, type ThreadOptions } from './core.ts';
 import { Outbox } from './outbox.ts';
 import type { Answer, Call, Notice } from './wire.ts';
 
@@ -20,9 +20,6 @@ const START_REST_MS = 100;
  * it. No more, so that requests without a pause keep nothing from being cleared up.
  */
 const ANSWER_REST_MS = 2;
-
-/** After a step that failed, twice as long after each that follows: what made it fail may be over then. */
-const FAILURE_REST_MS = { first: 20, most: 1000 } as const;
 
 /** Few enough that the first of them does not wait long for the last. */
 const TOGETHER = { create: 16, remove: 64 } as const;
@@ -44,9 +41,6 @@ let answering: NodeJS.Immediate | undefined;
 let resting: NodeJS.Timeout | undefined;
 let working: NodeJS.Immediate | undefined;
 let restsUntilMs = 0;
-/** Steps that failed one after the other, and why the last of them did. */
-let failedSteps = 0;
-let lastFailure: string | undefined;
 /** The first rest is whole, whoever asks. */
 let hasWorked = false;
 /** Then there is no work that nobody waits for: what it would put back would stay for good. */
@@ -123,20 +117,9 @@ function work(engine: Core): void {
     answerAll(engine);
   }
   if (isPurged) return;
-  const isFirst = !hasWorked;
+  if (!hasWorked) engine.hire();
   hasWorked = true;
-  try {
-    if (isFirst) engine.hire();
-    rest(engine, engine.step());
-    failedSteps = 0;
-    lastFailure = undefined;
-  } catch (error) {
-    rest(engine, Math.min(FAILURE_REST_MS.most, FAILURE_REST_MS.first * 2 ** failedSteps++));
-    const said = wireError(error);
-    // what goes on is told once
-    if (said.message !== lastFailure) tell({ notice: 'problem', error: said });
-    lastFailure = said.message;
-  }
+  rest(engine, engine.step());
   outbox.flush();
 }
 
@@ -150,13 +133,18 @@ function rest(engine: Core, ms: number): void {
 }
 
 /** @param options the first message; all that follow are lists of calls */
-function start(options: Omit<CoreOptions, 'emit' | 'stuck'> | 'close'): void {
+function start(options: ThreadOptions | 'close'): void {
   if (options === 'close') {
     port?.close();
     return;
   }
   try {
-    const engine = new Core({ ...options, stuck, emit: (event) => tell({ notice: 'event', event }) });
+    const engine = new Core({
+      ...options,
+      stuck,
+      emit: (event) => tell({ notice: 'event', event }),
+      failed: (error) => tell({ notice: 'problem', error: wireError(error) }),
+    });
     port?.on('message', (message: readonly Call[] | 'close') => {
       if (message === 'close') close(engine);
       else {

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { CulvertError } from '../errors.ts';
 import type { SandboxId, Slot } from '../ipam/lease.ts';
 import { errorOf } from '../wire-error.ts';
-import type { CoreOptions } from './core.ts';
+import type { ThreadOptions } from './core.ts';
 import type { CreateRequest, CulvertEvent, Engine, SandboxChange } from './engine.ts';
 import { Listeners } from './listeners.ts';
 import { Outbox } from './outbox.ts';
@@ -68,11 +68,7 @@ export class ThreadEngine implements Engine {
    * @param held is let go of when the thread has ended
    * @throws CulvertError of whatever kept it from starting
    */
-  static async start(
-    thread: Worker,
-    options: Omit<CoreOptions, 'emit' | 'stuck'>,
-    held: Disposable,
-  ): Promise<ThreadEngine> {
+  static async start(thread: Worker, options: ThreadOptions, held: Disposable): Promise<ThreadEngine> {
     const engine = new ThreadEngine(thread, held);
     thread.ref();
     thread.postMessage(options);

@@ -32,6 +32,10 @@ export function openCore(folder: string, options: Partial<CoreOptions> = {}): Co
     poolSizes: { microvm: 0, netns: 0, bridge: 0 },
     quarantineFloor_ms: 0,
     emit: () => undefined,
+    // out of the step, to whoever takes it
+    failed: (error) => {
+      throw error;
+    },
     ...options,
   });
 }

@@ -31,6 +31,9 @@ export function rootCable(instance: string): Link {
   return { name: `cv-${instance}`, index: FIRST_ROOT_INDEX + hashOf(instance, ROOT_INDEXES) };
 }
 
+/** NFLOG group that drops in the router namespace are reported to, where all groups are ours. */
+export const ROUTER_REPORT_GROUP = 5;
+
 /** The NFLOG group that the root namespace's rules report to: a group has one listener, and a host many daemons. */
 export function rootReportGroup(instance: string): number {
   return FIRST_ROOT_GROUP + hashOf(instance, ROOT_GROUPS);

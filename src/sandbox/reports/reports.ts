@@ -29,13 +29,15 @@ export type ReportsParts = {
   readonly emit: (event: NewEvent) => void;
 };
 
-/** One namespace's log, which is opened again where it could not be. */
+/** One namespace's log, which is opened again where it could not be opened or read. */
 type Ear = {
   readonly namespace: NamespaceName;
   readonly group: number;
   log: PacketLog | undefined;
   refusal: string | undefined;
   openMs: number;
+  /** packets of logs that were closed, and lost */
+  lost: number;
 };
 
 /**
@@ -60,6 +62,7 @@ export class Reports implements Disposable {
       log: undefined,
       refusal: undefined,
       openMs: 0,
+      lost: 0,
     });
     this.#ears = [ear(ROUTER, parts.groups.router), ear(ROOT, parts.groups.root)];
   }
@@ -69,7 +72,12 @@ export class Reports implements Disposable {
     for (const ear of this.#ears) {
       const log = ear.log ?? this.#open(ear, nowMs);
       if (log === undefined) continue;
-      for (const packet of log.poll(REPORTS_PER_STEP)) this.#take(ear.namespace, packet, nowMs);
+      try {
+        for (const packet of log.poll(REPORTS_PER_STEP)) this.#take(ear.namespace, packet, nowMs);
+      } catch (error) {
+        this.#drop(ear, error, nowMs);
+        throw error;
+      }
     }
     this.#countLost(nowMs);
     for (const told of this.#spoofs.flush(nowMs)) this.#parts.emit(spoofedEvent(told));
@@ -104,6 +112,16 @@ export class Reports implements Disposable {
     return ear.log;
   }
 
+  /** What waits in a log would be read when the slots that it names may be others': it is lost instead. */
+  #drop(ear: Ear, error: unknown, nowMs: number): void {
+    if (ear.log !== undefined) ear.lost += lostIn(ear.log);
+    ear.log?.[Symbol.dispose]();
+    ear.log = undefined;
+    ear.openMs = nowMs + REOPEN_MS;
+    const reason = error instanceof Error ? error.message : String(error);
+    ear.refusal = `Cannot read what the rules report (${ear.namespace} namespace), and will try again: ${reason}`;
+  }
+
   #take(namespace: NamespaceName, packet: LoggedPacket, nowMs: number): void {
     const sender = this.#senderOf(namespace, packet);
     // A warm network has nobody inside, and of one that is being cut off the last packets prove nothing.
@@ -133,10 +151,10 @@ export class Reports implements Disposable {
 
   #countLost(nowMs: number): void {
     // That a queue was full is seen at once, and how many it cost with the next report.
-    const lost = this.#ears.reduce((sum, { log }) => {
-      const statistics = log?.statistics;
-      return statistics === undefined ? sum : sum + Math.max(statistics.lost, statistics.overruns);
-    }, this.#spoofs.untold + this.#refusals.untold);
+    const lost = this.#ears.reduce(
+      (sum, ear) => sum + ear.lost + (ear.log === undefined ? 0 : lostIn(ear.log)),
+      this.#spoofs.untold + this.#refusals.untold,
+    );
     if (lost === this.#lost) return;
     this.#lost = lost;
     if (this.#lostMs === undefined || nowMs - this.#lostMs >= LOSS_SHOWN_MS) {
@@ -145,4 +163,8 @@ export class Reports implements Disposable {
     }
     this.#lostMs = nowMs;
   }
+}
+
+function lostIn({ statistics: { lost, overruns } }: PacketLog): number {
+  return Math.max(lost, overruns);
 }

@@ -245,7 +245,9 @@ export class Core implements Disposable {
    *   was not given
    */
   release(slot: Slot, options: { readonly force: boolean }): LeaseView {
-    return this.#manager.release(slot, options);
+    const view = this.#manager.release(slot, options);
+    this.#bridge.expect();
+    return view;
   }
 
   /** Everything that is Culvert's on this host, and nothing else. The leases stay: their generations must. */
@@ -305,6 +307,7 @@ export class Core implements Disposable {
     // a slot of which an element may be left is given to nobody
     const freed = this.#verification.rulesAreVerified ? reaper.step(nowMs) : [];
     // an address that is free again is asked for at once
+    if (freed.length > 0) this.#bridge.expect();
     if (listens || freed.length > 0) bridge.step(nowMs);
     again.step(nowMs);
     const verifies = verification.step(nowMs);

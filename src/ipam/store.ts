@@ -41,17 +41,11 @@ export class Store implements Disposable {
   #synchronous: Durability | undefined;
   /** Of the transaction that is open; undefined where none is. */
   #open: Durability | undefined;
-  #writes = 0;
 
   constructor(path: string, clock: Clock, database: DatabaseSync) {
     this.path = path;
     this.clock = clock;
     this.#database = database;
-  }
-
-  /** Grows with each write: while it stands still, a question has the answer that it had. */
-  get writes(): number {
-    return this.#writes;
   }
 
   /**
@@ -72,8 +66,6 @@ export class Store implements Disposable {
       this.#exec('COMMIT');
       return result;
     } catch (error) {
-      // what was seen of it meanwhile is not so
-      this.#writes++;
       if (this.#database.isTransaction) this.#exec('ROLLBACK');
       throw error;
     } finally {
@@ -101,7 +93,6 @@ export class Store implements Disposable {
       this.#exec('RELEASE part');
       return result;
     } catch (error) {
-      this.#writes++;
       if (this.#database.isTransaction) this.#exec('ROLLBACK TO part; RELEASE part');
       throw error;
     }
@@ -119,7 +110,6 @@ export class Store implements Disposable {
    */
   run(sql: string, ...values: SQLInputValue[]): number {
     this.#assertOpen();
-    this.#writes++;
     return Number(this.#attempt('write leases', () => this.#prepare(sql).run(...values)).changes);
   }
 

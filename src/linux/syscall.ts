@@ -9,6 +9,7 @@ import { errnoName } from './errno.ts';
 
 /** asm-generic/errno-base.h */
 const EAGAIN = 11;
+const ENODEV = 19;
 
 const libc = koffi.load('libc.so.6');
 
@@ -132,6 +133,14 @@ export function umount(target: string, flags: number): void {
 
 export function ioctl(attempt: string, fd: number, request: number, argument: Uint8Array): void {
   checked(attempt, Number(c.ioctl(fd, request, argument)));
+}
+
+/** {@link ioctl} for a link: false where there is none, which is what is mostly asked of one that is to be gone. */
+export function ioctlLink(attempt: string, fd: number, request: number, argument: Uint8Array): boolean {
+  const result = Number(c.ioctl(fd, request, argument));
+  if (result < 0 && koffi.errno() === ENODEV) return false;
+  checked(attempt, result);
+  return true;
 }
 
 /** The processor that the calling thread runs on. */

@@ -20,6 +20,8 @@ const GATHER_MAX = 256;
 const FLUSH_PER_STEP = 1024;
 /** A process that stays in a namespace keeps its cable: after this long the cable is cut on the router's side. */
 const HELD_AFTER_MS = 2_000;
+/** How often it is looked for leases that are due, at the most. */
+const FREE_INTERVAL_MS = 10;
 /**
  * Of the time in quarantine: how often connection tracking is read, all of it for however many addresses. That takes
  * some milliseconds, in which nobody is answered.
@@ -64,8 +66,9 @@ export class Reaper {
   /** since when the oldest in the queue waits */
   #gatheringMs = 0;
   #flushedMs = Number.NEGATIVE_INFINITY;
-  /** The store's writes when nothing was in quarantine. */
-  #emptyAt = -1;
+  #freedMs = Number.NEGATIVE_INFINITY;
+  /** Whether something may be in quarantine, where nobody else puts it. */
+  #holds = true;
   #refused: Refused[] = [];
 
   constructor(parts: ReaperParts) {
@@ -169,25 +172,29 @@ export class Reaper {
     store.transaction('normal', () => {
       for (const { holding } of going) enterQuarantine(store, holding.key, { floor_ms });
     });
+    this.#holds = true;
   }
 
   #free(nowMs: number): LeaseKey[] {
     const { store } = this.#parts;
-    // a step is taken fifty times a second, and mostly for nothing
-    if (store.writes === this.#emptyAt) return [];
+    // a step is taken fifty times a second, or a thousand, and mostly for nothing
+    if (!this.#holds || nowMs - this.#freedMs < FREE_INTERVAL_MS) return [];
+    this.#freedMs = nowMs;
     this.#flush(nowMs);
     const freed = releaseDue(store, FLUSH_PER_STEP);
-    if (freed.length === 0 && !hasQuarantined(store)) this.#emptyAt = store.writes;
+    // where there are more than go at once, the rest follow at once
+    if (freed.length === FLUSH_PER_STEP) this.#freedMs = Number.NEGATIVE_INFINITY;
+    this.#holds = freed.length > 0 || hasQuarantined(store);
     return freed;
   }
 
   #flush(nowMs: number): void {
     const { store, layout, floor_ms, flush } = this.#parts;
     if (nowMs - this.#flushedMs < Math.min(floor_ms * FLUSH_INTERVAL, FLUSH_INTERVAL_MAX_MS)) return;
-    const waiting = awaitingFlush(store, FLUSH_PER_STEP);
-    if (waiting.length === 0) return;
     const before = this.#flushedMs;
     this.#flushedMs = nowMs;
+    const waiting = awaitingFlush(store, FLUSH_PER_STEP);
+    if (waiting.length === 0) return;
     const addressed = waiting.map((lease) => ({ lease, address: outsideAddress(holdingOf(lease), layout) }));
     const left = flush(new Set(addressed.map(({ address }) => address)));
     // What cannot be verified stays, and is tried again; it holds up no other.

@@ -1,5 +1,5 @@
 import { CulvertError } from '../../errors.ts';
-import { close, ioctl, recv, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
+import { close, ioctlLink, recv, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
 import { readAttributes, readString } from './attribute.ts';
 import {
   AF_NETLINK,
@@ -226,13 +226,7 @@ export class NetlinkSocket implements Disposable {
    * @returns false where there is no such link; `request` has the answer otherwise
    */
   askLink(attempt: string, code: number, request: Uint8Array): boolean {
-    try {
-      ioctl(attempt, this.#fd, code, request);
-      return true;
-    } catch (error) {
-      if (error instanceof SyscallError && error.errnoName === 'ENODEV') return false;
-      throw error;
-    }
+    return ioctlLink(attempt, this.#fd, code, request);
   }
 
   [Symbol.dispose](): void {

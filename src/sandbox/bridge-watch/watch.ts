@@ -20,6 +20,8 @@ import { Wire } from './wire.ts';
 
 /** Addresses that one step looks at: all that a range can have. */
 const ADDRESSES_PER_STEP = 4096;
+/** How long an address that nobody told of may wait to be seen, next to the seconds that a probe takes. */
+const NONE_WAITS_MS = 100;
 /** How often all free addresses are asked for again while a stranger is on the bridge: who is behind it may change. */
 const PATROL_MS = 60_000;
 /** How often it is counted how full the bridge is. */
@@ -58,8 +60,8 @@ export class BridgeWatch implements Disposable {
   #patrolMs = 0;
   #countMs = 0;
   #filling: string | undefined;
-  /** The store's writes when no address waited. */
-  #noneAt = -1;
+  /** Until when it is not asked again whether an address waits, since none did. */
+  #noneUntilMs = Number.NEGATIVE_INFINITY;
   #gateway: { readonly mac: string; readonly untilMs: number } | undefined;
 
   /** @param parts.store with a bridge range */
@@ -74,11 +76,16 @@ export class BridgeWatch implements Disposable {
   /** @param nowMs of a clock that never goes back */
   step(nowMs: number): void {
     this.#hear(this.#wire.step(nowMs), nowMs);
-    const waiting = this.#waiting();
+    const waiting = this.#waiting(nowMs);
     const isNew = this.#look(nowMs, waiting.length > 0);
     if (this.#strangers.names?.length === 0) markProbed(this.#parts.store, waiting);
     this.#wire.ask([...waiting, ...this.#conflicts.due(nowMs), ...this.#patrol(nowMs, isNew)]);
     this.#count(nowMs);
+  }
+
+  /** An address may wait from now on: the next step looks. */
+  expect(): void {
+    this.#noneUntilMs = Number.NEGATIVE_INFINITY;
   }
 
   /** The address has an owner from now on. */
@@ -130,11 +137,10 @@ export class BridgeWatch implements Disposable {
     markProbed(this.#parts.store, silent);
   }
 
-  #waiting(): Ipv4[] {
-    const { store } = this.#parts;
-    if (store.writes === this.#noneAt) return [];
-    const waiting = awaitingProbe(store, ADDRESSES_PER_STEP);
-    if (waiting.length === 0) this.#noneAt = store.writes;
+  #waiting(nowMs: number): Ipv4[] {
+    if (nowMs < this.#noneUntilMs) return [];
+    const waiting = awaitingProbe(this.#parts.store, ADDRESSES_PER_STEP);
+    if (waiting.length === 0) this.#noneUntilMs = nowMs + NONE_WAITS_MS;
     return waiting;
   }
 

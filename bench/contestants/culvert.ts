@@ -29,7 +29,7 @@ const SETTLE_TIMEOUT_MS = 60_000;
 const ADOPT_TIMEOUT_MS = 60_000;
 /** ms: who asks takes the processor from who is asked */
 const ADOPT_POLL_MS = 50;
-/** sandboxes in one request */
+/** sandboxes in one request, where a row does not say */
 const PRACTISED_AT_ONCE = 50;
 
 let started = 0;
@@ -129,9 +129,9 @@ export class Culvert implements Creator, Disposable {
    * Makes sandboxes and removes them, some at a time: a daemon runs for weeks, and what is measured of it is not how
    * fast its JavaScript is while nothing of it is compiled yet.
    */
-  async practise(count: number): Promise<void> {
-    for (let done = 0; done < count; done += PRACTISED_AT_ONCE) {
-      const made = await this.client.create({ topology: 'microvm', count: Math.min(PRACTISED_AT_ONCE, count - done) });
+  async practise(count: number, atOnce = PRACTISED_AT_ONCE): Promise<void> {
+    for (let done = 0; done < count; done += atOnce) {
+      const made = await this.client.create({ topology: 'microvm', count: Math.min(atOnce, count - done) });
       await this.client.remove(made.map(({ id }) => id));
     }
     await this.settled();

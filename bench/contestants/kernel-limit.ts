@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { LineProcess } from '../../lab/line-process.ts';
+import { ProcessorTime, type Profile, threadTimes } from '../processor-time.ts';
 import { PinFolder, type Stage } from '../stage.ts';
 import { pause } from '../until.ts';
 import type { Creator } from './creator.ts';
@@ -44,15 +45,16 @@ export class KernelLimit implements Creator, Disposable {
 
   /**
    * Makes and removes for so long, or until it has used all slots, a third of them with a TAP, with this many live all
-   * along and no more on their way out than the kernel clears away. Returns how many a second.
+   * along and no more on their way out than the kernel clears away. Says how many, and where the time of one went.
    */
-  async turnOver(live: number, durationMs: number): Promise<number> {
+  async turnOver(live: number, durationMs: number): Promise<{ readonly rate: number; readonly profile: Profile }> {
     const make = async (share: number): Promise<void> => {
       await this.#process.ask(`create ${share}`);
       await this.#process.ask(`plain ${2 * share}`);
     };
     await make(Math.round(live / 3));
     let removed = 0;
+    const before = threadTimes(this.#process.pid);
     const begin = performance.now();
     while (performance.now() - begin < durationMs && live + removed < SLOTS - 3 * SHARE_AT_ONCE) {
       await make(SHARE_AT_ONCE);
@@ -63,7 +65,12 @@ export class KernelLimit implements Creator, Disposable {
         left = Number(await this.#process.ask('left'));
       }
     }
-    return (removed * 1000) / (performance.now() - begin);
+    const elapsedMs = performance.now() - begin;
+    const spent = new ProcessorTime();
+    spent.add(before, threadTimes(this.#process.pid));
+    const of = `churn, ${this.name}: a create and a remove`;
+    const profile = { of, unit: 'µs', elapsed: (elapsedMs * 1000) / removed, threads: spent.times(1000 / removed) };
+    return { rate: (removed * 1000) / elapsedMs, profile };
   }
 
   [Symbol.dispose](): void {

@@ -21,6 +21,7 @@ export const churn: Row = {
   summary: 'creates and removes, mixed topologies, sustained, with nothing leaked',
   async run({ stage, scale, profile }) {
     using culvert = await Culvert.start(stage, { pool: DEFAULT_POOL, bridgeRange: BRIDGE_RANGE });
+    await culvert.practise(scale.practice);
     await settled(culvert);
     const before = await countHoldings(culvert);
     await culvert.prepare();
@@ -39,6 +40,7 @@ export const churn: Row = {
     await stage.cleanedUp();
     using kernel = new KernelLimit(stage, { mtu });
     const limit = await kernel.turnOver(live.length, scale.churnMs / 3);
+    profile(limit.profile);
     const rate = (cycles * 1000) / elapsedMs;
     const what = leaked.length === 0 ? '' : ` (${leaked.join(', ')})`;
     return [
@@ -52,8 +54,8 @@ export const churn: Row = {
         figure: 'the same, against routed networks from C, a third with a TAP',
         value: rate,
         unit: '/s',
-        reference: { name: kernel.name, value: limit },
-        ratio: rate / limit,
+        reference: { name: kernel.name, value: limit.rate },
+        ratio: rate / limit.rate,
       },
       {
         figure: `kinds of things there are more of than before the churn${what}`,

@@ -20,6 +20,7 @@ export const warm: Row = {
   summary: 'latency of a create from the warm pool, through the HTTP API',
   async run({ stage, scale, profile }) {
     using culvert = await Culvert.start(stage, { pool: DEFAULT_POOL });
+    await culvert.practise(scale.practice, 1);
     await growTo(culvert, scale.some);
     using connection = await Connection.open(culvert.socketPath);
     const request = jsonRequest('POST', '/v1/sandboxes', { topology: 'microvm' });

@@ -60,10 +60,9 @@ type Result = {
 
 async function run(rows: readonly Row[], quick: boolean): Promise<Result> {
   using stage = new Stage();
-  // The folder on the disk is all that would outlive these namespaces.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
-      stage[Symbol.dispose]();
+      stage.abandon();
       process.exit(1);
     });
   }

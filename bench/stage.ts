@@ -69,8 +69,13 @@ export class Stage implements Disposable {
     });
   }
 
-  [Symbol.dispose](): void {
+  /** Removes what would outlive the mount namespace, with whatever is still mounted in it. */
+  abandon(): void {
     rmSync(this.disk, { recursive: true, force: true });
+  }
+
+  [Symbol.dispose](): void {
+    this.abandon();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

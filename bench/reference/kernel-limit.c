@@ -225,6 +225,8 @@ int main(int argc, char **argv) {
   if (!options.directory || !options.mtu || optind != argc) return fputs(USAGE, stderr), 2;
 
   static struct batch batch;
+  int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  if (home < 0) die("Cannot open the namespace to come back to");
   struct sockets router = make_router(&batch, &options);
   static bool has_tap[LAST_SLOT + 1];
   uint32_t made = 0, removed = 0, gone = 0; // slots up to each
@@ -250,5 +252,6 @@ int main(int argc, char **argv) {
       printf("%s%lu", i ? " " : "", (unsigned long)make_sandbox(&batch, &options, &router, made, with_tap));
     }
     putchar('\n');
+    if (setns(home, CLONE_NEWNET)) die("Cannot leave the last namespace, which would stay");
   }
 }

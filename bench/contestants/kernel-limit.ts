@@ -10,8 +10,6 @@ const SOURCE = new URL('../reference/kernel-limit.c', import.meta.url).pathname;
 
 /** Of each third, when sandboxes come and go. */
 const SHARE_AT_ONCE = 8;
-/** of those that only go */
-const REMOVED_AT_ONCE = 64;
 const SLOTS = 32_767;
 /** As many as the daemon lets go together. */
 const MOST_LEFT = 256;
@@ -76,17 +74,14 @@ export class KernelLimit implements Creator, Disposable {
   }
 
   /**
-   * Removes the oldest `count` that it has made, no more of them on their way out than the kernel clears away. Returns
-   * how many a second.
+   * Removes the oldest `count` that it has made, one after the other without a pause, and waits until the kernel has
+   * cleared them away. Returns how many a second.
    */
   async remove(count: number): Promise<number> {
     const begin = performance.now();
-    let asked = 0;
-    for (let left = 0; asked < count || left > 0; ) {
-      const more = left > MOST_LEFT ? 0 : Math.min(REMOVED_AT_ONCE, count - asked);
-      if (more === 0) await pause(LOOK_MS);
-      left = Number(await this.#process.ask(more === 0 ? 'left' : `remove ${more}`));
-      asked += more;
+    for (let left = Number(await this.#process.ask(`remove ${count}`)); left > 0; ) {
+      await pause(LOOK_MS);
+      left = Number(await this.#process.ask('left'));
     }
     return (count * 1000) / (performance.now() - begin);
   }

@@ -30,7 +30,7 @@ export const warm: Row = {
     culvert.finish();
     const figure = `create from the warm pool, HTTP API, one at a time, at ${scale.some} live and more`;
     profile({
-      of: figure,
+      of: 'a create from the warm pool, with what is done in the pauses',
       unit: 'µs',
       elapsed: mean(overHttpMs) * 1000,
       threads: culvert.spent.times(1000 / scale.requests),
@@ -54,7 +54,7 @@ export const warm: Row = {
     const byClientMs = await latencies(scale.requests / 2, () => culvert.client.create({ topology: 'microvm' }));
     return [
       ...against(figure, overHttpMs),
-      ...against(`the same, ${BURST} of them without a pause`, inBurstsMs),
+      ...against(`the same, the first ${BURST} from a full pool, without a pause`, inBurstsMs),
       {
         figure: 'one at a time with the typed client, its own time included: p50',
         value: percentile(byClientMs, 0.5),

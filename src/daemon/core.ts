@@ -221,7 +221,9 @@ export class Core implements Disposable {
   reconcile({ dryRun }: { readonly dryRun: boolean }): { plan: string[]; applied: boolean } {
     const leases = listLeases(this.#store).map(holdingOf);
     // what is under way is a part of a step, and as that step leaves it
-    const holdings = leases.filter((holding) => isBuilt(holding) && holding.state !== 'creating');
+    const holdings = leases.filter(
+      (holding) => isBuilt(holding) && holding.state !== 'creating' && !this.#manager.hasGivenUp(holding.key.slot),
+    );
     const standing = leases.filter(({ state }) => state !== 'quarantined');
     const outside = this.#survey.outside();
     const plans = [
@@ -299,20 +301,20 @@ export class Core implements Disposable {
   step(): number {
     const { root, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
     const nowMs = this.#nowMs;
-    root.step(nowMs);
+    root.step();
     const listens = nowMs - this.#listenedMs >= LISTEN_MS;
     if (listens) this.#listenedMs = nowMs;
     // before a slot can change hands: reports name slots
-    if (listens) reports.step(nowMs);
+    if (listens) reports.step();
     // a slot of which an element may be left is given to nobody
-    const freed = this.#verification.rulesAreVerified ? reaper.step(nowMs) : [];
+    const freed = this.#verification.rulesAreVerified ? reaper.step() : [];
     // an address that is free again is asked for at once
     if (freed.length > 0) this.#bridge.expect();
-    if (listens || freed.length > 0) bridge.step(nowMs);
-    again.step(nowMs);
-    const verifies = verification.step(nowMs);
-    policies.step(nowMs);
-    const fills = !verifies && pool.step(nowMs);
+    if (listens || freed.length > 0) bridge.step();
+    again.step();
+    const verifies = verification.step();
+    policies.step();
+    const fills = !verifies && pool.step();
     if (verifies || fills) return 0;
     const underWay = this.#reaper.pending + this.#manager.building + Number(!this.#verification.isDone);
     return underWay > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
@@ -323,7 +325,8 @@ export class Core implements Disposable {
   }
 
   #part<T>(work: () => T, otherwise: T): Part<T> {
-    return new Part(work, otherwise, (error) => this.#options.failed(error));
+    const failed = (error: unknown): void => this.#options.failed(error);
+    return new Part({ work, otherwise, failed, nowMs: () => this.#nowMs });
   }
 
   /**

@@ -1,44 +1,66 @@
-import { expect, it } from 'vitest';
+import { beforeEach, expect, it } from 'vitest';
 import { Part } from './part.ts';
 
-it('rests twice as long after each failure, up to a second, and not after a success', () => {
-  let failure: Error | undefined = new Error('no');
-  const begunMs: number[] = [];
-  let nowMs = 0;
-  const part = new Part(
-    () => {
-      begunMs.push(nowMs);
-      if (failure !== undefined) throw failure;
+let now: number;
+let told: string[];
+let reason: string | undefined;
+/** ms that the work takes */
+let takes: number;
+let begun: number[];
+let part: Part<string>;
+
+beforeEach(() => {
+  now = 0;
+  told = [];
+  reason = 'no';
+  takes = 0;
+  begun = [];
+  part = new Part({
+    work: () => {
+      begun.push(now);
+      now += takes;
+      if (reason !== undefined) throw new Error(reason);
       return 'done';
     },
-    'otherwise',
-    () => undefined,
-  );
-  for (; nowMs < 4000; nowMs += 10) expect(part.step(nowMs)).toBe('otherwise');
-  expect(begunMs).toEqual([0, 20, 60, 140, 300, 620, 1260, 2260, 3260]);
-  failure = undefined;
-  begunMs.length = 0;
-  for (; nowMs < 4300; nowMs += 10) part.step(nowMs);
-  expect(begunMs).toEqual([4260, 4270, 4280, 4290]);
-  expect(part.step(nowMs)).toBe('done');
-  failure = new Error('again');
-  expect([0, 10, 20].map((afterMs) => part.step(nowMs + afterMs))).toEqual(['otherwise', 'otherwise', 'otherwise']);
+    otherwise: 'otherwise',
+    failed: (error) => told.push((error as Error).message),
+    nowMs: () => now,
+  });
 });
 
-it('tells a failure that goes on once, and another one, and the first when it comes back', () => {
-  const told: unknown[] = [];
-  let reason: string | undefined = 'one';
-  const part = new Part(
-    () => {
-      if (reason !== undefined) throw new Error(reason);
-    },
-    undefined,
-    (error) => told.push((error as Error).message),
-  );
-  let nowMs = 0;
-  for (const next of ['one', 'one', 'two', 'two', undefined, 'two', 'one']) {
+it('rests twice as long after each failure, up to a second, and not after a success', () => {
+  for (; now < 4000; now += 10) expect(part.step()).toBe('otherwise');
+  expect(begun).toEqual([0, 20, 60, 140, 300, 620, 1260, 2260, 3260]);
+  reason = undefined;
+  begun.length = 0;
+  for (; now < 4300; now += 10) part.step();
+  expect(begun).toEqual([4260, 4270, 4280, 4290]);
+  expect(part.step()).toBe('done');
+  reason = 'again';
+  part.step();
+  begun.length = 0;
+  for (const end = now + 30; now < end; now += 10) part.step();
+  expect(begun).toHaveLength(1);
+});
+
+it('rests after work that took long as after any other', () => {
+  takes = 2000;
+  for (; now < 20_000; now += 10) part.step();
+  expect(begun.slice(0, 3)).toEqual([0, 2020, 4060]);
+  expect((begun[7] ?? 0) - (begun[6] ?? 0)).toBeGreaterThanOrEqual(3000);
+});
+
+it('tells a failure that goes on once, whatever comes in between, and again when it comes back much later', () => {
+  for (const next of ['one', 'one', undefined, 'one', 'two', 'two', undefined, 'two']) {
     reason = next;
-    part.step((nowMs += 2000));
+    now += 5000;
+    part.step();
   }
-  expect(told).toEqual(['one', 'two', 'two', 'one']);
+  expect(told).toEqual(['one', 'two']);
+  reason = undefined;
+  part.step();
+  now += 40_000;
+  reason = 'two';
+  part.step();
+  expect(told).toEqual(['one', 'two', 'two']);
 });

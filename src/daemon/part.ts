@@ -1,44 +1,54 @@
 /** After a failure, twice as long after each that follows: what made it fail may be over then. */
 const REST_MS = { first: 20, most: 1000 } as const;
+/**
+ * For so long after a failure another one of the same kind is told no more. Long enough for work that tries itself again
+ * only every few seconds, and has nothing to say in between.
+ */
+const TOLD_MS = 30_000;
+
+export type PartOptions<T> = {
+  readonly work: () => T;
+  /** What is returned where the work failed, or rests. */
+  readonly otherwise: T;
+  /** Hears why it failed: once, while it goes on. */
+  readonly failed: (error: unknown) => void;
+  /** Of a clock that never goes back. */
+  readonly nowMs: () => number;
+};
 
 /**
  * A part of the work that nobody waits for, which is to be done again and again. Where it fails it rests, more and more
  * until it succeeds, and keeps no other part from being done.
  */
 export class Part<T> {
-  readonly #work: () => T;
-  readonly #otherwise: T;
-  readonly #failed: (error: unknown) => void;
+  readonly #options: PartOptions<T>;
   #failures = 0;
   #againMs = Number.NEGATIVE_INFINITY;
-  /** Why it failed the last time: what goes on is told once. */
-  #told: string | undefined;
+  #last: { readonly reason: string; readonly atMs: number } | undefined;
 
-  /**
-   * @param otherwise what {@link step} returns where the work failed, or rests
-   * @param failed hears why
-   */
-  constructor(work: () => T, otherwise: T, failed: (error: unknown) => void) {
-    this.#work = work;
-    this.#otherwise = otherwise;
-    this.#failed = failed;
+  constructor(options: PartOptions<T>) {
+    this.#options = options;
   }
 
-  /** @param nowMs of a clock that never goes back */
-  step(nowMs: number): T {
-    if (nowMs < this.#againMs) return this.#otherwise;
+  step(): T {
+    const { work, otherwise, nowMs } = this.#options;
+    if (nowMs() < this.#againMs) return otherwise;
     try {
-      const result = this.#work();
+      const result = work();
       this.#failures = 0;
-      this.#told = undefined;
       return result;
     } catch (error) {
-      this.#againMs = nowMs + Math.min(REST_MS.most, REST_MS.first * 2 ** this.#failures++);
-      const reason = error instanceof Error ? error.message : String(error);
-      const isNew = reason !== this.#told;
-      this.#told = reason;
-      if (isNew) this.#failed(error);
-      return this.#otherwise;
+      // from its end on: it may have waited for longer than it is to rest
+      this.#fail(error, nowMs());
+      return otherwise;
     }
+  }
+
+  #fail(error: unknown, atMs: number): void {
+    this.#againMs = atMs + Math.min(REST_MS.most, REST_MS.first * 2 ** this.#failures++);
+    const reason = error instanceof Error ? error.message : String(error);
+    const isNews = this.#last?.reason !== reason || atMs - this.#last.atMs > TOLD_MS;
+    this.#last = { reason, atMs };
+    if (isNews) this.#options.failed(error);
   }
 }

@@ -32,8 +32,11 @@ export type Topology = (typeof TOPOLOGIES)[number];
  *      │                           │ verified gone
  *      └─ floor and flush ── quarantined
  *
+ * A warm lease whose network is to be changed for its owner is `creating` again until it is.
+ *
  * `creating` may or may not have kernel objects, `warm` and `ready` have their network, `quarantined` nothing. What lets
- * a sandbox pass is there when its owner hears of it: after a crash right before, the lease may be `ready` without.
+ * a sandbox pass is there when its owner hears of it; after a crash right before that a lease is `ready` without, until
+ * the next daemon has looked at the router's tables.
  */
 export type LeaseState = 'creating' | 'warm' | 'ready' | 'removing' | 'quarantined' | 'free';
 

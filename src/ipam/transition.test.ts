@@ -59,21 +59,22 @@ describe('the warm pool', () => {
 
   it('hands out several in one commit, or none', () => {
     const [one, two] = warm('netns', 'netns') as [Lease, Lease];
-    const first = { key: one, sandboxId: a, specification: '{"n":1}' };
+    const to = 'ready' as const;
+    const first = { key: one, to, sandboxId: a, specification: '{"n":1}' };
     const before = listLeases(store);
     for (const second of [
-      { key: one, sandboxId: b, specification: '{}' },
-      { key: two, sandboxId: a, specification: '{}' },
-      { key: two, sandboxId: b, specification: 'no JSON' },
+      { key: one, to, sandboxId: b, specification: '{}' },
+      { key: two, to, sandboxId: a, specification: '{}' },
+      { key: two, to, sandboxId: b, specification: 'no JSON' },
     ]) {
       expect(() => assignAll(store, [first, second])).toThrow(/^Cannot /);
       expect(listLeases(store)).toEqual(before);
     }
     expect(() => assignAll(store, [])).toThrow(InputError);
-    assignAll(store, [first, { key: two, sandboxId: b, specification: '{"n":2}' }]);
+    assignAll(store, [first, { key: two, to: 'creating', sandboxId: b, specification: '{"n":2}' }]);
     expect(listLeases(store)).toEqual([
       { ...before[0], state: 'ready', sandboxId: 'a', specification: '{"n":1}' },
-      { ...before[1], state: 'ready', sandboxId: 'b', specification: '{"n":2}' },
+      { ...before[1], state: 'creating', sandboxId: 'b', specification: '{"n":2}' },
     ]);
     expect(listWarm(store, 'netns', 9)).toEqual([]);
   });

@@ -95,18 +95,22 @@ export function advance(store: Store, key: LeaseKey, to: keyof typeof STEPS): vo
 /** An owner for a warm lease. */
 export interface Assignment extends Owner {
   readonly key: LeaseKey;
+  /**
+   * `ready` where all that is still to be done is to let it pass; `creating` where the network is to be changed for its
+   * owner, who must not get it without.
+   */
+  readonly to: 'creating' | 'ready';
 }
 
 /**
- * Gives a warm lease an owner, and with that it is `ready`: all that is still to be done for it is to let it pass. The
- * generation stays: nobody has acted from this address in it.
+ * Gives a warm lease an owner; it is `ready`. The generation stays: nobody has acted from this address in it.
  *
  * @throws CulvertError `lease_state` where the lease is not warm, or another answers at its bridge address;
  *   `sandbox_exists` where the owner holds another lease;
  *   InputError `invalid_specification`
  */
 export function assign(store: Store, key: LeaseKey, sandboxId: SandboxId, specification: string): void {
-  assignAll(store, [{ key, sandboxId, specification }]);
+  assignAll(store, [{ key, sandboxId, specification, to: 'ready' }]);
 }
 
 /**
@@ -120,15 +124,15 @@ export function assignAll(store: Store, assignments: readonly Assignment[]): voi
     throw new InputError('invalid_count', message);
   }
   for (const { specification } of assignments) assertSpecification(specification);
-  const set = `UPDATE lease SET state = 'ready', sandbox_id = ?, specification = ?, since_wall_ms = ?,
+  const set = `UPDATE lease SET state = ?, sandbox_id = ?, specification = ?, since_wall_ms = ?,
     warm_order = NULL WHERE state = 'warm' AND ${NO_CONFLICT}`;
   // Not for the disk to wait: its generation was given away when it was claimed, and that is on disk. With the power
   // goes the kernel's part of it too, and the next boot quarantines the lease, owner or not.
   store.transaction('normal', () => {
     const wallMs = Math.trunc(store.clock.wallMs());
-    for (const { key, sandboxId, specification } of assignments) {
+    for (const { key, to, sandboxId, specification } of assignments) {
       assertNoLease(store, sandboxId);
-      guarded(store, key, `assign it to ${JSON.stringify(sandboxId)}`, set, sandboxId, specification, wallMs);
+      guarded(store, key, `assign it to ${JSON.stringify(sandboxId)}`, set, to, sandboxId, specification, wallMs);
     }
   });
 }

@@ -4,7 +4,7 @@ import { claim, type LeaseRequest, type SlotRange } from '../ipam/allocator.ts';
 import { releaseEarly } from '../ipam/early-release.ts';
 import { type Lease, parseSandboxId, type SandboxId, type Slot, TOPOLOGIES, type Topology } from '../ipam/lease.ts';
 import type { Store } from '../ipam/store.ts';
-import { advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
+import { type Assignment, advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { diff } from '../plan/diff.ts';
 import { changedBy } from './change.ts';
@@ -39,6 +39,11 @@ export type ManagerParts = {
 
 /** A lease that has got an owner, and where its network was warm, what it was until then. */
 type Leased = { readonly holding: Owned; readonly warm: Holding | undefined };
+
+/** Whether a warm network is as its owner wants it, who needs no more than to be let pass. */
+function fits({ specification }: Order): boolean {
+  return Object.keys(specification.rates).length === 0;
+}
 
 type Order = { readonly id: SandboxId; readonly specification: Specification };
 
@@ -186,6 +191,11 @@ export class Manager {
     return this.#unwritten.length;
   }
 
+  /** Whether the lease of the slot is one of these, whatever the store says. */
+  hasGivenUp(slot: Slot): boolean {
+    return this.#unwritten.some(({ key }) => key.slot === slot);
+  }
+
   /** Sandboxes that are removed while the kernel refused to cut them off. */
   get uncut(): number {
     return this.#uncut.length;
@@ -239,12 +249,14 @@ export class Manager {
     this.#changes++;
     try {
       crew.build(cold.map(networkOf));
-      for (const { holding, warm } of leased) if (warm !== undefined) this.#shape(holding, warm);
+      for (const { holding, warm } of leased) {
+        if (warm !== undefined && !fits(holding.owner)) this.#shape(holding, warm);
+      }
       gate.attach(holdings.map(passOf));
-      // the lease of one from the pool says so since it has its owner
-      if (cold.length > 0) {
+      const unready = leased.filter(({ holding, warm }) => warm === undefined || !fits(holding.owner));
+      if (unready.length > 0) {
         store.transaction('normal', () => {
-          for (const { key } of cold) advance(store, key, 'ready');
+          for (const { holding } of unready) advance(store, holding.key, 'ready');
         });
       }
     } catch (error) {
@@ -266,9 +278,7 @@ export class Manager {
       const durability = matched.every(({ warm }) => warm !== undefined) ? 'normal' : 'full';
       return store.transaction(durability, () => {
         const assignments = matched.flatMap(({ order, warm }) =>
-          warm === undefined
-            ? []
-            : [{ key: warm.key, sandboxId: order.id, specification: specificationText(order.specification) }],
+          warm === undefined ? [] : [assignmentOf(warm, order)],
         );
         if (assignments.length > 0) assignAll(store, assignments);
         const cold = matched.filter(({ warm }) => warm === undefined).map(({ order }) => requestOf(order));
@@ -288,9 +298,7 @@ export class Manager {
   /** Puts the limits that its owner asks for on a network that was built without. */
   #shape(holding: Owned, warm: Holding): void {
     const { kernel, layout } = this.#parts;
-    const network = networkOf(holding);
-    if (Object.keys(network.rates).length === 0) return;
-    kernel.apply(diff(desired(networkOf(warm), layout), desired(network, layout)));
+    kernel.apply(diff(desired(networkOf(warm), layout), desired(networkOf(holding), layout)));
   }
 
   /** What was begun and will not be finished: it is cut off, and its leases go the way of every other. */
@@ -349,6 +357,11 @@ export class Manager {
     const letters = Array.from({ length: 12 }, () => alphabet[randomInt(alphabet.length)]);
     return parseSandboxId(`sb-${letters.join('')}`);
   }
+}
+
+function assignmentOf({ key }: Holding, order: Order): Assignment {
+  const specification = specificationText(order.specification);
+  return { key, sandboxId: order.id, specification, to: fits(order) ? 'ready' : 'creating' };
 }
 
 function requestOf({ id, specification }: Order): LeaseRequest {

@@ -32,7 +32,7 @@ function begin(): void {
 
 if (command === 'adopt') begin();
 /** networks in the pool */
-const POOL: Readonly<Record<string, number>> = { warm: 1, helped: 3 };
+const POOL: Readonly<Record<string, number>> = { warm: 1, plain: 1, helped: 3 };
 const poolSizes = { microvm: 0, netns: 0, bridge: 0, [topology]: POOL[command] ?? 0 };
 using core = openCore(folder, { poolSizes });
 
@@ -48,6 +48,12 @@ switch (command) {
     settle(core);
     begin();
     createSandbox(core, VICTIM, topology);
+    break;
+  case 'plain':
+    settle(core);
+    begin();
+    // with no rates it is as its owner wants it
+    createSandboxes(core, [VICTIM], topology, {});
     break;
   case 'remove':
     createSandbox(core, VICTIM, topology);

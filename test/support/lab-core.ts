@@ -3,6 +3,7 @@ import { Core, type CoreOptions } from '../../src/daemon/core.ts';
 import { parseSandboxId, parseSlot, type SandboxId, type Topology } from '../../src/ipam/lease.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { DEFAULT_LAYOUT } from '../../src/sandbox/topology/layout.ts';
+import type { Rates } from '../../src/sandbox/topology/network.ts';
 
 /** What a core that takes over after a kill finds and makes of it. */
 export type Report = {
@@ -44,10 +45,11 @@ export function createSandbox(core: Core, id: string, topology: Topology): void 
   createSandboxes(core, [parseSandboxId(id)], topology);
 }
 
+const RATES: Rates = { receive: { rate: 1_000_000, burst: 100_000 } };
+
 /** In one call. */
-export function createSandboxes(core: Core, ids: readonly SandboxId[], topology: Topology): void {
+export function createSandboxes(core: Core, ids: readonly SandboxId[], topology: Topology, rates = RATES): void {
   const policy = { egress: 'open', allow: [], deny: [] } as const;
-  const rates = { receive: { rate: 1_000_000, burst: 100_000 } };
   core.create(ids.map((id) => ({ id, specification: { topology, rates, policy } })));
 }
 

@@ -121,10 +121,10 @@ export class Model {
       taken.set(lease, assignment);
       owners.add(sandboxId);
     }
-    for (const [lease, { sandboxId, specification }] of taken) {
+    for (const [lease, { sandboxId, specification, to }] of taken) {
       lease.owner = sandboxId;
       lease.specification = specification;
-      this.enter(lease, 'ready');
+      this.enter(lease, to);
     }
     return undefined;
   }

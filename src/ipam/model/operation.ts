@@ -11,6 +11,7 @@ export const SLOTS = 8;
 
 interface Handed {
   readonly which: number;
+  readonly to: 'creating' | 'ready';
   readonly sandboxId: SandboxId;
   readonly specification: string;
 }
@@ -51,7 +52,10 @@ const largeRequests = fc.array(fc.record({ topology, sandboxId, specification: l
 });
 const tooMany = Array.from({ length: SLOTS + 1 }, () => ({ topology: 'netns' }));
 const handed = (minLength: number): fc.Arbitrary<Handed[]> =>
-  fc.array(fc.record({ which, sandboxId, specification }), { minLength, maxLength: 3 });
+  fc.array(fc.record({ which, to: fc.constantFrom('creating', 'ready'), sandboxId, specification }), {
+    minLength,
+    maxLength: 3,
+  });
 
 // Of one, five and thirteen addresses for eight slots; the third shares none with the second.
 const ranges = ['10.8.64.0/29', '10.8.64.0/29', '10.8.64.0/30', '10.8.64.8/29', '10.8.64.0/28', '10.8.64.0/31'];

@@ -91,7 +91,7 @@ export function perform(world: World, step: Operation): void {
       });
       const [only] = all;
       const real = (): void => {
-        if (only !== undefined && all.length === 1) assign(store, only.key, only.sandboxId, only.specification);
+        if (only?.to === 'ready' && all.length === 1) assign(store, only.key, only.sandboxId, only.specification);
         else assignAll(store, all);
       };
       return both(real, () => model.assign(all));

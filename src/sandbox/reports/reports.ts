@@ -67,21 +67,30 @@ export class Reports implements Disposable {
     this.#ears = [ear(ROUTER, parts.groups.router), ear(ROOT, parts.groups.root)];
   }
 
-  /** Reads what waits. To be called before leases are freed: reports name slots, and slots change hands. */
+  /**
+   * Reads what waits. To be called before leases are freed: reports name slots, and slots change hands.
+   *
+   * @throws what kept one log from being read; the other is read all the same
+   */
   step(nowMs: number): void {
+    const failures: unknown[] = [];
     for (const ear of this.#ears) {
       const log = ear.log ?? this.#open(ear, nowMs);
       if (log === undefined) continue;
+      let packets: readonly LoggedPacket[] = [];
+      let taken = 0;
       try {
-        for (const packet of log.poll(REPORTS_PER_STEP)) this.#take(ear.namespace, packet, nowMs);
+        packets = log.poll(REPORTS_PER_STEP);
+        for (; taken < packets.length; taken++) this.#take(ear.namespace, packets[taken] as LoggedPacket, nowMs);
       } catch (error) {
-        this.#drop(ear, error, nowMs);
-        throw error;
+        this.#drop(ear, Math.max(1, packets.length - taken), error, nowMs);
+        failures.push(error);
       }
     }
     this.#countLost(nowMs);
     for (const told of this.#spoofs.flush(nowMs)) this.#parts.emit(spoofedEvent(told));
     for (const told of this.#refusals.flush(nowMs)) this.#parts.emit(deniedEvent(told));
+    if (failures.length > 0) throw failures[0];
   }
 
   problems(nowMs: number): Problem[] {
@@ -112,9 +121,13 @@ export class Reports implements Disposable {
     return ear.log;
   }
 
-  /** What waits in a log would be read when the slots that it names may be others': it is lost instead. */
-  #drop(ear: Ear, error: unknown, nowMs: number): void {
-    if (ear.log !== undefined) ear.lost += lostIn(ear.log);
+  /**
+   * What waits in a log would be read when the slots that it names may be others': it is lost instead.
+   *
+   * @param unread reports at the least
+   */
+  #drop(ear: Ear, unread: number, error: unknown, nowMs: number): void {
+    ear.lost += unread + (ear.log === undefined ? 0 : lostIn(ear.log));
     ear.log?.[Symbol.dispose]();
     ear.log = undefined;
     ear.openMs = nowMs + REOPEN_MS;

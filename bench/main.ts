@@ -102,9 +102,9 @@ async function touchMemory(bytes: number): Promise<void> {
   await promisify(execFile)(process.execPath, [TOUCH, String(Math.min(bytes, most))]);
 }
 
-async function show(figures: readonly Figure[]): Promise<void> {
+function show(figures: readonly Figure[]): void {
   const words = { true: 'met', false: 'NOT met', undefined: '' };
-  await printTable(
+  printTable(
     ['figure', 'measured', 'against', 'ratio', 'target', ''],
     figures.map((figure) => [
       figure.figure,
@@ -117,8 +117,8 @@ async function show(figures: readonly Figure[]): Promise<void> {
   );
 }
 
-async function showProfiles(profiles: readonly Profile[]): Promise<void> {
-  await printTable(
+function showProfiles(profiles: readonly Profile[]): void {
+  printTable(
     ['where the time goes', 'elapsed', 'thread', 'processor', 'of it in the kernel', 'waits for a processor'],
     profiles.flatMap(({ of, unit, elapsed, threads }) =>
       threads.map(({ name, processor, system, waiting }, index) => [
@@ -148,9 +148,9 @@ else {
   if (given.json) {
     printJson({ ...machine, figures: figures.map((figure) => ({ ...figure, met: isMet(figure) })), profiles, failed });
   } else {
-    await show(figures);
+    show(figures);
     if (profiles.length > 0) print('');
-    if (profiles.length > 0) await showProfiles(profiles);
+    if (profiles.length > 0) showProfiles(profiles);
     const load = machine.loadBefore.toFixed(1);
     print(`Linux ${machine.kernel}, ${machine.processors} processors, load average before the run ${load}`);
   }

@@ -15,8 +15,8 @@ export class Figures {
     this.add(what, `p50 ${msText(p50Ms)}, p99 ${msText(p99Ms)}`, `${count} times, ${how}`);
   }
 
-  async print(): Promise<void> {
-    await printTable(['WHAT', 'MEASURED', 'HOW'], this.#rows);
+  print(): void {
+    printTable(['WHAT', 'MEASURED', 'HOW'], this.#rows);
   }
 }
 

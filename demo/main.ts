@@ -41,7 +41,7 @@ async function run(sandboxes: number): Promise<void> {
   print('');
   stage.figures.add('sandboxes', String(stage.ledger.counts.handedOut), 'created and removed; no address had two');
   stage.figures.add('proofs', String(narrator.proofs), `all of them held, in ${narrator.elapsedS.toFixed(0)} s`);
-  await stage.figures.print();
+  stage.figures.print();
 }
 
 /** The namespaces go with the last process; what is on the disk must be taken away. It ends by itself, whatever hangs. */

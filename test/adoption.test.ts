@@ -90,6 +90,12 @@ it('changes at once what it has not looked at', () => {
   expect(() => lab.run(sandbox.netns, 'ping', '-c1', '-W1', OUTSIDE_ADDRESS)).toThrow();
 });
 
+it('starts where the policies’ names are gone and the policies are not', () => {
+  nft('flush', 'map', 'inet', 'culvert', 'policies');
+  withCore(expectWhole);
+  expect(lab.run(sandbox.netns, 'ping', '-c1', '-W2', OUTSIDE_ADDRESS)).toContain(' 0% packet loss');
+});
+
 it('lets pass at once what is asked for again, before it has looked at it', () => {
   nft('flush', 'map', 'inet', 'culvert', 'outbound');
   withCore((core) => {

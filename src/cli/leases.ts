@@ -7,9 +7,9 @@ type Told = Omit<LeaseResource, 'generation'> & { readonly generation?: number }
 
 const HEAD = ['SLOT', 'GEN', 'STATE', 'SANDBOX', 'TOPOLOGY', 'SINCE', 'WHY', 'FREE IN'];
 
-export async function printLeases(leases: readonly LeaseResource[]): Promise<void> {
+export function printLeases(leases: readonly LeaseResource[]): void {
   const now = Date.now();
-  await printTable(
+  printTable(
     HEAD,
     leases.map((lease) => [
       String(lease.slot),

@@ -11,19 +11,17 @@ export function printJson(value: unknown): void {
 }
 
 /** Prints rows under a head, columns aligned, without lines between: it survives cut(1), awk(1) and a narrow terminal. */
-export async function printTable(head: readonly string[], rows: readonly (readonly string[])[]): Promise<void> {
-  const { default: Table } = await import('cli-table3');
-  const table = new Table({
-    head: [...head],
-    chars: NO_LINES,
-    style: { 'padding-left': 0, 'padding-right': 2, head: [] },
-  });
-  table.push(...rows.map((row) => [...row]));
-  const [first = '', ...rest] = table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd());
-  print([emphasis(first), ...rest].join('\n'));
+export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
+  const widths = head.map((title) => title.length);
+  for (const row of rows) {
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+  }
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
+  print([emphasis(line(head)), ...rows.map(line)].join('\n'));
 }
 
 /** Prints names with their values, below each other. */
@@ -36,12 +34,3 @@ export function printFields(fields: readonly (readonly [name: string, value: str
 function emphasis(text: string): string {
   return styleText('bold', text, { stream: process.stdout });
 }
-
-const NO_LINES = Object.fromEntries(
-  [
-    'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right',
-    'left left-mid mid mid-mid right right-mid middle',
-  ]
-    .flatMap((places) => places.split(' '))
-    .map((place) => [place, '']),
-);

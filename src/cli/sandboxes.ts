@@ -5,8 +5,8 @@ import { policyText, rateText } from './specification.ts';
 const HEAD = ['ID', 'TOPOLOGY', 'SLOT', 'GEN', 'HOST ADDRESS', 'INSIDE', 'GATEWAY', 'EGRESS', 'TX', 'RX'];
 
 /** A line per sandbox. */
-export async function printSandboxes(sandboxes: readonly SandboxResource[]): Promise<void> {
-  await printTable(HEAD, sandboxes.map(row));
+export function printSandboxes(sandboxes: readonly SandboxResource[]): void {
+  printTable(HEAD, sandboxes.map(row));
 }
 
 function row(sandbox: SandboxResource): string[] {

@@ -34,6 +34,11 @@ type Standing = { readonly pass: Pass; readonly policy: InstalledPolicy };
 /** What the tables hold, by slot and by policy: a copy that saves reading. */
 type Books = { readonly standing: Map<number, Standing>; readonly policies: Policies };
 
+type Observed = { readonly placed: readonly Placed[]; readonly policies: readonly Element[] };
+
+/** What leads from the tables as they are to what they should be. */
+type Compared = { readonly requests: readonly Request[]; readonly changes: readonly string[]; readonly books: Books };
+
 /** The sets that hold sandboxes, by table. */
 const SETS: readonly { readonly table: Table; readonly sets: readonly NamedSet[] }[] = [
   { table: ROUTER_TABLE, sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS] },
@@ -72,10 +77,23 @@ export class Gate {
    *   tables were as they should be
    */
   restore(passes: readonly Pass[]): string[] {
-    const { requests, changes, books } = this.#compare(passes);
-    if (requests.length > 0) applyTransaction(this.#socket, requests);
+    const { changes, books } = this.#bringTo(passes);
     this.#books = books;
     return [...changes, ...this.#hostAccess.restore(passes.map((pass) => this.#hostGuest(pass)))];
+  }
+
+  #bringTo(passes: readonly Pass[]): Compared {
+    const compared = this.#compare(passes, this.#observe());
+    try {
+      if (compared.requests.length > 0) applyTransaction(this.#socket, compared.requests);
+      return compared;
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      // Not all of what a table has was looked at, and something of that is in the way: it goes.
+      const anew = this.#compare(passes, undefined);
+      applyTransaction(this.#socket, anew.requests);
+      return anew;
+    }
   }
 
   /**
@@ -106,7 +124,10 @@ export class Gate {
 
   /** What {@link restore} would put right. */
   compare(passes: readonly Pass[]): string[] {
-    return [...this.#compare(passes).changes, ...this.#hostAccess.compare(passes.map((pass) => this.#hostGuest(pass)))];
+    return [
+      ...this.#compare(passes, this.#observe()).changes,
+      ...this.#hostAccess.compare(passes.map((pass) => this.#hostGuest(pass))),
+    ];
   }
 
   /** @throws SyscallError; then none of them passes */
@@ -187,7 +208,7 @@ export class Gate {
   }
 
   /** What the tables hold of sandboxes; undefined where a table is missing or not made from these rulesets. */
-  #observe(): { readonly placed: Placed[]; readonly policies: readonly Element[] } | undefined {
+  #observe(): Observed | undefined {
     const tables = new Map<string, ObservedTable>();
     for (const ruleset of this.#rulesets) {
       const names = ruleset.sets.map(({ name }) => name);
@@ -227,8 +248,8 @@ export class Gate {
     return changes;
   }
 
-  #compare(passes: readonly Pass[]): { requests: Request[]; changes: string[]; books: Books } {
-    const observed = this.#observe();
+  /** @param observed undefined where the tables are to be made anew, whatever they hold */
+  #compare(passes: readonly Pass[], observed: Observed | undefined): Compared {
     const requests: Request[] = [];
     const books = this.#newBooks();
     if (observed === undefined) requests.push(...this.#rulesets.flatMap(replaceRuleset));

@@ -55,7 +55,7 @@ async function bench({ json, topology, count, parallel, ...options }: Options): 
   } finally {
     removed = await timed('Removing', made, parallel, { json }, (id) => client.remove([id]));
   }
-  await report({ topology, parallel, created, removed }, json === true);
+  report({ topology, parallel, created, removed }, json === true);
 }
 
 /** Does `work` for every item, `parallel` at a time; none is under way any more when it returns or throws. */
@@ -92,7 +92,7 @@ type Report = {
   readonly removed: Figures;
 };
 
-async function report({ topology, parallel, created, removed }: Report, json: boolean): Promise<void> {
+function report({ topology, parallel, created, removed }: Report, json: boolean): void {
   if (json) {
     printJson({ topology, parallel, create: created, remove: removed });
     return;
@@ -101,7 +101,7 @@ async function report({ topology, parallel, created, removed }: Report, json: bo
     const times = [p50Ms, p99Ms, maxMs].map((time) => time.toFixed(2));
     return [`${what} ${topology}`, String(count), String(parallel), perSecond.toFixed(0), ...times];
   };
-  await printTable(
+  printTable(
     ['WHAT', 'COUNT', 'AT A TIME', 'PER SECOND', 'P50 MS', 'P99 MS', 'MAX MS'],
     [row('create', created), row('remove', removed)],
   );

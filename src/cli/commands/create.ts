@@ -60,7 +60,7 @@ async function create(id: string | undefined, { json, topology, count, ...given 
   using client = clientOf(given);
   const sandboxes = await createMany(client, request, count, json === true);
   if (json) printJson(sandboxes);
-  else await printSandboxes(sandboxes);
+  else printSandboxes(sandboxes);
 }
 
 /** All or none: when a later batch fails, what the earlier ones made is removed. */

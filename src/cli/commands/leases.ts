@@ -42,7 +42,7 @@ async function list({ json, ...options }: Common): Promise<void> {
   using client = clientOf(options);
   const leases = await client.leases();
   if (json) printJson(leases);
-  else await printLeases(leases);
+  else printLeases(leases);
 }
 
 async function explain(what: string, _own: object, command: Command): Promise<void> {

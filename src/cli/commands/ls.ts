@@ -21,5 +21,5 @@ async function ls({ json, quiet, ...options }: Common & { readonly quiet?: true 
   const sandboxes = await client.list();
   if (json) printJson(quiet ? sandboxes.map(({ id }) => id) : sandboxes);
   else if (quiet) for (const { id } of sandboxes) print(id);
-  else await printSandboxes(sandboxes);
+  else printSandboxes(sandboxes);
 }

@@ -49,5 +49,5 @@ async function set(id: string, { json, ...given }: Common & SpecificationOptions
   };
   const changed = await client.update(id, change);
   if (json) printJson(changed);
-  else await printSandboxes([changed]);
+  else printSandboxes([changed]);
 }

@@ -90,6 +90,46 @@ it('changes at once what it has not looked at', () => {
   expect(() => lab.run(sandbox.netns, 'ping', '-c1', '-W1', OUTSIDE_ADDRESS)).toThrow();
 });
 
+it.each([
+  ['a chain without its rules', 'flush', 'chain', 'inet', 'culvert', 'prerouting'],
+  ['a table without rules', 'flush', 'table', 'inet', 'culvert'],
+  ['a rule that another put there', 'insert', 'rule', 'inet', 'culvert', 'prerouting', 'accept'],
+  ['a constant that is missing', 'flush', 'set', 'bridge', 'culvert', 'icmp_errors'],
+])('makes the router’s tables anew that have %s', (_, ...change) => {
+  withCore(settle);
+  const rules = (): string[] => nft('-s', 'list', 'ruleset').split('\n').toSorted();
+  const before = rules();
+  nft(...change);
+  expect(rules()).not.toEqual(before);
+  withCore(expectWhole);
+  expect(rules()).toEqual(before);
+});
+
+it('puts a guard back whose rules are gone', () => {
+  withCore((core) => {
+    createSandbox(core, 'b', 'microvm');
+    settle(core);
+    const { netns } = core.inspect(parseSandboxId('b'));
+    const guard = (): string => lab.run(netns, 'nft', '-s', 'list', 'ruleset');
+    const before = guard();
+    lab.run(netns, 'nft', 'flush', 'table', 'netdev', 'culvert');
+    expect(core.reconcile({ dryRun: true }).plan).toHaveLength(1);
+    core.reconcile({ dryRun: false });
+    expect(guard()).toBe(before);
+  });
+});
+
+it('tells of a running daemon’s tables what is not as it should be', () => {
+  withCore((core) => {
+    settle(core);
+    nft('flush', 'chain', 'inet', 'culvert', 'prerouting');
+    expect(core.reconcile({ dryRun: true }).plan).toContain('replace the tables of the router');
+    core.reconcile({ dryRun: false });
+    expect(core.reconcile({ dryRun: true }).plan).toEqual([]);
+  });
+  expect(lab.run(sandbox.netns, 'ping', '-c1', '-W2', OUTSIDE_ADDRESS)).toContain(' 0% packet loss');
+});
+
 it('starts where the policies’ names are gone and the policies are not', () => {
   nft('flush', 'map', 'inet', 'culvert', 'policies');
   withCore(expectWhole);

@@ -97,6 +97,23 @@ describe('a chain of others that drops what is forwarded', () => {
     });
   });
 
+  it.each([
+    ['a chain without rules', 'flush', 'chain', 'inet', 'culvert-lab', 'input'],
+    ['a range that is missing', 'flush', 'set', 'inet', 'culvert-lab', 'ranges'],
+  ])('has its own table put back, which has %s', (_, ...change) => {
+    withCore((core, events) => {
+      create(core);
+      const rules = (): string => lab.run('host', 'nft', '-s', 'list', 'table', 'inet', 'culvert-lab');
+      const before = rules();
+      lab.run('host', 'nft', ...change);
+      expect(core.reconcile({ dryRun: true }).plan).toEqual(['replace table inet culvert-lab']);
+      pause_ms(5_100);
+      core.step();
+      expect(rules()).toBe(before);
+      expect(events.filter((event) => event.startsWith('host.repaired'))).toHaveLength(1);
+    });
+  });
+
   it('has its own rules only when Culvert has gone', () => {
     const before = rootState();
     withCore((core) => {

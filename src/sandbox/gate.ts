@@ -3,17 +3,11 @@ import { CulvertError } from '../errors.ts';
 import type { NetlinkSocket, Request } from '../linux/netlink/socket.ts';
 import { applyTransaction } from '../linux/nftables/batch.ts';
 import { deleteElements, newElements } from '../linux/nftables/element.ts';
+import { isIntact } from '../linux/nftables/intact.ts';
 import { type ObservedTable, observeTable } from '../linux/nftables/observe.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
 import { SyscallError } from '../linux/syscall.ts';
-import {
-  type Element,
-  type NamedSet,
-  type Ruleset,
-  rulesetDigest,
-  type SetElements,
-  type Table,
-} from '../plan/ruleset.ts';
+import { type Element, type NamedSet, type Ruleset, type SetElements, type Table } from '../plan/ruleset.ts';
 import type { HostAccess, HostGuest } from './host/access.ts';
 import { type InstalledPolicy, Policies } from './policies.ts';
 import type { EgressPolicy } from './policy/policy.ts';
@@ -212,8 +206,8 @@ export class Gate {
     const tables = new Map<string, ObservedTable>();
     for (const ruleset of this.#rulesets) {
       const names = ruleset.sets.map(({ name }) => name);
-      const found = observeTable(this.#socket, ruleset.table, names);
-      if (found?.digest !== rulesetDigest(ruleset)) return undefined;
+      const found = isIntact(this.#socket, ruleset) ? observeTable(this.#socket, ruleset.table, names) : undefined;
+      if (found === undefined) return undefined;
       tables.set(tableKey(ruleset.table), found);
     }
     const elementsOf = (table: Table, set: NamedSet): readonly Element[] =>
@@ -230,8 +224,10 @@ export class Gate {
   #observedPolicies(): readonly Element[] | undefined {
     let policies: readonly Element[] = [];
     for (const ruleset of this.#rulesets) {
-      const found = observeTable(this.#socket, ruleset.table, [POLICIES.name]);
-      if (found?.digest !== rulesetDigest(ruleset)) return undefined;
+      const found = isIntact(this.#socket, ruleset)
+        ? observeTable(this.#socket, ruleset.table, [POLICIES.name])
+        : undefined;
+      if (found === undefined) return undefined;
       policies = found.elements.get(POLICIES.name) ?? policies;
     }
     return policies;
@@ -254,10 +250,16 @@ export class Gate {
     const books = this.#newBooks();
     if (observed === undefined) requests.push(...this.#rulesets.flatMap(replaceRuleset));
     else books.policies.adopt(observed.policies);
-    const wanted = passes.flatMap((pass) => this.#placed(this.#stand(books, pass, requests, [])));
+    const added: InstalledPolicy[] = [];
+    const wanted = passes.flatMap((pass) => this.#placed(this.#stand(books, pass, requests, added)));
     const compared = comparePlaced(observed?.placed ?? [], wanted);
     requests.push(...compared.requests);
-    const changes = [...(observed === undefined ? ['replace the tables of the router'] : []), ...compared.changes];
+    const changes = [
+      ...(observed === undefined
+        ? ['replace the tables of the router']
+        : added.map(({ number }) => `add policy ${number}`)),
+      ...compared.changes,
+    ];
     return { requests, changes, books };
   }
 

@@ -1,9 +1,10 @@
 import { formatMac, type Mac } from '../../addr/mac.ts';
-import { type Ruleset, rulesetDigest, type Table } from '../../plan/ruleset.ts';
+import { type Chain, type Ruleset, rulesetDigest, type Table } from '../../plan/ruleset.ts';
 import type { Guard } from '../../plan/state.ts';
 import { NETLINK_NETFILTER } from '../netlink/constants.ts';
 import { NetlinkSocket, type Request, written } from '../netlink/socket.ts';
 import { applyTransaction } from './batch.ts';
+import { hasRules } from './intact.ts';
 import { observeTable } from './observe.ts';
 import { createRuleset, replaceRuleset } from './ruleset.ts';
 import { deleteTable } from './table.ts';
@@ -46,6 +47,7 @@ type Made = {
   readonly creation: readonly Request[];
   readonly replacement: readonly Request[];
   readonly digest: string;
+  readonly chains: readonly Chain[];
 };
 
 /** All guards of a host are alike, so what makes the last one makes the next. */
@@ -61,6 +63,7 @@ function made(guard: Guard): Made {
       creation: createRuleset(ruleset).map(written),
       replacement: replaceRuleset(ruleset).map(written),
       digest: rulesetDigest(ruleset),
+      chains: ruleset.chains,
     };
   }
   return last;
@@ -93,5 +96,7 @@ export function deleteGuard(): void {
 export function observeGuard(socket: NetlinkSocket, wanted: Guard): Guard | undefined {
   const found = observeTable(socket, TABLE);
   if (found === undefined) return undefined;
-  return found.digest === made(wanted).digest ? wanted : { ...wanted, mac: UNKNOWN };
+  const { digest, chains } = made(wanted);
+  const isWhole = found.digest === digest && hasRules(socket, TABLE, chains);
+  return isWhole ? wanted : { ...wanted, mac: UNKNOWN };
 }

@@ -7,11 +7,12 @@ import {
 } from '../../linux/iptables-legacy.ts';
 import type { NetlinkSocket, Request } from '../../linux/netlink/socket.ts';
 import { applyTransaction } from '../../linux/nftables/batch.ts';
+import { isIntact } from '../../linux/nftables/intact.ts';
 import { observeTable } from '../../linux/nftables/observe.ts';
 import { replaceRuleset } from '../../linux/nftables/ruleset.ts';
 import { deleteTable } from '../../linux/nftables/table.ts';
 import type { Plan } from '../../plan/diff.ts';
-import { type Ruleset, rulesetDigest } from '../../plan/ruleset.ts';
+import type { Ruleset } from '../../plan/ruleset.ts';
 import { ROOT } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
 import { rootRuleset } from '../ruleset/root.ts';
@@ -127,7 +128,7 @@ export class RootNamespace {
 
   #rules(): { readonly text: string; readonly requests: readonly Request[] }[] {
     const { table } = this.#ruleset;
-    const isOurs = observeTable(this.#parts.netfilter, table)?.digest === rulesetDigest(this.#ruleset);
+    const isOurs = isIntact(this.#parts.netfilter, this.#ruleset);
     const own = { text: `replace table ${table.family} ${table.name}`, requests: replaceRuleset(this.#ruleset) };
     const accepts = this.#forward.missing().map((request) => ({ text: request.attempt, requests: [request] }));
     return isOurs ? accepts : [own, ...accepts];

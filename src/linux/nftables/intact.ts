@@ -1,0 +1,66 @@
+import { type Chain, type Element, type Ruleset, rulesetDigest, type Table } from '../../plan/ruleset.ts';
+import { readAttributes, readString } from '../netlink/attribute.ts';
+import type { NetlinkSocket } from '../netlink/socket.ts';
+import { NFT_MSG_GETRULE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_TABLE } from './constants.ts';
+import { NFGENMSG_LENGTH, tableMessage } from './message.ts';
+import { observeTable } from './observe.ts';
+import { tableText } from './table.ts';
+
+/**
+ * Whether a table was made from the ruleset, and nobody has taken anything of that away since or put something else in
+ * its place; what was added to it in new chains and sets is not looked at.
+ *
+ * @param socket of NETLINK_NETFILTER, in the namespace of the table
+ */
+export function isIntact(socket: NetlinkSocket, ruleset: Ruleset): boolean {
+  const { table, chains, elements } = ruleset;
+  const sets = elements.map(({ set }) => set.name);
+  const observed = observeTable(socket, table, sets);
+  if (observed?.digest !== rulesetDigest(ruleset)) return false;
+  const hasElements = elements.every(({ set, elements: wanted }) => {
+    const found = new Set((observed.elements.get(set.name) ?? []).map(elementText));
+    return wanted.every((element) => found.has(elementText(element)));
+  });
+  return hasElements && hasRules(socket, table, chains);
+}
+
+/**
+ * Whether the chains have the rules that they were made with. The kernel numbers what is put into a table one after the
+ * other and uses no number twice, so rules that were made in one transaction have a run of numbers: one that came later,
+ * in whatever place, is none of it.
+ */
+export function hasRules(socket: NetlinkSocket, table: Table, chains: readonly Chain[]): boolean {
+  const found = listHandles(socket, table);
+  const handles = chains.flatMap(({ name }) => found.get(name) ?? []);
+  const [first = 0n] = handles;
+  return (
+    chains.every(({ name, rules }) => (found.get(name)?.length ?? 0) === rules.length) &&
+    handles.every((handle, index) => handle === first + BigInt(index))
+  );
+}
+
+/** The handles of a table's rules, by chain, as they stand there. */
+function listHandles(socket: NetlinkSocket, table: Table): Map<string, bigint[]> {
+  const attempt = `list rules of table ${tableText(table)}`;
+  const request = tableMessage(table.family, attempt, NFT_MSG_GETRULE, 0, (writer) => {
+    writer.attrString(NFTA_RULE_TABLE, table.name);
+  });
+  const byChain = new Map<string, bigint[]>();
+  const rules = socket.dump(request, ({ body }) => {
+    const attributes = readAttributes(body, NFGENMSG_LENGTH);
+    const [chain, handle] = [attributes.get(NFTA_RULE_CHAIN), attributes.get(NFTA_RULE_HANDLE)];
+    if (chain === undefined || handle === undefined)
+      throw new RangeError(`Cannot ${attempt}: one has no chain or handle`);
+    return { chain: readString(chain), handle: new DataView(handle.buffer, handle.byteOffset).getBigUint64(0) };
+  });
+  for (const { chain, handle } of rules) {
+    const handles = byChain.get(chain);
+    if (handles === undefined) byChain.set(chain, [handle]);
+    else handles.push(handle);
+  }
+  return byChain;
+}
+
+function elementText({ key, last = key, data }: Element): string {
+  return JSON.stringify([key, last, data], (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
+}

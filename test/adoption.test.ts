@@ -93,6 +93,8 @@ it('changes at once what it has not looked at', () => {
 it.each([
   ['a chain without its rules', 'flush', 'chain', 'inet', 'culvert', 'prerouting'],
   ['a table without rules', 'flush', 'table', 'inet', 'culvert'],
+  ['a policy without its rules', 'flush', 'chain', 'inet', 'culvert', 'egress-1'],
+  ['a policy that opens nothing', 'flush', 'set', 'inet', 'culvert', 'egress-1'],
   ['a rule that another put there', 'insert', 'rule', 'inet', 'culvert', 'prerouting', 'accept'],
   ['a constant that is missing', 'flush', 'set', 'bridge', 'culvert', 'icmp_errors'],
 ])('makes the router’s tables anew that have %s', (_, ...change) => {

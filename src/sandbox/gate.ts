@@ -3,7 +3,7 @@ import { CulvertError } from '../errors.ts';
 import type { NetlinkSocket, Request } from '../linux/netlink/socket.ts';
 import { applyTransaction } from '../linux/nftables/batch.ts';
 import { deleteElements, newElements } from '../linux/nftables/element.ts';
-import { isIntact } from '../linux/nftables/intact.ts';
+import { areIntact, isIntact } from '../linux/nftables/intact.ts';
 import { type ObservedTable, observeTable } from '../linux/nftables/observe.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
 import { SyscallError } from '../linux/syscall.ts';
@@ -103,7 +103,7 @@ export class Gate {
     const requests: Request[] = [];
     books.policies.adopt(policies ?? []);
     for (const pass of passes) this.#stand(books, pass, requests, []);
-    if (policies === undefined || requests.length > 0 || unfinished.length > 0) {
+    if (policies === undefined || requests.length > 0 || unfinished.length > 0 || !this.#hasPolicies(books, [])) {
       this.restore(passes);
       return;
     }
@@ -252,6 +252,7 @@ export class Gate {
     else books.policies.adopt(observed.policies);
     const added: InstalledPolicy[] = [];
     const wanted = passes.flatMap((pass) => this.#placed(this.#stand(books, pass, requests, added)));
+    if (observed !== undefined && !this.#hasPolicies(books, added)) return this.#compare(passes, undefined);
     const compared = comparePlaced(observed?.placed ?? [], wanted);
     requests.push(...compared.requests);
     const changes = [
@@ -261,6 +262,11 @@ export class Gate {
       ...compared.changes,
     ];
     return { requests, changes, books };
+  }
+
+  /** Whether the router's table has of policies what the books say, but for those that are to be added. */
+  #hasPolicies(books: Books, added: readonly InstalledPolicy[]): boolean {
+    return areIntact(this.#socket, ROUTER_TABLE, books.policies.rulesets(added));
   }
 
   /** Enters a sandbox into the books; a policy that is new goes into `requests` and `added`. */

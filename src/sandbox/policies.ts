@@ -13,7 +13,13 @@ const MAX_REMEMBERED = 1024;
 
 type Meaning = { readonly intervals: readonly Interval[]; readonly digest: string };
 
-export type InstalledPolicy = { readonly number: number; readonly comment: string; users: number };
+export type InstalledPolicy = {
+  readonly number: number;
+  readonly comment: string;
+  users: number;
+  /** What stands in the table of it; unknown as long as nobody has asked for it. */
+  ruleset?: Ruleset;
+};
 
 /**
  * The egress policies that stand in the router's table, numbered. Sandboxes with policies of one meaning share one: it
@@ -46,11 +52,21 @@ export class Policies {
     const known = this.#installed.get(comment);
     if (known !== undefined) {
       known.users++;
+      known.ruleset ??= policyRuleset(known.number, intervals, comment);
       return { policy: known };
     }
-    const made = { number: ++this.#last, comment, users: 1 };
+    const number = ++this.#last;
+    const added = policyRuleset(number, intervals, comment);
+    const made = { number, comment, users: 1, ruleset: added };
     this.#installed.set(comment, made);
-    return { policy: made, added: policyRuleset(made.number, intervals, comment) };
+    return { policy: made, added };
+  }
+
+  /** What stands in the table of those that are used, but for what is only about to be added. */
+  rulesets(added: readonly InstalledPolicy[]): Ruleset[] {
+    return [...this.#installed.values()].flatMap((policy) =>
+      policy.users === 0 || policy.ruleset === undefined || added.includes(policy) ? [] : [policy.ruleset],
+    );
   }
 
   give(policy: InstalledPolicy): void {

@@ -13,24 +13,32 @@ import { tableText } from './table.ts';
  * @param socket of NETLINK_NETFILTER, in the namespace of the table
  */
 export function isIntact(socket: NetlinkSocket, ruleset: Ruleset): boolean {
-  const { table, chains, elements } = ruleset;
-  const sets = elements.map(({ set }) => set.name);
-  const observed = observeTable(socket, table, sets);
-  if (observed?.digest !== rulesetDigest(ruleset)) return false;
-  const hasElements = elements.every(({ set, elements: wanted }) => {
-    const found = new Set((observed.elements.get(set.name) ?? []).map(elementText));
-    return wanted.every((element) => found.has(elementText(element)));
-  });
-  return hasElements && hasRules(socket, table, chains);
+  const observed = observeTable(socket, ruleset.table);
+  return observed?.digest === rulesetDigest(ruleset) && areIntact(socket, ruleset.table, [ruleset]);
+}
+
+/** The same of rulesets that were put into one table, each in a transaction of its own. */
+export function areIntact(socket: NetlinkSocket, table: Table, rulesets: readonly Ruleset[]): boolean {
+  const groups = rulesets.flatMap(({ elements }) => elements);
+  const observed = observeTable(socket, table, [...new Set(groups.map(({ set }) => set.name))]);
+  const texts = new Map([...(observed?.elements ?? [])].map(([set, found]) => [set, new Set(found.map(elementText))]));
+  const handles = listHandles(socket, table);
+  return (
+    groups.every(({ set, elements }) => elements.every((element) => texts.get(set.name)?.has(elementText(element)))) &&
+    rulesets.every(({ chains }) => haveRules(chains, handles))
+  );
+}
+
+/** Whether the chains have the rules that they were made with, and no others. */
+export function hasRules(socket: NetlinkSocket, table: Table, chains: readonly Chain[]): boolean {
+  return haveRules(chains, listHandles(socket, table));
 }
 
 /**
- * Whether the chains have the rules that they were made with. The kernel numbers what is put into a table one after the
- * other and uses no number twice, so rules that were made in one transaction have a run of numbers: one that came later,
- * in whatever place, is none of it.
+ * The kernel numbers what is put into a table one after the other and uses no number twice, so rules that were made in
+ * one transaction have a run of numbers: one that came later, in whatever place, is none of it.
  */
-export function hasRules(socket: NetlinkSocket, table: Table, chains: readonly Chain[]): boolean {
-  const found = listHandles(socket, table);
+function haveRules(chains: readonly Chain[], found: ReadonlyMap<string, readonly bigint[]>): boolean {
   const handles = chains.flatMap(({ name }) => found.get(name) ?? []);
   const [first = 0n] = handles;
   return (

@@ -4,7 +4,7 @@ import { HTTPException } from 'hono/http-exception';
 import { matchedRoutes } from 'hono/route';
 import { CulvertError, InputError } from '../errors.ts';
 import { inputError } from '../schema/issue.ts';
-import { failureBody, statusOf } from './failure.ts';
+import { failureBody, isNoteworthy, statusOf } from './failure.ts';
 import { eventRoutes } from './routes/events.ts';
 import { hostRoutes } from './routes/host.ts';
 import { leaseRoutes } from './routes/leases.ts';
@@ -35,7 +35,7 @@ export function createApp(services: Services, version: string): App {
   app.onError((error, c) => {
     const failure = culvertErrorFrom(error, c.req.method, c.req.path);
     const status = statusOf(failure);
-    if (status >= 500) report(error);
+    if (isNoteworthy(failure)) report(error);
     return c.json(failureBody(failure), status);
   });
 

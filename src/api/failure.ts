@@ -36,6 +36,14 @@ export function statusOf(error: CulvertError): FailureStatus {
   return STATUS[error.code] ?? (error instanceof InputError ? 400 : 500);
 }
 
+/** What a host runs out of in its daily work; who asked for more is told, and nobody else has to be. */
+const EXHAUSTED: ReadonlySet<string> = new Set(['slots_exhausted', 'bridge_exhausted', 'subscribers_exhausted']);
+
+/** Whether the daemon's log is to have it. */
+export function isNoteworthy(error: CulvertError): boolean {
+  return statusOf(error) >= 500 && !EXHAUSTED.has(error.code);
+}
+
 /** What is told of a failure. */
 export function failureBody({ code, message, field }: CulvertError): FailureResource {
   return { error: { code, message, ...(field === undefined ? {} : { field }) } };

@@ -175,6 +175,10 @@ export class Core implements Disposable {
         discard: (slot) => this.#manager.discard(slot),
       }),
     );
+    if (host.uplink === undefined) {
+      const remedy = 'set uplink, or give the host a default route, and start the daemon again';
+      this.#problems.set('no_uplink', `No sandbox gets out: the host has no uplink that is known; ${remedy}`);
+    }
     this.#verification = this.#adopt();
     this.#opened = opened.move();
   }

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { parseIpv4 } from '../addr/ipv4.ts';
 import { parseMac } from '../addr/mac.ts';
 import { parsePrefix } from '../addr/prefix.ts';
-import { parseSandboxId, parseSlot, SLOT_MAX, TOPOLOGIES } from '../ipam/lease.ts';
+import { InputError } from '../errors.ts';
+import { parseSandboxId, parseSlot, SLOT_MAX, type Slot, TOPOLOGIES } from '../ipam/lease.ts';
 import { type Egress, MAX_PREFIXES, parsePolicy } from '../sandbox/policy/policy.ts';
 import { BURST_MAX, BURST_MIN, RATE_MAX, RATE_MIN, rateWith } from '../sandbox/rate.ts';
 import { closedObject, readWith } from './issue.ts';
@@ -66,7 +67,13 @@ export const sandboxId = sandboxIdText.transform(readWith((text: string) => pars
 export const slotInPath = z
   .string()
   .meta({ pattern: '^[0-9]+$', examples: ['12'], description: `A slot, 1 to ${SLOT_MAX}` })
-  .transform(readWith((text: string) => parseSlot(/^[0-9]{1,5}$/.test(text) ? Number(text) : Number.NaN)));
+  .transform(readWith((text: string) => slotFrom(text)));
+
+function slotFrom(text: string): Slot {
+  if (/^[0-9]{1,5}$/.test(text)) return parseSlot(Number(text));
+  const shown = JSON.stringify(text.slice(0, 20));
+  throw new InputError('invalid_slot', `Cannot use ${shown} as a slot: want an integer from 1 to ${SLOT_MAX}`);
+}
 
 export const topology = z.enum(TOPOLOGIES).meta({
   id: 'Topology',

@@ -28,12 +28,12 @@ export function spoofedEvent({ item, count, mixed }: Told<Spoof>): NewEvent {
   const address = formatIpv4(claim.address);
   const mac = claim.mac && formatMac(claim.mac);
   const whose = claim.of.kind === 'nobody' ? 'which is nobody’s' : `which is that of ${partyText(claim.of)}`;
-  const from = mac === undefined ? '' : ` from MAC address ${mac}`;
+  const from = mac === undefined ? '' : `, from MAC address ${mac}`;
   const how = claim.over === 'arp' ? 'claims in ARP' : 'sends as';
   const and = mixed ? ', and as others' : '';
   return {
     type: 'sandbox.spoofed',
-    message: `Stopped ${packets(count)} in which ${leaseText(sender)} ${how} ${address}${from}, ${whose}${and}`,
+    message: `Stopped ${packets(count)} in which ${leaseText(sender)} ${how} ${address}, ${whose}${from}${and}`,
     ...subjectOf(sender),
     data: {
       protocol: claim.over,

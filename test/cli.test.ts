@@ -79,6 +79,20 @@ describe('culvert create', () => {
     expect(removed).toEqual(sandboxes.map(({ id, slot, generation }) => ({ id, slot, generation })));
   });
 
+  it('makes none where it is interrupted', async () => {
+    const count = async (): Promise<number> => (await culvert.json<unknown[]>('ls')).length;
+    const before = await count();
+    const creation = culvert.spawn('create', '--topology', 'netns', '--count', '3000');
+    const end = ended(creation);
+    await expect.poll(count, { timeout: 30_000 }).toBeGreaterThan(before);
+    creation.kill('SIGINT');
+    expect(await end).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/SIGINT came after \d+, which are removed/),
+    });
+    expect(await count()).toBe(before);
+  });
+
   it('returns what exists, and names the difference where it is another', async () => {
     const wanted = ['create', 'same', '--topology', 'netns', '--tx-rate', '200MB', '--deny', '192.0.2.0/24'];
     const first = await culvert.json<SandboxResource[]>(...wanted);

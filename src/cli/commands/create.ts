@@ -21,6 +21,8 @@ const BATCH = 250;
 
 const COUNT_MAX = 32_767;
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
 export function addCreate(program: Command): void {
   const command = addClientCommand(program, {
     usage: 'create [id]',
@@ -63,7 +65,7 @@ async function create(id: string | undefined, { json, topology, count, ...given 
   else printSandboxes(sandboxes);
 }
 
-/** All or none: when a later batch fails, what the earlier ones made is removed. */
+/** All or none: when a later batch fails, or somebody interrupts, what the earlier ones made is removed. */
 async function createMany(
   client: CulvertClient,
   request: CreateBody,
@@ -73,8 +75,16 @@ async function createMany(
   if (count <= BATCH) return client.create({ ...request, ...(count > 1 && { count }) });
   const made: SandboxResource[] = [];
   using progress = new Progress('Creating sandboxes', count, { json });
+  // who interrupts a second time does not want to wait
+  const interruption = new AbortController();
+  const interrupt = (signal: NodeJS.Signals): void => interruption.abort(signal);
+  for (const signal of SIGNALS) process.once(signal, interrupt);
   try {
     while (made.length < count) {
+      if (interruption.signal.aborted) {
+        const message = `Cannot create ${count} sandboxes: ${String(interruption.signal.reason)} came after ${made.length}, which are removed`;
+        throw new CulvertError('interrupted', message);
+      }
       made.push(...(await client.create({ ...request, count: Math.min(BATCH, count - made.length) })));
       progress.update(made.length);
     }
@@ -82,6 +92,8 @@ async function createMany(
   } catch (error) {
     await takeBack(client, made, error);
     throw error;
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, interrupt);
   }
 }
 

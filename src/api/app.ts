@@ -28,8 +28,19 @@ export function createApp(services: Services, version: string): App {
   app.use(async (c, next) => {
     const start = performance.now();
     await next();
-    const route = matchedRoutes(c).findLast(({ path }) => path !== '/*')?.path ?? 'none';
+    const route = matchedRoutes(c).findLast(({ path }) => !path.endsWith('/*'))?.path ?? 'none';
     metrics.countRequest(c.req.method, route, c.res.status, (performance.now() - start) / 1000);
+  });
+
+  // as a field that a body may not have
+  app.use('/v1/*', async (c, next) => {
+    const at = c.req.url.indexOf('?');
+    if (at >= 0) {
+      const [name = ''] = new URLSearchParams(c.req.url.slice(at)).keys();
+      const message = `Cannot use ${JSON.stringify(name.slice(0, 100))} in the query: there is nothing to ask for there`;
+      throw new InputError('query_unknown', message, { field: 'query' });
+    }
+    await next();
   });
 
   app.onError((error, c) => {

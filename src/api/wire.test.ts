@@ -74,6 +74,7 @@ describe('requests that cannot be taken', () => {
     ],
     ['a slot that is none', post('/v1/leases/0/release', '{}'), 400, 'invalid_slot', 'slot'],
     ['a slot that is no number', post('/v1/leases/1e1/release', '{}'), 400, 'invalid_slot', 'slot'],
+    ['a query', post('/v1/sandboxes?count=3', '{"topology":"netns"}'), 400, 'query_unknown', 'query'],
     ['no such route', post('/v2/sandboxes', '{}'), 404, 'route_unknown', undefined],
     ['no such method', post('/v1/status', '{}'), 404, 'route_unknown', undefined],
     ['no HTTP', 'hello\r\n\r\n', 400, 'invalid_http', undefined],

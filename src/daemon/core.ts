@@ -35,20 +35,9 @@ import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
-import { Part } from './part.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { assertNotLost, makeFolder } from './state-folder.ts';
 import { undone } from './undone.ts';
-
-/** The tick of quarantine and clean-up. */
-const IDLE_REST_MS = 20;
-/** While the kernel removes what was let go: to ask it without a pause would take the processor that it needs. */
-const KERNEL_REST_MS = 2;
-/** How often, at the most, it is heard what came in from the wire and from the rules. */
-const LISTEN_MS = 10;
-/** How often the root namespace is looked at. */
-const WATCH_MS = 5_000;
-/** How long after flows that a policy denies could not be ended it is tried again. */
-const POLICIES_AGAIN_MS = 1_000;
 
 export type CoreOptions = {
   readonly host: Host;
@@ -89,24 +78,9 @@ export class Core implements Disposable {
   readonly #reports: Reports;
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
-  #owesPolicies = true;
-  #policiesMs = 0;
-  /** A table of the root namespace that was made anew has none of the sandboxes' elements. */
-  #owesElements = false;
-  #watchedMs = 0;
-  #listenedMs = Number.NEGATIVE_INFINITY;
   /** Of what was adopted. */
   readonly #verification: Verification;
-  readonly #parts = {
-    root: this.#part(() => this.#watchRoot(), undefined),
-    reports: this.#part(() => this.#reports.step(this.#nowMs), undefined),
-    reaper: this.#part(() => this.#reaper.step(), []),
-    bridge: this.#part(() => this.#bridge.step(this.#nowMs), undefined),
-    again: this.#part(() => this.#manager.tryAgain(), undefined),
-    verification: this.#part(() => this.#verification.step(this.#nowMs), false),
-    policies: this.#part(() => this.#holdToPolicies(), undefined),
-    pool: this.#part(() => this.#manager.fillPool(), false),
-  };
+  readonly #housekeeping: Housekeeping;
 
   /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
   constructor(options: CoreOptions) {
@@ -180,6 +154,19 @@ export class Core implements Disposable {
       this.#problems.set('no_uplink', `No sandbox gets out: the host has no uplink that is known; ${remedy}`);
     }
     this.#verification = this.#adopt();
+    this.#housekeeping = new Housekeeping({
+      root: this.#root,
+      reports: this.#reports,
+      reaper: this.#reaper,
+      bridge: this.#bridge,
+      manager: this.#manager,
+      gate: this.#gate,
+      tracking: this.#tracking,
+      verification: this.#verification,
+      nowMs: () => this.#nowMs,
+      emit,
+      failed: options.failed,
+    });
     this.#opened = opened.move();
   }
 
@@ -301,47 +288,13 @@ export class Core implements Disposable {
     };
   }
 
-  /** A little of the work that nobody waits for. Returns after how many ms there is more of it. */
+  /** See {@link Housekeeping.step}. */
   step(): number {
-    const { root, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
-    const nowMs = this.#nowMs;
-    root.step();
-    const listens = nowMs - this.#listenedMs >= LISTEN_MS;
-    if (listens) this.#listenedMs = nowMs;
-    // before a slot can change hands: reports name slots
-    if (listens) reports.step();
-    // a slot of which an element may be left is given to nobody
-    const freed = this.#verification.rulesAreVerified ? reaper.step() : [];
-    // an address that is free again is asked for at once
-    if (freed.length > 0) this.#bridge.expect();
-    if (listens || freed.length > 0) bridge.step();
-    again.step();
-    const verifies = verification.step();
-    policies.step();
-    const fills = !verifies && pool.step();
-    if (verifies || fills) return 0;
-    const underWay = this.#reaper.pending + this.#manager.building + Number(!this.#verification.isDone);
-    return underWay > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
+    return this.#housekeeping.step();
   }
 
   [Symbol.dispose](): void {
     this.#opened.dispose();
-  }
-
-  #part<T>(work: () => T, otherwise: T): Part<T> {
-    const failed = (error: unknown): void => this.#options.failed(error);
-    return new Part({ work, otherwise, failed, nowMs: () => this.#nowMs });
-  }
-
-  /**
-   * Once: a policy that was changed when the last run ended may not have taken hold of what is established. Not before
-   * its elements stand: what is cut while others decide comes back, and is established for good.
-   */
-  #holdToPolicies(): void {
-    if (!this.#owesPolicies || !this.#verification.rulesAreVerified || this.#nowMs < this.#policiesMs) return;
-    this.#policiesMs = this.#nowMs + POLICIES_AGAIN_MS;
-    this.#tracking.cutDenied([...this.#manager.live.values()].map(passOf));
-    this.#owesPolicies = false;
   }
 
   /** Ready when this returns: every sandbox of an earlier run is adopted, and what they hold is verified after. */
@@ -391,21 +344,6 @@ export class Core implements Disposable {
     } catch (error) {
       this.#problems.set('legacy_firewall', error instanceof Error ? error.message : String(error));
     }
-  }
-
-  /** Others change the root namespace too: what is ours there is put back. */
-  #watchRoot(): void {
-    const nowMs = this.#store.clock.monotonicMs();
-    if (nowMs - this.#watchedMs < WATCH_MS) return;
-    this.#watchedMs = nowMs;
-    const repairs = this.#root.watch();
-    if (repairs.length > 0) {
-      this.#owesElements = true;
-      this.#options.emit({ type: 'host.repaired', message: `Put back in the root namespace: ${repairs.join('; ')}` });
-    }
-    if (!this.#owesElements) return;
-    this.#gate.restore([...this.#manager.live.values()].map(passOf));
-    this.#owesElements = false;
   }
 }
 

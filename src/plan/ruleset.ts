@@ -141,7 +141,7 @@ export type Expression =
 /** A part of a packet, in bytes. */
 export type Span = { readonly base: PayloadBase; readonly offset: number; readonly length: number };
 
-/** 32 hexadecimal digits that differ where two definitions do: an observer compares them instead of every rule. */
+/** 32 hexadecimal digits that differ where two definitions do; a table keeps those that it was made from. */
 export function rulesetDigest(ruleset: Ruleset): string {
   const text = JSON.stringify(ruleset, (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
   return createHash('sha256').update(text).digest('hex').slice(0, 32);

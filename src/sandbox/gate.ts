@@ -206,7 +206,7 @@ export class Gate {
     const tables = new Map<string, ObservedTable>();
     for (const ruleset of this.#rulesets) {
       const names = ruleset.sets.map(({ name }) => name);
-      const found = isIntact(this.#socket, ruleset) ? observeTable(this.#socket, ruleset.table, names) : undefined;
+      const found = this.#observeIntact(ruleset, names);
       if (found === undefined) return undefined;
       tables.set(tableKey(ruleset.table), found);
     }
@@ -220,13 +220,15 @@ export class Gate {
     };
   }
 
+  #observeIntact(ruleset: Ruleset, sets: readonly string[]): ObservedTable | undefined {
+    return isIntact(this.#socket, ruleset) ? observeTable(this.#socket, ruleset.table, sets) : undefined;
+  }
+
   /** The policies in the router's table; undefined where not all tables are made from these rulesets. */
   #observedPolicies(): readonly Element[] | undefined {
     let policies: readonly Element[] = [];
     for (const ruleset of this.#rulesets) {
-      const found = isIntact(this.#socket, ruleset)
-        ? observeTable(this.#socket, ruleset.table, [POLICIES.name])
-        : undefined;
+      const found = this.#observeIntact(ruleset, [POLICIES.name]);
       if (found === undefined) return undefined;
       policies = found.elements.get(POLICIES.name) ?? policies;
     }

@@ -1,0 +1,122 @@
+import type { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
+import type { NewEvent } from '../sandbox/event.ts';
+import type { Gate, Pass } from '../sandbox/gate.ts';
+import { passOf } from '../sandbox/holding.ts';
+import type { RootNamespace } from '../sandbox/host/root.ts';
+import type { Manager } from '../sandbox/manager.ts';
+import type { Reaper } from '../sandbox/reaper.ts';
+import type { Reports } from '../sandbox/reports/reports.ts';
+import type { Tracking } from '../sandbox/tracking.ts';
+import type { Verification } from '../sandbox/verification.ts';
+import { Part } from './part.ts';
+
+/** The tick of quarantine and clean-up. */
+const IDLE_REST_MS = 20;
+/** While the kernel removes what was let go: to ask it without a pause would take the processor that it needs. */
+const KERNEL_REST_MS = 2;
+/** How often, at the most, it is heard what came in from the wire and from the rules. */
+const LISTEN_MS = 10;
+/** How often the root namespace is looked at. */
+const WATCH_MS = 5_000;
+/** How long after flows that a policy denies could not be ended it is tried again. */
+const POLICIES_AGAIN_MS = 1_000;
+
+export type HousekeepingOptions = {
+  readonly root: RootNamespace;
+  readonly reports: Reports;
+  readonly reaper: Reaper;
+  readonly bridge: BridgeWatch;
+  readonly manager: Manager;
+  readonly gate: Gate;
+  readonly tracking: Tracking;
+  readonly verification: Verification;
+  /** of a clock that never goes back */
+  readonly nowMs: () => number;
+  readonly emit: (event: NewEvent) => void;
+  /** Hears what could not be done; it is tried again. */
+  readonly failed: (error: unknown) => void;
+};
+
+/** The work that nobody waits for, a short step at a time, in the order in which one part relies on another. */
+export class Housekeeping {
+  readonly #options: HousekeepingOptions;
+  #owesPolicies = true;
+  #policiesMs = 0;
+  /** A table of the root namespace that was made anew has none of the sandboxes' elements. */
+  #owesElements = false;
+  #watchedMs = 0;
+  #listenedMs = Number.NEGATIVE_INFINITY;
+  readonly #parts;
+
+  constructor(options: HousekeepingOptions) {
+    this.#options = options;
+    const { reports, reaper, bridge, manager, verification, nowMs, failed } = options;
+    const part = <T>(work: () => T, otherwise: T): Part<T> => new Part({ work, otherwise, failed, nowMs });
+    this.#parts = {
+      root: part(() => this.#watchRoot(), undefined),
+      reports: part(() => reports.step(nowMs()), undefined),
+      reaper: part(() => reaper.step(), []),
+      bridge: part(() => bridge.step(nowMs()), undefined),
+      again: part(() => manager.tryAgain(), undefined),
+      verification: part(() => verification.step(nowMs()), false),
+      policies: part(() => this.#holdToPolicies(), undefined),
+      pool: part(() => manager.fillPool(), false),
+    };
+  }
+
+  /** A little of it. Returns after how many ms there is more of it. */
+  step(): number {
+    const { root, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
+    const nowMs = this.#options.nowMs();
+    root.step();
+    const listens = nowMs - this.#listenedMs >= LISTEN_MS;
+    if (listens) this.#listenedMs = nowMs;
+    // before a slot can change hands: reports name slots
+    if (listens) reports.step();
+    // a slot of which an element may be left is given to nobody
+    const freed = this.#options.verification.rulesAreVerified ? reaper.step() : [];
+    // an address that is free again is asked for at once
+    if (freed.length > 0) this.#options.bridge.expect();
+    if (listens || freed.length > 0) bridge.step();
+    again.step();
+    const verifies = verification.step();
+    policies.step();
+    const fills = !verifies && pool.step();
+    if (verifies || fills) return 0;
+    const { reaper: removals, manager, verification: adopted } = this.#options;
+    const underWay = removals.pending + manager.building + Number(!adopted.isDone);
+    return underWay > 0 ? KERNEL_REST_MS : IDLE_REST_MS;
+  }
+
+  /**
+   * Once: a policy that was changed when the last run ended may not have taken hold of what is established. Not before
+   * its elements stand: what is cut while others decide comes back, and is established for good.
+   */
+  #holdToPolicies(): void {
+    const { verification, tracking } = this.#options;
+    const nowMs = this.#options.nowMs();
+    if (!this.#owesPolicies || !verification.rulesAreVerified || nowMs < this.#policiesMs) return;
+    this.#policiesMs = nowMs + POLICIES_AGAIN_MS;
+    tracking.cutDenied(this.#passes());
+    this.#owesPolicies = false;
+  }
+
+  /** Others change the root namespace too: what is ours there is put back. */
+  #watchRoot(): void {
+    const nowMs = this.#options.nowMs();
+    if (nowMs - this.#watchedMs < WATCH_MS) return;
+    this.#watchedMs = nowMs;
+    const repairs = this.#options.root.watch();
+    if (repairs.length > 0) {
+      this.#owesElements = true;
+      this.#options.emit({ type: 'host.repaired', message: `Put back in the root namespace: ${repairs.join('; ')}` });
+    }
+    if (!this.#owesElements) return;
+    this.#options.gate.restore(this.#passes());
+    this.#owesElements = false;
+  }
+
+  #passes(): Pass[] {
+    return [...this.#options.manager.live.values()].map(passOf);
+  }
+}

@@ -79,6 +79,9 @@ describe('wrong use', () => {
     ['inspect'],
     ['exec', 'x'],
     ['exec', 'x', 'ls', '-l'],
+    ['help', 'nonsense'],
+    ['create', 'x', '--topology', 'netns', '--deny', 'nowhere'],
+    ['set', 'x', '--allow', '10.0.0.1/8'],
     ['leases', 'explain'],
     ['leases', 'release', 'x'],
     ['bench', '--count', '0'],
@@ -89,5 +92,13 @@ describe('wrong use', () => {
     const failure = await failureFor(...given);
     expect(failure).toMatchObject({ exitCode: 2, code: 'usage' });
     expect(failure && failureText(failure)).toMatch(/^culvert: Cannot [^\n]+$/);
+  });
+
+  it('is told with what to do about it', async () => {
+    expect((await failureFor('exec', 'x', 'ls', '-l'))?.message).toMatch(
+      /unknown option '-l'; put -- before the command/,
+    );
+    expect((await failureFor('set', 'x', '--deny', 'here'))?.message).toMatch(/option '--deny <cidr>' argument 'here'/);
+    expect((await failureFor('help', 'nope'))?.message).toContain("unknown command 'nope'");
   });
 });

@@ -29,13 +29,14 @@ export async function createProgram(first: string | undefined): Promise<Command>
     .description('Networks for sandboxes: one daemon per host, a network per sandbox')
     .version(readVersion(), '--version', 'print the version')
     .helpOption('-h, --help', 'print help')
-    .helpCommand('help [command]', 'print the help of a command')
+    .helpCommand(false)
     .exitOverride()
     // What is wrong is told once, where every error ends.
     .configureOutput({ outputError: () => undefined });
   const named = first !== undefined && Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
   const wanted = named === undefined ? Object.values(COMMANDS) : [named];
   for (const add of await Promise.all(wanted.map((load) => load()))) add(program);
+  addHelp(program);
   program.addHelpText(
     'after',
     `
@@ -43,4 +44,19 @@ Every command takes --help, --json, and --socket PATH or CULVERT_SOCKET (default
 Exit codes: 0 done, 1 failed, 2 wrong use.`,
   );
   return program;
+}
+
+/** Commander’s own prints the general help for a name that it does not know. */
+function addHelp(program: Command): void {
+  program
+    .command('help [command]')
+    .description('print the help of a command')
+    .helpOption(false)
+    .action((name: string | undefined) => {
+      const named = program.commands.find(
+        (command) => command.name() === name || command.aliases().includes(name ?? ''),
+      );
+      if (name !== undefined && named === undefined) program.error(`error: unknown command '${name}'`);
+      (named ?? program).outputHelp();
+    });
 }

@@ -1,4 +1,5 @@
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parsePrefix } from '../addr/prefix.ts';
 import type { ChangeBody, CreateBody, SandboxResource } from '../api/client/client.ts';
 import { InputError } from '../errors.ts';
 import { BYTES_WORDS, formatBytes, parseBytes, parseRate, RATE_WORDS } from './units.ts';
@@ -92,6 +93,13 @@ function lonelyBurst(way: 'tx' | 'rx'): InputError {
   return new InputError('usage', `Cannot use --${way}-burst without --${way}-rate: a burst is of a rate`);
 }
 
+/** Read here already: what the daemon says of a field does not say of which option. */
 function collect(text: string, earlier: string[] | undefined): string[] {
+  try {
+    parsePrefix(text);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    throw new InvalidArgumentError(error.message);
+  }
   return [...(earlier ?? []), text];
 }

@@ -100,7 +100,8 @@ export class Manager {
       throw error;
     }
     if (change.policy !== undefined) cutDenied([pass]);
-    emit('sandbox.changed', changed, `Sandbox ${id} has another policy or other rates`);
+    const different = differences(specification, former.owner.specification);
+    emit('sandbox.changed', changed, `Sandbox ${id} has ${different.join(', ') || 'what it had'}`);
     return this.inspect(id);
   }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Command, Option } from 'commander';
 import type { SandboxResource } from '../../api/client/client.ts';
-import { InputError } from '../../errors.ts';
+import { CulvertError, InputError } from '../../errors.ts';
 import { addClientCommand, type Common, clientOf, integer } from '../command.ts';
 import { printJson, printTable } from '../output.ts';
 import { Progress } from '../progress.ts';
@@ -45,17 +45,33 @@ async function bench({ json, topology, count, parallel, ...options }: Options): 
   const stop = (): void => interrupt.abort();
   process.once('SIGINT', stop).once('SIGTERM', stop);
   const made: string[] = [];
+  const create = async (id: string): Promise<void> => {
+    await client.create({ id, topology });
+    made.push(id);
+  };
+  const remove = (id: string): Promise<unknown> => client.remove([id]);
   let created: Figures;
-  let removed: Figures;
   try {
-    created = await timed('Creating', ids, parallel, { json, signal: interrupt.signal }, async (id) => {
-      await client.create({ id, topology });
-      made.push(id);
+    created = await timed('Creating', ids, parallel, { json, signal: interrupt.signal }, create);
+  } catch (error) {
+    await timed('Removing', made, parallel, { json }, remove).catch((last: unknown) => {
+      throw left(run, error, last);
     });
-  } finally {
-    removed = await timed('Removing', made, parallel, { json }, (id) => client.remove([id]));
+    throw error;
   }
+  const removed = await timed('Removing', made, parallel, { json }, remove).catch((error: unknown) => {
+    throw left(run, error);
+  });
   report({ topology, parallel, created, removed }, json === true);
+}
+
+/** Such as when the daemon dies in between. */
+function left(run: string, ...errors: unknown[]): CulvertError {
+  const reasons = new Set(errors.map((error) => (error instanceof Error ? error.message : String(error))));
+  const what = `sandboxes whose ids begin with bench-${run}- may be left, see culvert ls`;
+  return new CulvertError('bench_incomplete', `Cannot go on, and ${what}: ${[...reasons].join('; ')}`, {
+    cause: errors[0],
+  });
 }
 
 /** Does `work` for every item, `parallel` at a time; none is under way any more when it returns or throws. */

@@ -73,6 +73,7 @@ async function createMany(
   json: boolean,
 ): Promise<SandboxResource[]> {
   if (count <= BATCH) return client.create({ ...request, ...(count > 1 && { count }) });
+  await assertRoom(client, request.topology, count);
   const made: SandboxResource[] = [];
   using progress = new Progress('Creating sandboxes', count, { json });
   // who interrupts a second time does not want to wait
@@ -82,27 +83,42 @@ async function createMany(
   try {
     while (made.length < count) {
       if (interruption.signal.aborted) {
-        const message = `Cannot create ${count} sandboxes: ${String(interruption.signal.reason)} came after ${made.length}, which are removed`;
-        throw new CulvertError('interrupted', message);
+        throw new CulvertError('interrupted', `${String(interruption.signal.reason)} came`);
       }
       made.push(...(await client.create({ ...request, count: Math.min(BATCH, count - made.length) })));
       progress.update(made.length);
     }
     return made;
   } catch (error) {
-    await takeBack(client, made, error);
-    throw error;
+    if (made.length === 0 || !(error instanceof CulvertError)) throw error;
+    const what = `Cannot create ${count} sandboxes`;
+    await takeBack(client, made, what, error);
+    throw new CulvertError(error.code, `${what}: after ${made.length}, which are removed: ${error.message}`);
   } finally {
     for (const signal of SIGNALS) process.off(signal, interrupt);
   }
 }
 
-async function takeBack(client: CulvertClient, made: readonly SandboxResource[], reason: unknown): Promise<void> {
+/** What cannot go well is refused before anything is made; the daemon has the last word. */
+async function assertRoom(client: CulvertClient, topology: CreateBody['topology'], count: number): Promise<void> {
+  const { freeSlots, warm } = await client.status();
+  const free = freeSlots + warm[topology];
+  if (count <= free) return;
+  throw new CulvertError('slots_exhausted', `Cannot create ${count} sandboxes: ${free} slots are free`);
+}
+
+async function takeBack(
+  client: CulvertClient,
+  made: readonly SandboxResource[],
+  what: string,
+  reason: CulvertError,
+): Promise<void> {
   const ids = made.map(({ id }) => id);
   try {
     for (let start = 0; start < ids.length; start += BATCH) await client.remove(ids.slice(start, start + BATCH));
   } catch (error) {
-    const why = `${(reason as Error).message}; and ${ids.length} that were made may be left: ${(error as Error).message}`;
-    throw new CulvertError('create_incomplete', why, { cause: reason });
+    const left = `${ids.length} that were made may be left, see culvert ls`;
+    const message = `${what}: ${reason.message}; and ${left}: ${(error as Error).message}`;
+    throw new CulvertError('create_incomplete', message, { cause: reason });
   }
 }

@@ -10,7 +10,8 @@ export function addEvents(program: Command): void {
   addClientCommand(program, {
     usage: 'events',
     summary: 'Follow what happens, until the daemon stops',
-    details: 'With --json each line is an object { id, event }, or { lost: true } where events before it are lost.',
+    details:
+      'Each line begins with the event’s id. With --json it is an object { id, event }, or { lost: true } where events before it are lost.',
     examples: [
       ['culvert events', 'from now on'],
       ['culvert events --type sandbox.', 'only types that begin so'],
@@ -29,10 +30,11 @@ async function follow({ json, after, type = '', ...options }: Options): Promise<
   process.once('SIGINT', stop).once('SIGTERM', stop);
   for await (const streamed of client.events({ signal: giveUp.signal, ...(after !== undefined && { after }) })) {
     if (streamed === 'lost') print(json ? '{"lost":true}' : 'Events before the next one are lost');
-    else if (streamed.event.type.startsWith(type)) print(json ? JSON.stringify(streamed) : eventText(streamed.event));
+    else if (streamed.event.type.startsWith(type))
+      print(json ? JSON.stringify(streamed) : eventText(streamed.id, streamed.event));
   }
 }
 
-function eventText({ wallMs, type, message }: EventResource): string {
-  return `${new Date(wallMs).toISOString()}  ${styleText('bold', type, { stream: process.stdout })}  ${message}`;
+function eventText(id: string, { wallMs, type, message }: EventResource): string {
+  return `${id}  ${new Date(wallMs).toISOString()}  ${styleText('bold', type, { stream: process.stdout })}  ${message}`;
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Command } from 'commander';
+import type { Command, CommanderError } from 'commander';
 import type { CulvertClient } from '../../api/client/client.ts';
-import { CulvertError } from '../../errors.ts';
+import { CulvertError, InputError } from '../../errors.ts';
 import { addClientCommand, type Common, clientOf } from '../command.ts';
 import { ExitError } from '../failure.ts';
 
@@ -26,7 +26,17 @@ export function addExec(program: Command): void {
       ['culvert exec job-7 -- ping -c 1 192.0.2.1', 'reach out from one that is no microvm'],
       ['culvert exec build-42 -- bash', 'look around'],
     ],
-  }).action(exec);
+  })
+    .exitOverride(hintAtDashes)
+    .action(exec);
+}
+
+/** An option of the command’s own reads as one of ours. */
+function hintAtDashes(error: CommanderError): never {
+  if (error.code !== 'commander.unknownOption') throw error;
+  const said = error.message.replace(/^error: /, '');
+  const remedy = 'put -- before the command, as in culvert exec build-42 -- ip -br address';
+  throw new InputError('usage', `Cannot read the command line: ${said}; ${remedy}`);
 }
 
 async function exec(id: string, [command = '', ...parameters]: string[], options: Common): Promise<void> {
@@ -104,9 +114,16 @@ function passSignals(to: (signal: NodeJS.Signals) => void): () => void {
   };
 }
 
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such command',
+  EACCES: 'it is no file that may be executed (EACCES)',
+  ENOEXEC: 'it is no program, nor begins with #! (ENOEXEC)',
+  E2BIG: 'arguments and environment are too long (E2BIG)',
+};
+
 function refused(command: string, cause: NodeJS.ErrnoException): ExitError {
-  const isMissing = cause.code === 'ENOENT';
-  const why = isMissing ? 'there is no such command' : (cause.code ?? cause.message);
-  const exitCode = isMissing ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+  const { code = '', message } = cause;
+  const why = REASONS[code] ?? message;
+  const exitCode = code === 'ENOENT' ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
   return new ExitError('command_failed', `Cannot run ${command}: ${why}`, exitCode, cause);
 }

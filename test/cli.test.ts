@@ -86,7 +86,9 @@ describe('culvert create', () => {
     expect(many.error['message']).toMatch(/^Cannot create 32767 sandboxes: \d+ slots are free$/);
     const bridge = await failure('create', '--topology', 'bridge', '--count', '300');
     expect(bridge).toMatchObject({ code: 1, error: { code: 'bridge_exhausted' } });
-    expect(bridge.error['message']).toMatch(/^Cannot create 300 sandboxes: after 250, which are removed: Cannot claim /);
+    expect(bridge.error['message']).toMatch(
+      /^Cannot create 300 sandboxes: after 250, which are removed: Cannot claim /,
+    );
     expect(await culvert.json('ls')).toEqual(before);
   });
 

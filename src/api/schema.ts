@@ -1,4 +1,4 @@
-import { z } from '@hono/zod-openapi';
+import { z } from 'zod';
 import { SLOT_MAX } from '../ipam/lease.ts';
 import { closedObject } from '../schema/issue.ts';
 import {

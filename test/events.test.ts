@@ -197,7 +197,8 @@ describe('what is denied', { timeout }, () => {
     say('b', GATEWAY, 67);
     say('e', HOST, 22);
     say('c', HOST, 23);
-    const told = daemon.eventsOf('sandbox.denied', 5).map(({ sandboxId, data }) => ({ sandboxId, ...data }));
+    say('b', address('c'), 80);
+    const told = daemon.eventsOf('sandbox.denied', 6).map(({ sandboxId, data }) => ({ sandboxId, ...data }));
     const once = { protocol: 'udp', count: 1, mixed: false };
     expect(told).toEqual(
       expect.arrayContaining([
@@ -206,6 +207,7 @@ describe('what is denied', { timeout }, () => {
         { sandboxId: 'b', by: 'router', destination: GATEWAY, port: 67, ...once },
         { sandboxId: 'e', by: 'host', destination: HOST, port: 22, ...once },
         { sandboxId: 'c', by: 'host', destination: HOST, port: 23, ...once },
+        { sandboxId: 'b', by: 'bridge', protocol: 'arp', destination: address('c'), count: 1, mixed: false },
       ]),
     );
     const message = daemon.events.find(

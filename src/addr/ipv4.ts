@@ -23,7 +23,12 @@ export function parseIpv4(text: string): Ipv4 {
 }
 
 export function formatIpv4(address: Ipv4): string {
-  return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
+  return ipv4Bytes(address).join('.');
+}
+
+/** Its four octets, as they stand on the wire. */
+export function ipv4Bytes(address: Ipv4): Uint8Array {
+  return Uint8Array.of(address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255);
 }
 
 /**

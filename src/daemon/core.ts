@@ -30,7 +30,7 @@ import { rootTable } from '../sandbox/ruleset/names.ts';
 import { routerRuleset } from '../sandbox/ruleset/router.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Survey } from '../sandbox/survey.ts';
-import { sandboxNamespace } from '../sandbox/topology/layout.ts';
+import { bridgeGateway, sandboxNamespace } from '../sandbox/topology/layout.ts';
 import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
@@ -117,7 +117,7 @@ export class Core implements Disposable {
       host.layout,
       [
         routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORT_GROUP }),
-        bridgeRuleset({ reportGroup: ROUTER_REPORT_GROUP }),
+        bridgeRuleset({ gateway: bridgeGateway(host.layout), reportGroup: ROUTER_REPORT_GROUP }),
       ],
       new HostAccess(rootNetfilter, rootTable(host.instance)),
     );

@@ -173,9 +173,14 @@ const META = {
 /** Parts of headers by base, offset and length. */
 const SPANS: Readonly<Record<string, Held>> = {
   'link 6 6': { words: 'ether saddr', format: macText },
+  'network 6 2': {
+    words: 'arp operation',
+    format: (bytes) => ({ '0x0001': 'request', '0x0002': 'reply' })[hex(bytes)] ?? hex(bytes),
+  },
   'network 8 6': { words: 'arp saddr ether', format: macText },
   'network 12 4': { words: 'ip saddr', format: ipv4Text },
   'network 14 4': { words: 'arp saddr ip', format: ipv4Text },
+  'network 24 4': { words: 'arp daddr ip', format: ipv4Text },
   'network 16 4': { words: 'ip daddr', format: ipv4Text },
   'transport 0 1': { words: 'icmp type', format: named({}) },
   'transport 13 1': { words: 'tcp flags', format: hex },

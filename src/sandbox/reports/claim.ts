@@ -1,6 +1,7 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import { formatMac, type Mac } from '../../addr/mac.ts';
 import type { Lease } from '../../ipam/lease.ts';
+import { ETH_P_ARP } from '../../linux/arp/packet.ts';
 import type { LoggedPacket } from '../../linux/nflog/packet.ts';
 import type { Parties, Party } from './parties.ts';
 
@@ -13,8 +14,6 @@ export type Claim = {
   readonly of: Party;
 };
 
-/** linux/if_ether.h */
-const ETH_P_ARP = 0x0806;
 /** Of a host that has no address yet (RFC 1122, 3.2.1.3): no claim. */
 const NO_ADDRESS = 0;
 

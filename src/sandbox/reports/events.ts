@@ -7,10 +7,13 @@ import type { Claim } from './claim.ts';
 import { leaseText, partyData, partyText } from './parties.ts';
 import type { Told } from './tally.ts';
 
-/** Who refused: the sandbox's policy, the router that the packet was for, or the host that it was for. */
+/**
+ * Who refused: the sandbox's policy, the router that the packet was for, the host that it was for, or the bridge, where
+ * ARP asked for an address that is another's.
+ */
 export type Refusal = {
   readonly sender: Lease;
-  readonly by: 'policy' | 'router' | 'host';
+  readonly by: 'policy' | 'router' | 'host' | 'bridge';
   readonly packet: LoggedPacket;
 };
 
@@ -49,12 +52,15 @@ export function spoofedEvent({ item, count, mixed }: Told<Spoof>): NewEvent {
 export function deniedEvent({ item, count, mixed }: Told<Refusal>): NewEvent {
   const { sender, by, packet } = item;
   const { port } = packet;
-  const protocol = PROTOCOLS.get(packet.protocol) ?? String(packet.protocol);
+  const protocol = by === 'bridge' ? 'arp' : (PROTOCOLS.get(packet.protocol) ?? String(packet.protocol));
   const destination = packet.destination === undefined ? 'nowhere' : formatIpv4(packet.destination);
   const where = `${destination}${port === undefined ? '' : `:${port}`} (${protocol})`;
-  const why = { policy: 'its policy does not allow it', router: 'it is the gateway’s', host: 'it is the host’s own' }[
-    by
-  ];
+  const why = {
+    policy: 'its policy does not allow it',
+    router: 'it is the gateway’s',
+    host: 'it is the host’s own',
+    bridge: 'none on the bridge reaches another',
+  }[by];
   const and = mixed ? ' and others' : '';
   return {
     type: 'sandbox.denied',

@@ -3,6 +3,7 @@ import { CulvertError } from '../../errors.ts';
 import type { Lease } from '../../ipam/lease.ts';
 import type { Store } from '../../ipam/store.ts';
 import type { Kernel } from '../../linux/apply.ts';
+import { ETH_P_ARP } from '../../linux/arp/packet.ts';
 import { PacketLog } from '../../linux/nflog/log.ts';
 import type { LoggedPacket } from '../../linux/nflog/packet.ts';
 import { type NamespaceName, ROOT, ROUTER } from '../../plan/state.ts';
@@ -147,7 +148,7 @@ export class Reports implements Disposable {
       const told = this.#spoofs.add(subject, what, { sender, claim }, nowMs);
       if (told !== undefined) this.#parts.emit(spoofedEvent(told));
     } else if (packet.prefix === 'denied') {
-      const by = namespace === ROOT ? 'host' : packet.outLink === undefined ? 'router' : 'policy';
+      const by = refuserOf(namespace, packet);
       const where = packet.destination === undefined ? by : `${by} ${formatIpv4(packet.destination)}`;
       const told = this.#refusals.add(subject, where, { sender, by, packet }, nowMs);
       if (told !== undefined) this.#parts.emit(deniedEvent(told));
@@ -180,4 +181,10 @@ export class Reports implements Disposable {
 
 function lostIn({ statistics: { lost, overruns } }: PacketLog): number {
   return Math.max(lost, overruns);
+}
+
+function refuserOf(namespace: NamespaceName, { etherType, outLink }: LoggedPacket): Refusal['by'] {
+  if (namespace === ROOT) return 'host';
+  if (etherType === ETH_P_ARP) return 'bridge';
+  return outLink === undefined ? 'router' : 'policy';
 }

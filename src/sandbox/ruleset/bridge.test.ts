@@ -90,7 +90,7 @@ beforeEach(() => {
   const none = { sets: [], chains: [] };
   applyTransaction(netfilter, [
     ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7 })),
-    ...replaceRuleset(bridgeRuleset({ reportGroup: 7 })),
+    ...replaceRuleset(bridgeRuleset({ gateway: parseIpv4('10.8.64.1'), reportGroup: 7 })),
     ...addRuleset(policyRuleset(OPEN, open, 'open')),
     ...addRuleset({ ...none, table: ROUTER_TABLE, elements: attached.flatMap(({ elements }) => elements) }),
     ...addRuleset({ ...none, table: BRIDGE_TABLE, elements: attached.map(({ port }) => port) }),
@@ -185,11 +185,18 @@ describe('a port', () => {
 
   it('reaches no other port', async () => {
     w3.send(frame(OWN, OTHER, udp('across'), { to: OTHER_MAC }));
-    w3.send(buildArp({ from: OWN_MAC, to: EVERYONE }, 1, { mac: OWN_MAC, ip: OWN }, OTHER));
+    w3.send(buildArp({ from: OWN_MAC, to: EVERYONE }, 2, { mac: OWN_MAC, ip: OWN }, OTHER));
     cable.send(buildFrame({ ether: { from: HOST, to: UPLINK }, from: OUTSIDE, to: OTHER, body: udp('in') }));
     expect(await w4.until(isText('in'))).toHaveLength(1);
     expect(counted('forward')).toBe(2);
   });
+});
+
+it('tells a question for another’s address from one for the gateway or about its own', () => {
+  const ask = (target: string): Uint8Array =>
+    buildArp({ from: OWN_MAC, to: EVERYONE }, 1, { mac: OWN_MAC, ip: OWN }, target);
+  for (const target of ['10.8.64.1', OWN, OTHER]) w3.send(ask(target));
+  expect(counted('denied')).toBe(1);
 });
 
 it('reports the one packet of a port beside the flood of another', async () => {

@@ -1,6 +1,8 @@
+import { type Ipv4, ipv4Bytes } from '../../addr/ipv4.ts';
 import type { Rule, Ruleset } from '../../plan/ruleset.ts';
 import {
   BRIDGE_TABLE,
+  DENIED_PORTS,
   ICMP_ERROR_TYPES,
   ICMP_ERRORS,
   PORTS,
@@ -22,9 +24,12 @@ import {
   isIn,
   isIpv4Frame,
   isNotIn,
+  report,
   rule,
 } from './words.ts';
 
+/** RFC 826 */
+const ARP_REPLY = Uint8Array.of(0, 2);
 /** Of an ARP probe (RFC 5227), which asks whether an address is taken without claiming it. */
 const NO_ADDRESS = new Uint8Array(4);
 
@@ -40,14 +45,21 @@ const isOwnArp: Rule = rule(
 const ARP_RATE = 200;
 const ARP_BURST = 400;
 
+export type BridgeOptions = {
+  /** the router's address on the bridge */
+  readonly gateway: Ipv4;
+  /** NFLOG group that drops are reported to */
+  readonly reportGroup: number;
+};
+
 /**
  * The table of the router's bridge: from a port come only frames with the addresses that are bound to it, in IP as in
  * ARP, and none goes from port to port.
  */
-export function bridgeRuleset(options: { readonly reportGroup: number }): Ruleset {
+export function bridgeRuleset({ gateway, reportGroup }: BridgeOptions): Ruleset {
   return {
     table: BRIDGE_TABLE,
-    sets: [PORTS, TRANSMIT_LIMITS, ICMP_ERRORS, SPOOFERS],
+    sets: [PORTS, TRANSMIT_LIMITS, ICMP_ERRORS, SPOOFERS, DENIED_PORTS],
     elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
     chains: [
       {
@@ -81,10 +93,20 @@ export function bridgeRuleset(options: { readonly reportGroup: number }): Rulese
       {
         name: 'arp_from_port',
         rules: [
-          rule(isOwnArp, atMost(ARP_RATE, ARP_BURST), accept),
+          rule(isOwnArp, atMost(ARP_RATE, ARP_BURST), goto('own_arp')),
           rule(isOwnArp, counter, drop),
           rule(equals('arp saddr ip', NO_ADDRESS), counter, drop),
           goto('spoofed'),
+        ],
+      },
+      {
+        // Ports are isolated, so nobody would hear a question for another's address; it tells that one is wanted.
+        name: 'own_arp',
+        rules: [
+          rule(equals('arp daddr ip', ipv4Bytes(gateway)), accept),
+          rule(equals('arp operation', ARP_REPLY), accept),
+          rule(isIn(['iif', 'ether saddr', 'arp daddr ip'], 'ports'), accept),
+          goto('denied'),
         ],
       },
       {
@@ -92,7 +114,8 @@ export function bridgeRuleset(options: { readonly reportGroup: number }): Rulese
         base: { type: 'filter', hook: 'forward', priority: -200, policy: 'drop' },
         rules: [counter],
       },
-      spoofedChain(options.reportGroup),
+      spoofedChain(reportGroup),
+      { name: 'denied', rules: [report('denied', reportGroup, 'iif', DENIED_PORTS.name), drop] },
     ],
   };
 }

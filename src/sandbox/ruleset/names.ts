@@ -63,6 +63,7 @@ export const SPOOFERS: NamedSet = {
   expiresMs: SENDER_EXPIRES_MS,
   size: MAX_SENDERS,
 };
+export const DENIED_PORTS: NamedSet = { ...SPOOFERS, name: 'denied_ports' };
 export const DENIED_SENDERS: NamedSet = {
   name: 'denied_senders',
   key: ['ipv4_addr'],

@@ -35,7 +35,7 @@ const attachment: Ruleset = {
 
 const rulesets: [string, Ruleset][] = [
   ['router', routerRuleset({ uplink: 'uplink', reportGroup })],
-  ['bridge', bridgeRuleset({ reportGroup })],
+  ['bridge', bridgeRuleset({ gateway: parseIpv4('10.8.64.1'), reportGroup })],
   ['root', rootRuleset({ instance: 'default', cable: 'culvert0', ranges, reportGroup })],
   ['policy', policyRuleset(5, internet, 'internet +10.0.0.0/8')],
   ['attachment', attachment],

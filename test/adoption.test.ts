@@ -97,6 +97,8 @@ it.each([
   ['a policy that opens nothing', 'flush', 'set', 'inet', 'culvert', 'egress-1'],
   ['a rule that another put there', 'insert', 'rule', 'inet', 'culvert', 'prerouting', 'accept'],
   ['a constant that is missing', 'flush', 'set', 'bridge', 'culvert', 'icmp_errors'],
+  ['a chain that accepts what none decides', 'chain', 'inet', 'culvert', 'forward', '{ policy accept; }'],
+  ['been put to sleep', 'add', 'table', 'inet', 'culvert', '{ flags dormant; }'],
 ])('makes the router’s tables anew that have %s', (_, ...change) => {
   withCore(settle);
   const rules = (): string[] => nft('-s', 'list', 'ruleset').split('\n').toSorted();

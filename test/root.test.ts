@@ -100,6 +100,7 @@ describe('a chain of others that drops what is forwarded', () => {
   it.each([
     ['a chain without rules', 'flush', 'chain', 'inet', 'culvert-lab', 'input'],
     ['a range that is missing', 'flush', 'set', 'inet', 'culvert-lab', 'ranges'],
+    ['been put to sleep', 'add', 'table', 'inet', 'culvert-lab', '{ flags dormant; }'],
   ])('has its own table put back, which has %s', (_, ...change) => {
     withCore((core, events) => {
       create(core);

@@ -1,6 +1,8 @@
 import type { Chain, Hook, Table } from '../../plan/ruleset.ts';
+import { readAttributes, readU32be } from '../netlink/attribute.ts';
 import { NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL } from '../netlink/constants.ts';
-import type { Request } from '../netlink/socket.ts';
+import type { NetlinkSocket, Request } from '../netlink/socket.ts';
+import { SyscallError } from '../syscall.ts';
 import {
   NF_ACCEPT,
   NF_DROP,
@@ -11,6 +13,7 @@ import {
   NF_INET_PRE_ROUTING,
   NF_NETDEV_INGRESS,
   NFT_MSG_DELCHAIN,
+  NFT_MSG_GETCHAIN,
   NFT_MSG_NEWCHAIN,
   NFTA_CHAIN_HOOK,
   NFTA_CHAIN_NAME,
@@ -21,7 +24,7 @@ import {
   NFTA_HOOK_HOOKNUM,
   NFTA_HOOK_PRIORITY,
 } from './constants.ts';
-import { tableMessage } from './message.ts';
+import { NFGENMSG_LENGTH, tableMessage } from './message.ts';
 import { tableText } from './table.ts';
 
 /** enum nf_inet_hooks and enum nf_br_hooks have the same numbers */
@@ -56,4 +59,27 @@ export function deleteChain(table: Table, name: string): Request {
   return tableMessage(table.family, attempt, NFT_MSG_DELCHAIN, 0, (writer) => {
     writer.attrString(NFTA_CHAIN_TABLE, table.name).attrString(NFTA_CHAIN_NAME, name);
   });
+}
+
+type Policy = NonNullable<Chain['base']>['policy'];
+
+/**
+ * What becomes of packets that no rule of these chains decides; undefined where there is no such chain, or it has none.
+ *
+ * @param socket of NETLINK_NETFILTER, in the namespace of the table
+ */
+export function chainPolicies(socket: NetlinkSocket, table: Table, names: readonly string[]): (Policy | undefined)[] {
+  if (names.length === 0) return [];
+  const requests = names.map((name) => {
+    const attempt = `read chain ${name} of table ${tableText(table)}`;
+    return tableMessage(table.family, attempt, NFT_MSG_GETCHAIN, 0, (writer) => {
+      writer.attrString(NFTA_CHAIN_TABLE, table.name).attrString(NFTA_CHAIN_NAME, name);
+    });
+  });
+  const answers = socket.ask(requests, ({ body }): Policy | 'none' => {
+    const policy = readAttributes(body, NFGENMSG_LENGTH).get(NFTA_CHAIN_POLICY);
+    if (policy === undefined) return 'none';
+    return readU32be(policy) === NF_DROP ? 'drop' : 'accept';
+  });
+  return answers.map((answer) => (answer instanceof SyscallError || answer === 'none' ? undefined : answer));
 }

@@ -42,7 +42,10 @@ export const NFT_REG32_00 = 8;
 
 export const NFTA_LIST_ELEM = 1;
 
+export const NFT_TABLE_F_DORMANT = 0x1;
+
 export const NFTA_TABLE_NAME = 1;
+export const NFTA_TABLE_FLAGS = 2;
 export const NFTA_TABLE_USERDATA = 6;
 
 export const NFTA_CHAIN_TABLE = 1;

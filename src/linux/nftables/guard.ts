@@ -97,6 +97,6 @@ export function observeGuard(socket: NetlinkSocket, wanted: Guard): Guard | unde
   const found = observeTable(socket, TABLE);
   if (found === undefined) return undefined;
   const { digest, chains } = made(wanted);
-  const isWhole = found.digest === digest && hasRules(socket, TABLE, chains);
+  const isWhole = found.digest === digest && !found.isDormant && hasRules(socket, TABLE, chains);
   return isWhole ? wanted : { ...wanted, mac: UNKNOWN };
 }

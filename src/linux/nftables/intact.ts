@@ -1,9 +1,17 @@
-import { type Chain, type Element, type Ruleset, rulesetDigest, type Table } from '../../plan/ruleset.ts';
+import {
+  type Chain,
+  type Element,
+  type Ruleset,
+  rulesetDigest,
+  type SetElements,
+  type Table,
+} from '../../plan/ruleset.ts';
 import { readAttributes, readString } from '../netlink/attribute.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
+import { chainPolicies } from './chain.ts';
 import { NFT_MSG_GETRULE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_TABLE } from './constants.ts';
 import { NFGENMSG_LENGTH, tableMessage } from './message.ts';
-import { observeTable } from './observe.ts';
+import { type ObservedTable, observeTable } from './observe.ts';
 import { tableText } from './table.ts';
 
 /**
@@ -13,20 +21,42 @@ import { tableText } from './table.ts';
  * @param socket of NETLINK_NETFILTER, in the namespace of the table
  */
 export function isIntact(socket: NetlinkSocket, ruleset: Ruleset): boolean {
-  const observed = observeTable(socket, ruleset.table);
-  return observed?.digest === rulesetDigest(ruleset) && areIntact(socket, ruleset.table, [ruleset]);
+  const observed = observeWith(socket, ruleset.table, [ruleset]);
+  return observed?.digest === rulesetDigest(ruleset) && !observed.isDormant && haveParts(socket, observed, [ruleset]);
 }
 
 /** The same of rulesets that were put into one table, each in a transaction of its own. */
 export function areIntact(socket: NetlinkSocket, table: Table, rulesets: readonly Ruleset[]): boolean {
-  const groups = rulesets.flatMap(({ elements }) => elements);
-  const observed = observeTable(socket, table, [...new Set(groups.map(({ set }) => set.name))]);
-  const texts = new Map([...(observed?.elements ?? [])].map(([set, found]) => [set, new Set(found.map(elementText))]));
-  const handles = listHandles(socket, table);
-  return (
-    groups.every(({ set, elements }) => elements.every((element) => texts.get(set.name)?.has(elementText(element)))) &&
-    rulesets.every(({ chains }) => haveRules(chains, handles))
+  const observed = observeWith(socket, table, rulesets);
+  return observed !== undefined && haveParts(socket, observed, rulesets);
+}
+
+/** The table with the sets that hold constants. */
+function observeWith(socket: NetlinkSocket, table: Table, rulesets: readonly Ruleset[]): ObservedTable | undefined {
+  const sets = rulesets.flatMap(({ elements }) => elements).map(({ set }) => set.name);
+  return observeTable(socket, table, [...new Set(sets)]);
+}
+
+/** @param rulesets of that table */
+function haveParts(socket: NetlinkSocket, { elements: found }: ObservedTable, rulesets: readonly Ruleset[]): boolean {
+  const [first] = rulesets;
+  if (first === undefined) return true;
+  const texts = new Map([...found].map(([set, elements]) => [set, new Set(elements.map(elementText))]));
+  const handles = listHandles(socket, first.table);
+  const hasElements = ({ set, elements }: SetElements): boolean =>
+    elements.every((element) => texts.get(set.name)?.has(elementText(element)));
+  return rulesets.every(
+    ({ table, chains, elements }) =>
+      elements.every(hasElements) && haveRules(chains, handles) && havePolicies(socket, table, chains),
   );
+}
+
+/** Of what a chain is made with, its policy alone can be changed. */
+function havePolicies(socket: NetlinkSocket, table: Table, chains: readonly Chain[]): boolean {
+  const bases = chains.filter(({ base }) => base !== undefined);
+  const names = bases.map(({ name }) => name);
+  const policies = chainPolicies(socket, table, names);
+  return bases.every(({ base }, index) => policies[index] === base?.policy);
 }
 
 /** Whether the chains have the rules that they were made with, and no others. */

@@ -128,7 +128,7 @@ describe('observing a table', () => {
     const table = { family: 'bridge', name: 'bare' } as const;
     expect(observeTable(own.netfilter, table)).toBeUndefined();
     applyTransaction(own.netfilter, [newTable(table)]);
-    expect(observeTable(own.netfilter, table)).toEqual({ digest: undefined, elements: new Map() });
+    expect(observeTable(own.netfilter, table)).toEqual({ digest: undefined, isDormant: false, elements: new Map() });
     expect(observeTable(own.netfilter, { ...table, family: 'inet' })).toBeUndefined();
   });
 });

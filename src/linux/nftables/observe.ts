@@ -9,6 +9,7 @@ import {
   NFT_MSG_GETTABLE,
   NFT_SET_CONCAT,
   NFT_SET_INTERVAL,
+  NFT_TABLE_F_DORMANT,
   NFTA_SET_DATA_TYPE,
   NFTA_SET_ELEM_LIST_SET,
   NFTA_SET_ELEM_LIST_TABLE,
@@ -16,6 +17,7 @@ import {
   NFTA_SET_KEY_TYPE,
   NFTA_SET_NAME,
   NFTA_SET_TABLE,
+  NFTA_TABLE_FLAGS,
   NFTA_TABLE_NAME,
   NFTA_TABLE_USERDATA,
 } from './constants.ts';
@@ -28,6 +30,8 @@ import { readComment } from './userdata.ts';
 export type ObservedTable = {
   /** of the ruleset that the table was made from; undefined where it says none, so is not ours */
   readonly digest: string | undefined;
+  /** its chains are not asked */
+  readonly isDormant: boolean;
   /** by set, for each set that was asked for and is there */
   readonly elements: ReadonlyMap<string, readonly Element[]>;
 };
@@ -52,17 +56,19 @@ export function observeTable(
       if (sets.includes(name)) elements.set(name, dumpElements(socket, table, name, shape()));
     }
   }
-  return { digest: found.digest, elements };
+  return { digest: found.digest, isDormant: found.isDormant, elements };
 }
 
 function listTables(table: Table): Request {
   return tableMessage(table.family, `list tables of family ${table.family}`, NFT_MSG_GETTABLE, 0, () => {});
 }
 
-function readTable(message: Message): { name: string; digest: string | undefined } {
+function readTable(message: Message): { name: string; digest: string | undefined; isDormant: boolean } {
   const attributes = attributesOf(message);
   const digest = readComment(attributes.get(NFTA_TABLE_USERDATA));
-  return { name: readString(required(attributes, NFTA_TABLE_NAME)), digest };
+  const flags = readU32be(required(attributes, NFTA_TABLE_FLAGS));
+  const isDormant = (flags & NFT_TABLE_F_DORMANT) !== 0;
+  return { name: readString(required(attributes, NFTA_TABLE_NAME)), digest, isDormant };
 }
 
 function listSets(table: Table): Request {

@@ -17,6 +17,8 @@ import { createSandbox, openCore, settle } from './support/lab-core.ts';
  */
 
 const A = parseSandboxId('a');
+const B = parseSandboxId('b');
+const CLOSED = { egress: 'none', allow: [], deny: [] } as const;
 const MNT_DETACH = 2;
 
 let lab: LabHost;
@@ -105,8 +107,32 @@ it.each([
   const before = rules();
   nft(...change);
   expect(rules()).not.toEqual(before);
+  events.length = 0;
   withCore(expectWhole);
   expect(rules()).toEqual(before);
+  expect(events).toContain('host.repaired');
+});
+
+it('keeps no policy that nobody has and that it has not made itself', () => {
+  const policies = (): string[] => nft('list', 'chains', 'inet').match(/egress-\d+/g) ?? [];
+  withCore((core) => {
+    core.create([{ id: B, specification: { topology: 'netns', rates: {}, policy: CLOSED } }]);
+    settle(core);
+    core.remove([B]);
+    nft('insert', 'rule', 'inet', 'culvert', 'egress-2', 'accept');
+  });
+  expect(policies()).toEqual(['egress-1', 'egress-2']);
+  withCore((core) => {
+    expectWhole(core);
+    expect(policies()).toEqual(['egress-1']);
+    core.create([{ id: B, specification: { topology: 'netns', rates: {}, policy: CLOSED } }]);
+    const { netns } = core.inspect(B);
+    expect(() => lab.run(netns, 'ping', '-c1', '-W1', OUTSIDE_ADDRESS)).toThrow();
+    // one of its own that is idle is looked into
+    core.remove([B]);
+    nft('insert', 'rule', 'inet', 'culvert', policies().at(-1) ?? '', 'accept');
+    expect(core.reconcile({ dryRun: true }).plan).toContain('replace the tables of the router');
+  });
 });
 
 it('puts a guard back whose rules are gone', () => {

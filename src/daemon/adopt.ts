@@ -35,7 +35,10 @@ export function adopt(parts: AdoptParts): Holding[] {
   const unfinished = leases.filter((holding) => holding.state === 'creating' && canFinish(holding, parts));
   const finished = leases.filter(({ state }) => state === 'warm' || state === 'ready');
   const passes = [...finished, ...unfinished].filter(isOwned).map(passOf);
-  gate.adopt(passes, unfinished.filter(isOwned).map(passOf));
+  const repairs = gate.adopt(passes, unfinished.filter(isOwned).map(passOf));
+  if (repairs.length > 0) {
+    parts.emit({ type: 'host.repaired', message: `Put right in the router’s tables: ${repairs.join('; ')}` });
+  }
   const settled = unfinished.map((holding) => ({ ...holding, state: isOwned(holding) ? 'ready' : 'warm' }) as const);
   store.transaction('normal', () => {
     for (const { key, state } of settled) advance(store, key, state);

@@ -1,9 +1,10 @@
 import type { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
 import type { NewEvent } from '../sandbox/event.ts';
-import type { Gate, Pass } from '../sandbox/gate.ts';
+import type { Gate } from '../sandbox/gate.ts';
 import { passOf } from '../sandbox/holding.ts';
 import type { RootNamespace } from '../sandbox/host/root.ts';
 import type { Manager } from '../sandbox/manager.ts';
+import type { Pass } from '../sandbox/pass.ts';
 import type { Reaper } from '../sandbox/reaper.ts';
 import type { Reports } from '../sandbox/reports/reports.ts';
 import type { Tracking } from '../sandbox/tracking.ts';

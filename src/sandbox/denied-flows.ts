@@ -1,7 +1,7 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import type { Flow } from '../linux/conntrack/flow.ts';
-import type { Pass } from './gate.ts';
 import { allowedHostAddresses } from './host/access.ts';
+import type { Pass } from './pass.ts';
 import { compilePolicy } from './policy/compile.ts';
 import { type Interval, verdictOf } from './policy/intervals.ts';
 import { policyId } from './policy/policy.ts';

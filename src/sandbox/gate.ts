@@ -1,26 +1,18 @@
-import { formatMac } from '../addr/mac.ts';
 import { CulvertError } from '../errors.ts';
 import type { NetlinkSocket, Request } from '../linux/netlink/socket.ts';
 import { applyTransaction } from '../linux/nftables/batch.ts';
-import { deleteElements, newElements } from '../linux/nftables/element.ts';
 import { areIntact, isIntact } from '../linux/nftables/intact.ts';
 import { type ObservedTable, observeTable } from '../linux/nftables/observe.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
 import { SyscallError } from '../linux/syscall.ts';
-import { type Element, type NamedSet, type Ruleset, type SetElements, type Table } from '../plan/ruleset.ts';
+import type { Element, NamedSet, Ruleset, Table } from '../plan/ruleset.ts';
 import type { HostAccess, HostGuest } from './host/access.ts';
-import { type InstalledPolicy, Policies } from './policies.ts';
-import type { EgressPolicy } from './policy/policy.ts';
-import { attachmentElements, HELD, portElements, transmitLimitElement } from './ruleset/elements.ts';
-import { BRIDGE_TABLE, INBOUND, OUTBOUND, POLICIES, PORTS, ROUTER_TABLE, TRANSMIT_LIMITS } from './ruleset/names.ts';
-import { BRIDGE, bridgeMac, cable, type Layout, sandboxRanges } from './topology/layout.ts';
-import { addressOf, type Network } from './topology/network.ts';
-
-/** A sandbox that may pass: its network, what it may reach, and who it is, such as `a1 generation 3`. */
-export type Pass = { readonly network: Network; readonly policy: EgressPolicy; readonly owner: string };
-
-/** One element with where it stands. */
-type Placed = { readonly table: Table; readonly set: NamedSet; readonly element: Element };
+import { additions, comparePlaced, deletion, type Pass, type Placed, placedElements, placedKey, SETS } from './pass.ts';
+import { type InstalledPolicy, Policies, removalOf } from './policies.ts';
+import { HELD } from './ruleset/elements.ts';
+import { OUTBOUND, POLICIES, ROUTER_TABLE } from './ruleset/names.ts';
+import { type Layout, sandboxRanges } from './topology/layout.ts';
+import { addressOf } from './topology/network.ts';
 
 /** What of a slot stands in the tables now; its elements follow from it. */
 type Standing = { readonly pass: Pass; readonly policy: InstalledPolicy };
@@ -32,12 +24,6 @@ type Observed = { readonly placed: readonly Placed[]; readonly policies: readonl
 
 /** What leads from the tables as they are to what they should be. */
 type Compared = { readonly requests: readonly Request[]; readonly changes: readonly string[]; readonly books: Books };
-
-/** The sets that hold sandboxes, by table. */
-const SETS: readonly { readonly table: Table; readonly sets: readonly NamedSet[] }[] = [
-  { table: ROUTER_TABLE, sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS] },
-  { table: BRIDGE_TABLE, sets: [PORTS, TRANSMIT_LIMITS] },
-];
 
 /**
  * Who passes the router, and where to: the elements of its tables. Each change is one transaction of nf_tables, takes
@@ -91,24 +77,41 @@ export class Gate {
   }
 
   /**
-   * Takes the tables over as an earlier run left them, without a look at their elements; {@link verifications} have that. Where
-   * a table, or a policy that one of these needs, is not there, it is all put right at once, as {@link restore} does.
+   * Takes the tables over as an earlier run left them, without a look at their elements; {@link verifications} have
+   * that. Where a table, or a policy that one of these needs, is not as it should be, it is all put right at once, as
+   * {@link restore} does. Policies that nobody has go: what they say now, nobody knows.
    *
    * @param unfinished of the passes, those that may lack elements: they have them when this returns
+   * @returns what was put right of the others
    */
-  adopt(passes: readonly Pass[], unfinished: readonly Pass[]): void {
+  adopt(passes: readonly Pass[], unfinished: readonly Pass[]): string[] {
     const guests = passes.map((pass) => this.#hostGuest(pass));
     const policies = this.#observedPolicies();
     const books = this.#newBooks();
     const requests: Request[] = [];
     books.policies.adopt(policies ?? []);
     for (const pass of passes) this.#stand(books, pass, requests, []);
+    const idle = books.policies.dropUnknown();
     if (policies === undefined || requests.length > 0 || unfinished.length > 0 || !this.#hasPolicies(books, [])) {
-      this.restore(passes);
-      return;
+      return this.#besides(unfinished, passes.length, this.restore(passes));
     }
     this.#books = books;
-    this.#hostAccess.restore(guests);
+    if (idle.length > 0) applyTransaction(this.#socket, idle.map(removalOf).flatMap(removeRuleset));
+    return this.#hostAccess.restore(guests);
+  }
+
+  /** Of what was put right, all but what the last run had no time for. */
+  #besides(unfinished: readonly Pass[], passes: number, changes: readonly string[]): string[] {
+    if (unfinished.length === passes) return [];
+    const late = new Set([
+      ...unfinished
+        .flatMap(({ network }) => this.#books.standing.get(network.slot) ?? [])
+        .flatMap((standing) => this.#placed(standing))
+        .map((placed) => `add ${placedKey(placed)}`),
+      ...this.#hostAccess.additions(unfinished.map((pass) => this.#hostGuest(pass))),
+    ]);
+    // a policy that was missing shows in the elements of those that had it
+    return changes.filter((change) => !late.has(change) && !/^(add|delete) policy /.test(change));
   }
 
   /** What {@link restore} does, in parts, a set of elements each; each returns what was put right in it. */
@@ -154,7 +157,7 @@ export class Gate {
     this.#hostAccess.take(slots);
     for (const slot of slots) this.#forget(slot);
     const idle = this.#books.policies.dropIdle();
-    if (idle.length > 0) applyTransaction(this.#socket, idle.flatMap(removeRuleset));
+    if (idle.length > 0) applyTransaction(this.#socket, idle.map(removalOf).flatMap(removeRuleset));
   }
 
   /**
@@ -251,9 +254,11 @@ export class Gate {
     const requests: Request[] = [];
     const books = this.#newBooks();
     if (observed === undefined) requests.push(...this.#rulesets.flatMap(replaceRuleset));
-    else books.policies.adopt(observed.policies);
+    else books.policies.adopt(observed.policies, this.#books.policies);
     const added: InstalledPolicy[] = [];
     const wanted = passes.flatMap((pass) => this.#placed(this.#stand(books, pass, requests, added)));
+    const idle = books.policies.dropUnknown();
+    requests.push(...idle.map(removalOf).flatMap(removeRuleset));
     if (observed !== undefined && !this.#hasPolicies(books, added)) return this.#compare(passes, undefined);
     const compared = comparePlaced(observed?.placed ?? [], wanted);
     requests.push(...compared.requests);
@@ -261,6 +266,7 @@ export class Gate {
       ...(observed === undefined
         ? ['replace the tables of the router']
         : added.map(({ number }) => `add policy ${number}`)),
+      ...idle.map(({ number }) => `delete policy ${number}`),
       ...compared.changes,
     ];
     return { requests, changes, books };
@@ -302,88 +308,6 @@ export class Gate {
   }
 }
 
-function placedElements({ network, owner: comment }: Pass, policy: number, layout: Layout): Placed[] {
-  const { topology, slot, rates } = network;
-  const port = cable(slot).index;
-  const onBridge = topology === 'bridge';
-  const address = addressOf(network, layout);
-  const attachment = attachmentElements({
-    index: onBridge ? BRIDGE.index : port,
-    wireAddress: topology === 'microvm' ? layout.guest.address : address,
-    hostAddress: address,
-    policy,
-    comment,
-  });
-  const placed = attachment.flatMap((group) => place(ROUTER_TABLE, group));
-  if (onBridge) placed.push(...place(BRIDGE_TABLE, portElements(port, bridgeMac(address), address, comment)));
-  // a guest cannot reach the shaper in the namespace before it, which delays where this drops
-  if (rates.transmit !== undefined && topology !== 'microvm') {
-    placed.push(...place(onBridge ? BRIDGE_TABLE : ROUTER_TABLE, transmitLimitElement(port, rates.transmit, comment)));
-  }
-  return placed;
-}
-
-/** What leads from the elements that are present to those that are wanted. */
-function comparePlaced(
-  present: readonly Placed[],
-  wanted: readonly Placed[],
-): { readonly requests: Request[]; readonly changes: string[] } {
-  const left = new Map(present.map((placed) => [placedKey(placed), placed]));
-  const requests: Request[] = [];
-  const changes: string[] = [];
-  const added: Placed[] = [];
-  for (const placed of wanted) {
-    const key = placedKey(placed);
-    const found = left.get(key);
-    left.delete(key);
-    if (found !== undefined && sameElement(found.element, placed.element)) continue;
-    if (found !== undefined) requests.push(...deletion(found));
-    added.push(placed);
-    changes.push(`add ${key}`);
-  }
-  for (const [key, placed] of left) {
-    requests.push(...deletion(placed));
-    changes.push(`delete ${key}`);
-  }
-  requests.push(...additions(added));
-  return { requests, changes };
-}
-
-function place(table: Table, { set, elements }: SetElements): Placed[] {
-  return elements.map((element) => ({ table, set, element }));
-}
-
-/** One message per set, whatever the number of elements. */
-function additions(placed: readonly Placed[]): Request[] {
-  return SETS.flatMap(({ table, sets }) =>
-    sets.flatMap((set) => {
-      const elements = placed.filter((one) => one.set === set && one.table === table).map(({ element }) => element);
-      return elements.length === 0 ? [] : newElements(table, set, elements);
-    }),
-  );
-}
-
-function deletion({ table, set, element }: Placed): Request[] {
-  return deleteElements(table, set, [element]);
-}
-
 function tableKey({ family, name }: Table): string {
   return `${family} ${name}`;
-}
-
-function placedKey({ table, set, element }: Placed): string {
-  return `${table.family} ${set.name} ${valuesText(element.key)}`;
-}
-
-function sameElement(a: Element, b: Element): boolean {
-  const sameLimit = a.over?.rate === b.over?.rate && a.over?.burst === b.over?.burst;
-  return a.comment === b.comment && dataText(a) === dataText(b) && sameLimit;
-}
-
-function dataText({ data }: Element): string {
-  return Array.isArray(data) ? valuesText(data) : JSON.stringify(data);
-}
-
-function valuesText(values: readonly (number | Uint8Array)[]): string {
-  return values.map((value) => (typeof value === 'number' ? value : formatMac(value as never))).join(' . ');
 }

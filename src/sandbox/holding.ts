@@ -1,7 +1,7 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
 import type { Lease, LeaseKey, LeaseState, SandboxId, Topology } from '../ipam/lease.ts';
-import type { Pass } from './gate.ts';
+import type { Pass } from './pass.ts';
 import type { Sandbox, Specification } from './sandbox.ts';
 import { parseSpecification } from './specification.ts';
 import {

@@ -36,12 +36,18 @@ export class Policies {
     this.#ranges = ranges;
   }
 
-  /** Takes over what a table holds already: the elements of the map from number to chain. */
-  adopt(elements: readonly Element[]): void {
+  /**
+   * Takes over what a table holds already: the elements of the map from number to chain.
+   *
+   * @param former that made some of it
+   */
+  adopt(elements: readonly Element[], former?: Policies): void {
     for (const { key, comment } of elements) {
       const [number] = key;
       if (typeof number !== 'number' || comment === undefined) continue;
-      this.#installed.set(comment, { number, comment, users: 0 });
+      const known = former === undefined ? undefined : former.#installed.get(comment);
+      const ruleset = known?.number === number ? known.ruleset : undefined;
+      this.#installed.set(comment, { number, comment, users: 0, ...(ruleset && { ruleset }) });
       this.#last = Math.max(this.#last, number);
     }
   }
@@ -62,10 +68,10 @@ export class Policies {
     return { policy: made, added };
   }
 
-  /** What stands in the table of those that are used, but for what is only about to be added. */
+  /** What should stand in the table of those that are known, but for what is only about to be added. */
   rulesets(added: readonly InstalledPolicy[]): Ruleset[] {
     return [...this.#installed.values()].flatMap((policy) =>
-      policy.users === 0 || policy.ruleset === undefined || added.includes(policy) ? [] : [policy.ruleset],
+      policy.ruleset === undefined || added.includes(policy) ? [] : [policy.ruleset],
     );
   }
 
@@ -79,12 +85,18 @@ export class Policies {
   }
 
   /** Takes out of the count, oldest first, what is idle beyond what is kept: to be removed from the table. */
-  dropIdle(): Ruleset[] {
+  dropIdle(): InstalledPolicy[] {
     const idle = [...this.#installed.values()].filter(({ users }) => users === 0);
     const dropped = idle.slice(0, Math.max(0, idle.length - MAX_IDLE));
     this.forget(dropped);
-    // what a set holds goes with it, so the intervals need not be known
-    return dropped.map(({ number, comment }) => policyRuleset(number, [], comment));
+    return dropped;
+  }
+
+  /** The same of those that were taken over and nobody has asked for: whether they are what they were is unknown. */
+  dropUnknown(): InstalledPolicy[] {
+    const dropped = [...this.#installed.values()].filter(({ ruleset }) => ruleset === undefined);
+    this.forget(dropped);
+    return dropped;
   }
 
   #meaningOf(policy: EgressPolicy): Meaning {
@@ -98,6 +110,11 @@ export class Policies {
     }
     return meaning;
   }
+}
+
+/** What is to be taken out of the table with a policy: what a set holds goes with it, so the intervals need not be known. */
+export function removalOf({ number, comment }: InstalledPolicy): Ruleset {
+  return policyRuleset(number, [], comment);
 }
 
 function digest(intervals: readonly Interval[]): string {

@@ -5,7 +5,8 @@ import type { Flow, Tuple } from '../linux/conntrack/flow.ts';
 import { flushAddresses } from '../linux/conntrack/flush.ts';
 import type { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { deniedFlows } from './denied-flows.ts';
-import type { Gate, Pass } from './gate.ts';
+import type { Gate } from './gate.ts';
+import type { Pass } from './pass.ts';
 import type { Layout } from './topology/layout.ts';
 import { addressOf } from './topology/network.ts';
 

@@ -52,6 +52,11 @@ export class HostAccess {
     return changesText(strays, missing);
   }
 
+  /** The lines of {@link restore} should it have nothing yet of these. */
+  additions(guests: readonly HostGuest[]): string[] {
+    return changesText([], guests.flatMap(elementsOf));
+  }
+
   /** Lets each reach what its policy says now, and no longer what it said before. */
   give(guests: readonly HostGuest[]): void {
     const added = guests.flatMap(elementsOf);

@@ -1,0 +1,104 @@
+import { formatMac } from '../addr/mac.ts';
+import type { Request } from '../linux/netlink/socket.ts';
+import { deleteElements, newElements } from '../linux/nftables/element.ts';
+import type { Element, NamedSet, SetElements, Table } from '../plan/ruleset.ts';
+import type { EgressPolicy } from './policy/policy.ts';
+import { attachmentElements, portElements, transmitLimitElement } from './ruleset/elements.ts';
+import { BRIDGE_TABLE, INBOUND, OUTBOUND, PORTS, ROUTER_TABLE, TRANSMIT_LIMITS } from './ruleset/names.ts';
+import { BRIDGE, bridgeMac, cable, type Layout } from './topology/layout.ts';
+import { addressOf, type Network } from './topology/network.ts';
+
+/** A sandbox that may pass: its network, what it may reach, and who it is, such as `a1 generation 3`. */
+export type Pass = { readonly network: Network; readonly policy: EgressPolicy; readonly owner: string };
+
+/** One element with where it stands. */
+export type Placed = { readonly table: Table; readonly set: NamedSet; readonly element: Element };
+
+/** The sets that hold sandboxes, by table. */
+export const SETS: readonly { readonly table: Table; readonly sets: readonly NamedSet[] }[] = [
+  { table: ROUTER_TABLE, sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS] },
+  { table: BRIDGE_TABLE, sets: [PORTS, TRANSMIT_LIMITS] },
+];
+
+/** What lets a sandbox pass, with the number that its policy has. */
+export function placedElements({ network, owner: comment }: Pass, policy: number, layout: Layout): Placed[] {
+  const { topology, slot, rates } = network;
+  const port = cable(slot).index;
+  const onBridge = topology === 'bridge';
+  const address = addressOf(network, layout);
+  const attachment = attachmentElements({
+    index: onBridge ? BRIDGE.index : port,
+    wireAddress: topology === 'microvm' ? layout.guest.address : address,
+    hostAddress: address,
+    policy,
+    comment,
+  });
+  const placed = attachment.flatMap((group) => place(ROUTER_TABLE, group));
+  if (onBridge) placed.push(...place(BRIDGE_TABLE, portElements(port, bridgeMac(address), address, comment)));
+  // a guest cannot reach the shaper in the namespace before it, which delays where this drops
+  if (rates.transmit !== undefined && topology !== 'microvm') {
+    placed.push(...place(onBridge ? BRIDGE_TABLE : ROUTER_TABLE, transmitLimitElement(port, rates.transmit, comment)));
+  }
+  return placed;
+}
+
+/** What leads from the elements that are present to those that are wanted. */
+export function comparePlaced(
+  present: readonly Placed[],
+  wanted: readonly Placed[],
+): { readonly requests: Request[]; readonly changes: string[] } {
+  const left = new Map(present.map((placed) => [placedKey(placed), placed]));
+  const requests: Request[] = [];
+  const changes: string[] = [];
+  const added: Placed[] = [];
+  for (const placed of wanted) {
+    const key = placedKey(placed);
+    const found = left.get(key);
+    left.delete(key);
+    if (found !== undefined && sameElement(found.element, placed.element)) continue;
+    if (found !== undefined) requests.push(...deletion(found));
+    added.push(placed);
+    changes.push(`add ${key}`);
+  }
+  for (const [key, placed] of left) {
+    requests.push(...deletion(placed));
+    changes.push(`delete ${key}`);
+  }
+  requests.push(...additions(added));
+  return { requests, changes };
+}
+
+function place(table: Table, { set, elements }: SetElements): Placed[] {
+  return elements.map((element) => ({ table, set, element }));
+}
+
+/** One message per set, whatever the number of elements. */
+export function additions(placed: readonly Placed[]): Request[] {
+  return SETS.flatMap(({ table, sets }) =>
+    sets.flatMap((set) => {
+      const elements = placed.filter((one) => one.set === set && one.table === table).map(({ element }) => element);
+      return elements.length === 0 ? [] : newElements(table, set, elements);
+    }),
+  );
+}
+
+export function deletion({ table, set, element }: Placed): Request[] {
+  return deleteElements(table, set, [element]);
+}
+
+export function placedKey({ table, set, element }: Placed): string {
+  return `${table.family} ${set.name} ${valuesText(element.key)}`;
+}
+
+function sameElement(a: Element, b: Element): boolean {
+  const sameLimit = a.over?.rate === b.over?.rate && a.over?.burst === b.over?.burst;
+  return a.comment === b.comment && dataText(a) === dataText(b) && sameLimit;
+}
+
+function dataText({ data }: Element): string {
+  return Array.isArray(data) ? valuesText(data) : JSON.stringify(data);
+}
+
+function valuesText(values: readonly (number | Uint8Array)[]): string {
+  return values.map((value) => (typeof value === 'number' ? value : formatMac(value as never))).join(' . ');
+}

@@ -70,7 +70,7 @@ async function proveNoClaim({ narrator, lab, daemon }: Stage, sender: Resident, 
   narrator.prove({
     claim: `${id} cannot claim the address of ${victim.sandbox.id}, nor the gateway’s`,
     done: `announced ${claimed.join(' and ')} by ARP from ${mac}`,
-    seen: `${stopped()} were counted as spoofed, and the router has ${victim.sandbox.mac} for it as before`,
+    seen: `${stopped()} were counted as spoofed, and the router has ${victim.sandbox.mac} for ${victim.sandbox.hostAddress} as before`,
     observed: { stopped: stopped(), neighbour: after, isVictims: after.includes(victim.sandbox.mac) },
     expected: { stopped: claimed.length, neighbour: before.neighbour, isVictims: true },
   });

@@ -149,10 +149,6 @@ export class Core implements Disposable {
         discard: (slot) => this.#manager.discard(slot),
       }),
     );
-    if (host.uplink === undefined) {
-      const remedy = 'set uplink, or give the host a default route, and start the daemon again';
-      this.#problems.set('no_uplink', `No sandbox gets out: the host has no uplink that is known; ${remedy}`);
-    }
     this.#verification = this.#adopt();
     this.#housekeeping = new Housekeeping({
       root: this.#root,
@@ -227,9 +223,12 @@ export class Core implements Disposable {
       this.#verification.forgetFailures();
     }
     const passes = holdings.filter(isOwned).map(passOf);
-    const rules = dryRun
-      ? [...this.#root.missingRules(), ...this.#gate.compare(passes)]
-      : [...this.#root.watch(), ...this.#gate.restore(passes)];
+    const rules: string[] = [];
+    if (dryRun) rules.push(...this.#root.missingRules(), ...this.#gate.compare(passes));
+    else {
+      this.#root.watch((repairs) => rules.push(...repairs));
+      rules.push(...this.#gate.restore(passes));
+    }
     return { plan: [...plans.flatMap((plan) => planText(plan).split('\n')), ...rules], applied: !dryRun };
   }
 
@@ -281,6 +280,8 @@ export class Core implements Disposable {
       problems: [
         ...undone({ manager: this.#manager, reaper: this.#reaper, crew: this.#crew, store: this.#store }),
         ...[...this.#problems].map(([code, message]) => ({ code, message })),
+        ...this.#root.problems(),
+        ...this.#housekeeping.problems(),
         ...this.#verification.problems(),
         ...this.#reports.problems(this.#nowMs),
         ...this.#bridge.problems(this.#nowMs),

@@ -1,5 +1,5 @@
 import type { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
-import type { NewEvent } from '../sandbox/event.ts';
+import type { NewEvent, Problem } from '../sandbox/event.ts';
 import type { Gate } from '../sandbox/gate.ts';
 import { passOf } from '../sandbox/holding.ts';
 import type { RootNamespace } from '../sandbox/host/root.ts';
@@ -19,8 +19,6 @@ const KERNEL_REST_MS = 2;
 const LISTEN_MS = 10;
 /** How often the root namespace is looked at. */
 const WATCH_MS = 5_000;
-/** How long after flows that a policy denies could not be ended it is tried again. */
-const POLICIES_AGAIN_MS = 1_000;
 
 export type HousekeepingOptions = {
   readonly root: RootNamespace;
@@ -42,7 +40,6 @@ export type HousekeepingOptions = {
 export class Housekeeping {
   readonly #options: HousekeepingOptions;
   #owesPolicies = true;
-  #policiesMs = 0;
   /** A table of the root namespace that was made anew has none of the sandboxes' elements. */
   #owesElements = false;
   #watchedMs = 0;
@@ -52,24 +49,32 @@ export class Housekeeping {
   constructor(options: HousekeepingOptions) {
     this.#options = options;
     const { reports, reaper, bridge, manager, verification, nowMs, failed } = options;
-    const part = <T>(work: () => T, otherwise: T): Part<T> => new Part({ work, otherwise, failed, nowMs });
+    const part = <T>(what: string, work: () => T, otherwise: T): Part<T> =>
+      new Part({ what, work, otherwise, failed, nowMs });
     this.#parts = {
-      root: part(() => this.#watchRoot(), undefined),
-      reports: part(() => reports.step(nowMs()), undefined),
-      reaper: part(() => reaper.step(), []),
-      bridge: part(() => bridge.step(nowMs()), undefined),
-      again: part(() => manager.tryAgain(), undefined),
-      verification: part(() => verification.step(nowMs()), false),
-      policies: part(() => this.#holdToPolicies(), undefined),
-      pool: part(() => manager.fillPool(), false),
+      root: part('look after the root namespace', () => this.#watchRoot(), undefined),
+      reports: part('read what the rules report', () => reports.step(nowMs()), undefined),
+      reaper: part('clear up after removals', () => reaper.step(), []),
+      bridge: part('watch the bridge', () => bridge.step(nowMs()), undefined),
+      again: part('do again what was refused', () => manager.tryAgain(), undefined),
+      verification: part('verify what was adopted', () => verification.step(nowMs()), false),
+      policies: part('end flows that policies deny', () => this.#holdToPolicies(), undefined),
+      pool: part('fill the pool', () => manager.fillPool(), false),
     };
+  }
+
+  /** What could not be done when it was last tried. */
+  problems(): Problem[] {
+    return Object.values(this.#parts).flatMap(({ failure }) =>
+      failure === undefined ? [] : [{ code: 'work_failed', message: failure }],
+    );
   }
 
   /** A little of it. Returns after how many ms there is more of it. */
   step(): number {
     const { root, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
     const nowMs = this.#options.nowMs();
-    root.step();
+    if (nowMs - this.#watchedMs >= WATCH_MS) root.step();
     const listens = nowMs - this.#listenedMs >= LISTEN_MS;
     if (listens) this.#listenedMs = nowMs;
     // before a slot can change hands: reports name slots
@@ -81,7 +86,7 @@ export class Housekeeping {
     if (listens || freed.length > 0) bridge.step();
     again.step();
     const verifies = verification.step();
-    policies.step();
+    if (this.#owesPolicies && this.#options.verification.rulesAreVerified) policies.step();
     const fills = !verifies && pool.step();
     if (verifies || fills) return 0;
     const { reaper: removals, manager, verification: adopted } = this.#options;
@@ -90,31 +95,26 @@ export class Housekeeping {
   }
 
   /**
-   * Once: a policy that was changed when the last run ended may not have taken hold of what is established. Not before
+   * At first: a policy that was changed when the last run ended may not have taken hold of what is established. Not before
    * its elements stand: what is cut while others decide comes back, and is established for good.
    */
   #holdToPolicies(): void {
-    const { verification, tracking } = this.#options;
-    const nowMs = this.#options.nowMs();
-    if (!this.#owesPolicies || !verification.rulesAreVerified || nowMs < this.#policiesMs) return;
-    this.#policiesMs = nowMs + POLICIES_AGAIN_MS;
-    tracking.cutDenied(this.#passes());
+    this.#options.tracking.cutDenied(this.#passes());
     this.#owesPolicies = false;
   }
 
   /** Others change the root namespace too: what is ours there is put back. */
   #watchRoot(): void {
-    const nowMs = this.#options.nowMs();
-    if (nowMs - this.#watchedMs < WATCH_MS) return;
-    this.#watchedMs = nowMs;
-    const repairs = this.#options.root.watch();
-    if (repairs.length > 0) {
+    this.#options.root.watch((repairs) => {
       this.#owesElements = true;
       this.#options.emit({ type: 'host.repaired', message: `Put back in the root namespace: ${repairs.join('; ')}` });
-    }
+    });
+    this.#watchedMs = this.#options.nowMs();
     if (!this.#owesElements) return;
     this.#options.gate.restore(this.#passes());
     this.#owesElements = false;
+    // what it should have stopped may be established
+    this.#owesPolicies = true;
   }
 
   #passes(): Pass[] {

@@ -16,6 +16,7 @@ beforeEach(() => {
   takes = 0;
   begun = [];
   part = new Part({
+    what: 'work',
     work: () => {
       begun.push(now);
       now += takes;
@@ -48,6 +49,17 @@ it('rests after work that took long as after any other', () => {
   for (; now < 20_000; now += 10) part.step();
   expect(begun.slice(0, 3)).toEqual([0, 2020, 4060]);
   expect((begun[7] ?? 0) - (begun[6] ?? 0)).toBeGreaterThanOrEqual(3000);
+});
+
+it('says what fails, as long as it does', () => {
+  expect(part.failure).toBeUndefined();
+  part.step();
+  expect(part.failure).toBe('Cannot work, and will try again: no');
+  now += 100;
+  reason = undefined;
+  expect(part.failure).toBeDefined();
+  part.step();
+  expect(part.failure).toBeUndefined();
 });
 
 it('tells a failure that goes on once, whatever comes in between, and again when it comes back much later', () => {

@@ -7,6 +7,8 @@ const REST_MS = { first: 20, most: 1000 } as const;
 const TOLD_MS = 30_000;
 
 export type PartOptions<T> = {
+  /** In words that follow `Cannot`. */
+  readonly what: string;
   readonly work: () => T;
   /** What is returned where the work failed, or rests. */
   readonly otherwise: T;
@@ -24,6 +26,7 @@ export class Part<T> {
   readonly #options: PartOptions<T>;
   #failures = 0;
   #againMs = Number.NEGATIVE_INFINITY;
+  #isFailing = false;
   #last: { readonly reason: string; readonly atMs: number } | undefined;
 
   constructor(options: PartOptions<T>) {
@@ -36,6 +39,7 @@ export class Part<T> {
     try {
       const result = work();
       this.#failures = 0;
+      this.#isFailing = false;
       return result;
     } catch (error) {
       // from its end on: it may have waited for longer than it is to rest
@@ -44,11 +48,18 @@ export class Part<T> {
     }
   }
 
+  /** In words, where the work failed when it was last done. */
+  get failure(): string | undefined {
+    if (!this.#isFailing || this.#last === undefined) return undefined;
+    return `Cannot ${this.#options.what}, and will try again: ${this.#last.reason}`;
+  }
+
   #fail(error: unknown, atMs: number): void {
     this.#againMs = atMs + Math.min(REST_MS.most, REST_MS.first * 2 ** this.#failures++);
     const reason = error instanceof Error ? error.message : String(error);
     const isNews = this.#last?.reason !== reason || atMs - this.#last.atMs > TOLD_MS;
     this.#last = { reason, atMs };
+    this.#isFailing = true;
     if (isNews) this.#options.failed(error);
   }
 }

@@ -70,7 +70,10 @@ function defaultUplink({ objects }: NamespaceState): string | undefined {
   return route?.kind === 'route' ? route.link.name : undefined;
 }
 
-function mtuOf({ tunnelRoom }: Config, { links }: NamespaceState, uplink: string | undefined): number {
+/** Where the uplink is away for now, what runs keeps the MTU that it has. */
+function mtuOf({ name, tunnelRoom }: Config, { links }: NamespaceState, uplink: string | undefined): number {
+  const cable = links.find(({ link }) => link.name === rootCable(name).name);
+  if (cable !== undefined && !links.some(({ link }) => link.name === uplink)) return cable.mtu;
   if (uplink === undefined) {
     const message = 'Cannot derive the MTU of sandboxes: the host has no default route; set uplink or mtu';
     throw new InputError('no_uplink', message, { field: 'uplink' });

@@ -21,11 +21,12 @@ export class Survey {
     this.#host = host;
   }
 
-  /** Whether the root namespace has what it should: cheap enough to ask again and again. */
+  /** Whether the root namespace has what it should: cheap enough to ask again and again, whatever else is there. */
   isRootWhole(): boolean {
-    const { objects, halves } = this.#kernel.look(ROOT);
+    const wanted = this.#hostObjects();
+    const { objects, halves } = this.#kernel.find(ROOT, wanted);
     const present = new Map(objects.map((object) => [objectKey(object), object]));
-    return this.#hostObjects().every((object) => {
+    return wanted.every((object) => {
       if (object.kind === 'sysctl') return this.#settingOf(object) === object.value;
       if (object.namespace !== ROOT) return true;
       if (object.kind !== 'veth') {
@@ -94,12 +95,12 @@ export class Survey {
     }
   }
 
-  /** Those that this kernel has. */
+  /** Those that there can be now: a setting is a module's, or goes and comes with the uplink. */
   #hostObjects(): KernelObject[] {
     return hostObjects(this.#host).filter(
       (object) =>
         // a module gives its settings to every namespace, so the calling thread's tells
-        object.kind !== 'sysctl' || object.ofModule !== true || hasSysctl(object.name),
+        object.kind !== 'sysctl' || (object.namespace !== ROOT && object.ofModule !== true) || hasSysctl(object.name),
     );
   }
 

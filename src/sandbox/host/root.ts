@@ -11,15 +11,17 @@ import { isIntact } from '../../linux/nftables/intact.ts';
 import { observeTable } from '../../linux/nftables/observe.ts';
 import { replaceRuleset } from '../../linux/nftables/ruleset.ts';
 import { deleteTable } from '../../linux/nftables/table.ts';
+import { hasSysctl } from '../../linux/sysctl.ts';
 import type { Plan } from '../../plan/diff.ts';
 import type { Ruleset } from '../../plan/ruleset.ts';
 import { ROOT } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
+import type { Problem } from '../event.ts';
 import { rootRuleset } from '../ruleset/root.ts';
 import type { Survey } from '../survey.ts';
 import { FormerSettings } from './former.ts';
 import { ForwardAccept } from './forward.ts';
-import { type Host, isRootCable, rootCable } from './objects.ts';
+import { type Host, isRootCable, rootCable, uplinkForwarding } from './objects.ts';
 
 export type RootParts = {
   readonly host: Host;
@@ -60,16 +62,35 @@ export class RootNamespace {
 
   /** Puts everything in its place; the router namespace too, which the cable ends in. */
   setUp(): void {
-    this.#apply(this.#parts.survey.hostPlan());
+    // they need nothing else, and stand between sandboxes and the host
     this.#ensureRules();
+    this.#apply(this.#parts.survey.hostPlan());
   }
 
-  /** Puts back what others have taken away or changed, and says what it was; empty where nothing was. */
-  watch(): string[] {
+  /**
+   * Puts back what others have taken away or changed.
+   *
+   * @param repaired hears what it was, each time before the next is looked at: that may not be possible
+   */
+  watch(repaired: (repairs: readonly string[]) => void): void {
     const { survey } = this.#parts;
+    const rules = this.#ensureRules();
+    if (rules.length > 0) repaired(rules);
     const plan = survey.isRootWhole() ? [] : survey.hostPlan();
     this.#apply(plan);
-    return [...(plan.length === 0 ? [] : planText(plan).split('\n')), ...this.#ensureRules()];
+    if (plan.length > 0) repaired(planText(plan).split('\n'));
+  }
+
+  /** What a person has to see to. */
+  problems(): Problem[] {
+    const { uplink } = this.#parts.host;
+    if (uplink === undefined) {
+      const remedy = 'set uplink, or give the host a default route, and start the daemon again';
+      const message = `No sandbox gets out: the host has no uplink that is known; ${remedy}`;
+      return [{ code: 'no_uplink', message }];
+    }
+    if (hasSysctl(uplinkForwarding(uplink))) return [];
+    return [{ code: 'no_uplink', message: `No sandbox gets out: the uplink ${uplink} is not there` }];
   }
 
   /** The rules that are missing, in words; what is missing of objects {@link Survey.hostPlan} tells. */

@@ -100,6 +100,7 @@ it.each([
   ['a rule that another put there', 'insert', 'rule', 'inet', 'culvert', 'prerouting', 'accept'],
   ['a constant that is missing', 'flush', 'set', 'bridge', 'culvert', 'icmp_errors'],
   ['a chain that accepts what none decides', 'chain', 'inet', 'culvert', 'forward', '{ policy accept; }'],
+  ['a policy that opens more', 'add', 'element', 'inet', 'culvert', 'egress-1', '{ 10.11.0.0-10.11.0.255 }'],
   ['been put to sleep', 'add', 'table', 'inet', 'culvert', '{ flags dormant; }'],
 ])('makes the router’s tables anew that have %s', (_, ...change) => {
   withCore(settle);

@@ -1,3 +1,4 @@
+import { readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
@@ -105,6 +106,31 @@ describe('culvert create', () => {
     });
     expect(await count()).toBe(before);
   });
+
+  it('makes none where it is interrupted before it has heard of any', async () => {
+    const before = await culvert.json('ls');
+    const { pid } = await culvert.json<StatusResource>('status');
+    process.kill(pid, 'SIGSTOP');
+    try {
+      const creation = culvert.spawn('create', '--topology', 'netns', '--count', '3');
+      const end = ended(creation);
+      // once it is connected: its three streams are sockets too
+      const sockets = (): number => socketsOf(creation.pid ?? 0);
+      await expect.poll(sockets, { timeout: 30_000 }).toBeGreaterThan(3);
+      creation.kill('SIGINT');
+      process.kill(pid, 'SIGCONT');
+      const stderr = expect.stringMatching(/Cannot create 3 sandboxes: after 3, which are removed: SIGINT came\n$/);
+      expect(await end).toMatchObject({ code: 1, stderr });
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    expect(await culvert.json('ls')).toEqual(before);
+  });
+
+  function socketsOf(pid: number): number {
+    const folder = `/proc/${pid}/fd`;
+    return readdirSync(folder).filter((fd) => readlinkSync(`${folder}/${fd}`).startsWith('socket:')).length;
+  }
 
   it('returns what exists, and names the difference where it is another', async () => {
     const wanted = ['create', 'same', '--topology', 'netns', '--tx-rate', '200MB', '--deny', '192.0.2.0/24'];

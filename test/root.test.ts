@@ -17,8 +17,26 @@ import { openCore, pause_ms, settle } from './support/lab-core.ts';
 
 const HOST_ADDRESS = '192.0.2.2';
 const CHATTER = new URL('support/chatter.ts', import.meta.url).pathname;
+/** Prints its port and echoes what it hears over TCP. */
+const ECHO = `
+  const server = require('node:net').createServer((socket) => socket.on('error', () => {}).pipe(socket));
+  server.listen(0, process.argv[1], () => console.log(server.address().port));
+  process.stdin.resume();`;
+/** Sends each line that it reads over one connection, and prints what comes back within a second. */
+const CALLER = `
+  const socket = require('node:net').connect(process.argv[2], process.argv[1], () => console.log('connected'));
+  socket.on('error', () => {});
+  require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+    const waiting = setTimeout(() => console.log('no answer'), 1000);
+    socket.removeAllListeners('data').once('data', (text) => {
+      clearTimeout(waiting);
+      console.log(String(text).trim());
+    });
+    socket.write(line + '\\n');
+  });`;
 const a1 = parseSandboxId('a1');
 const OPEN: EgressPolicy = { egress: 'open', allow: [], deny: [] };
+const CLOSED: EgressPolicy = { ...OPEN, egress: 'none' };
 
 let lab: LabHost;
 let inside: NamespaceHandle;
@@ -196,6 +214,91 @@ describe('the root namespace', () => {
       expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
       expect(answers(netns, HOST_ADDRESS)).toBe(true);
       expect(core.reconcile({ dryRun: true }).plan).toEqual([]);
+    });
+  });
+});
+
+describe('a host whose uplink goes away', () => {
+  const goAway = (): void => {
+    lab.run('host', 'ip', 'link', 'set', 'eth0', 'down');
+    lab.run('host', 'ip', 'link', 'set', 'eth0', 'name', 'away');
+  };
+  const comeBack = (): void => {
+    lab.run('host', 'ip', 'link', 'set', 'away', 'name', 'eth0');
+    lab.run('host', 'ip', 'link', 'set', 'eth0', 'up');
+    lab.run('host', 'ip', 'route', 'add', 'default', 'via', OUTSIDE_ADDRESS);
+    lab.run('host', 'sh', '-c', 'echo 0 > /proc/sys/net/ipv4/conf/eth0/forwarding');
+  };
+  const problems = (core: Core): string[] => core.status().problems.map(({ code }) => code);
+
+  it('is guarded all the same, and a daemon that starts takes over what runs', () => {
+    const { netns } = withNewCore((core) => {
+      const sandbox = create(core);
+      goAway();
+      lab.run('host', 'nft', 'delete', 'table', 'inet', 'culvert-lab');
+      pause_ms(5_100);
+      core.step();
+      expect(problems(core)).toEqual(['no_uplink']);
+      expect(answers(sandbox.netns, '10.11.0.0')).toBe(false);
+      expect(core.reconcile({ dryRun: true }).plan).toEqual([]);
+      return sandbox;
+    });
+    withCore((core) => {
+      settle(core);
+      expect(core.list().map(({ id }) => id)).toEqual([a1]);
+      expect(problems(core)).toEqual(['no_uplink']);
+      comeBack();
+      pause_ms(5_100);
+      core.step();
+      expect(problems(core)).toEqual([]);
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
+    });
+  });
+
+  function withNewCore<T>(body: (core: Core) => T): T {
+    return inside.run(() => {
+      using core = openCore(lab.folder);
+      return body(core);
+    });
+  }
+});
+
+describe('a table that another took away', () => {
+  it('ends what was begun meanwhile', async () => {
+    // one that knows what is established, as a host’s own firewall does, keeps it going
+    const firewall = 'add table inet other; add chain inet other in { type filter hook input priority 0; }';
+    lab.run('host', 'nft', `${firewall}; add rule inet other in ct state established accept`);
+    using used = new DisposableStack();
+    const core = used.adopt(
+      inside.run(() => openCore(lab.folder)),
+      (opened) => inside.run(() => opened[Symbol.dispose]()),
+    );
+    const { netns } = inside.run(() => create(core));
+    const host = used.use(new LineProcess(lab.pin('host'), process.execPath, ['-e', ECHO, HOST_ADDRESS]));
+    const port = await host.line();
+    lab.run('host', 'nft', 'delete', 'table', 'inet', 'culvert-lab');
+    const guest = used.use(new LineProcess(netns, process.execPath, ['-e', CALLER, HOST_ADDRESS, port]));
+    expect(await guest.line()).toBe('connected');
+    expect(await guest.ask('still there?')).toBe('still there?');
+    inside.run(() => settle(core));
+    expect(lab.run('host', 'nft', 'list', 'tables')).toContain('culvert-lab');
+    expect(await guest.ask('and now?')).toBe('no answer');
+  });
+});
+
+describe('a change of policy that the kernel refuses', () => {
+  it('changes nothing', () => {
+    withCore((core) => {
+      const { netns } = create(core, CLOSED);
+      lab.run('host', 'nft', 'delete', 'table', 'inet', 'culvert-lab');
+      const policy = { ...OPEN, allow: [parsePrefix(`${HOST_ADDRESS}/32`)] };
+      expect(() => core.update(a1, { policy })).toThrow();
+      expect(core.inspect(a1).policy).toEqual(CLOSED);
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(false);
+      core.reconcile({ dryRun: false });
+      expect(core.update(a1, { policy }).policy.egress).toBe('open');
+      expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
+      expect(answers(netns, HOST_ADDRESS)).toBe(true);
     });
   });
 });

@@ -23,6 +23,7 @@ import { HostAccess } from '../sandbox/host/access.ts';
 import { type Host, ROUTER_REPORT_GROUP, rootReportGroup, UPLINK } from '../sandbox/host/objects.ts';
 import { RootNamespace } from '../sandbox/host/root.ts';
 import { Manager } from '../sandbox/manager.ts';
+import type { Pass } from '../sandbox/pass.ts';
 import { Reaper } from '../sandbox/reaper.ts';
 import { Reports } from '../sandbox/reports/reports.ts';
 import { bridgeRuleset } from '../sandbox/ruleset/bridge.ts';
@@ -136,7 +137,7 @@ export class Core implements Disposable {
       reaper: this.#reaper,
       slots,
       poolSizes,
-      cutDenied: (passes) => this.#tracking.cutDenied(passes),
+      cutDenied: (passes) => this.#cutDenied(passes),
       emit: (type, holding, message) => this.#tell(type, holding, message),
     });
     this.#reports = opened.use(
@@ -327,6 +328,16 @@ export class Core implements Disposable {
 
   get #nowMs(): number {
     return this.#store.clock.monotonicMs();
+  }
+
+  /** A policy holds, whatever becomes of the flows that it denies. */
+  #cutDenied(passes: readonly Pass[]): void {
+    try {
+      this.#tracking.cutDenied(passes);
+    } catch (error) {
+      this.#options.failed(error);
+      this.#housekeeping.owePolicies();
+    }
   }
 
   /** The wire hears of an address when its owner does. */

@@ -63,6 +63,11 @@ export class Housekeeping {
     };
   }
 
+  /** Ends, in its own time, what policies deny. */
+  owePolicies(): void {
+    this.#owesPolicies = true;
+  }
+
   /** What could not be done when it was last tried. */
   problems(): Problem[] {
     return Object.values(this.#parts).flatMap(({ failure }) =>

@@ -161,9 +161,11 @@ export class Gate {
   }
 
   /**
-   * Gives a sandbox another policy in one step: no packet meets neither.
+   * Gives a sandbox another policy in one step: no packet meets neither. Of the host's own addresses it reaches those of
+   * the new policy a moment before.
    *
    * @throws CulvertError `not_attached`; SyscallError, then the former policy holds on
+   * @throws AggregateError where that could not be said to the host's table again
    */
   change(pass: Pass): void {
     const { slot } = pass.network;
@@ -175,15 +177,25 @@ export class Gate {
     const added: InstalledPolicy[] = [];
     const placed = this.#placed(this.#stand(this.#books, pass, requests, added));
     try {
+      this.#hostAccess.give([this.#hostGuest(pass)]);
       applyTransaction(this.#socket, [...requests, ...additions(placed)]);
     } catch (error) {
       this.#forget(slot);
       this.#books.standing.set(slot, former);
       this.#books.policies.forget(added);
+      this.#giveBack(former.pass, error);
       throw error;
     }
     this.#books.policies.give(former.policy);
-    this.#hostAccess.give([this.#hostGuest(pass)]);
+  }
+
+  #giveBack(former: Pass, reason: unknown): void {
+    try {
+      this.#hostAccess.give([this.#hostGuest(former)]);
+    } catch (error) {
+      const what = `Cannot change a policy, nor have the host’s table as it was: run culvert reconcile`;
+      throw new AggregateError([reason, error], what, { cause: error });
+    }
   }
 
   /** What these sandboxes send is lost from now on, even of flows that are established; what is sent to them is not. */

@@ -34,7 +34,7 @@ export type ManagerParts = {
   readonly slots: SlotRange;
   readonly poolSizes: Readonly<Record<Topology, number>>;
   readonly emit: Emit;
-  /** Ends the flows that the sandboxes have opened and may not have any more. */
+  /** Ends the flows that the sandboxes have opened and may not have any more; if need be, later. */
   readonly cutDenied: (passes: readonly Pass[]) => void;
 };
 

@@ -21,6 +21,8 @@ export type TrackingParts = {
 /** What connection tracking knows of sandboxes. */
 export class Tracking {
   readonly #parts: TrackingParts;
+  /** Slots that are held back. */
+  #held: readonly number[] = [];
 
   constructor(parts: TrackingParts) {
     this.#parts = parts;
@@ -44,6 +46,8 @@ export class Tracking {
    */
   cutDenied(passes: readonly Pass[]): void {
     const { router, root, layout, gate } = this.#parts;
+    // of an attempt that failed
+    this.#resume();
     const denied = deniedFlows(passes, layout);
     const addresses = new Set(passes.map(({ network }) => addressOf(network, layout)));
     const found = [
@@ -55,8 +59,9 @@ export class Tracking {
     const slots = passes
       .filter(({ network }) => owners.has(addressOf(network, layout)))
       .map(({ network }) => network.slot);
-    gate.hold(slots);
+    this.#held = slots;
     try {
+      gate.hold(slots);
       const cut = dumpFlowsOf(router, addresses).filter(denied.router);
       const returns = new Set(cut.map(({ protocol, reply }) => directionText(protocol, reply)));
       const isReturn = ({ protocol, original }: Flow): boolean => returns.has(directionText(protocol, original));
@@ -66,8 +71,14 @@ export class Tracking {
       const left = inRoot.left.length + inRouter.left.length;
       if (left > 0) throw new CulvertError('flows_left', `Cannot end ${left} flows that the policy denies now`);
     } finally {
-      gate.resume(slots);
+      this.#resume();
     }
+  }
+
+  #resume(): void {
+    if (this.#held.length === 0) return;
+    this.#parts.gate.resume(this.#held);
+    this.#held = [];
   }
 }
 

@@ -65,28 +65,29 @@ async function create(id: string | undefined, { json, topology, count, ...given 
   else printSandboxes(sandboxes);
 }
 
-/** All or none: when a later batch fails, or somebody interrupts, what the earlier ones made is removed. */
+/** All or none: when a later batch fails, or somebody interrupts, what was made until then is removed. */
 async function createMany(
   client: CulvertClient,
   request: CreateBody,
   count: number,
   json: boolean,
 ): Promise<SandboxResource[]> {
-  if (count <= BATCH) return client.create({ ...request, ...(count > 1 && { count }) });
-  await assertRoom(client, request.topology, count);
+  // one that was asked for by its id may have been there before
+  if (request.id !== undefined) return client.create(request);
+  if (count > BATCH) await assertRoom(client, request.topology, count);
   const made: SandboxResource[] = [];
-  using progress = new Progress('Creating sandboxes', count, { json });
+  using progress = count > BATCH ? new Progress('Creating sandboxes', count, { json }) : undefined;
   // who interrupts a second time does not want to wait
   const interruption = new AbortController();
   const interrupt = (signal: NodeJS.Signals): void => interruption.abort(signal);
   for (const signal of SIGNALS) process.once(signal, interrupt);
   try {
     while (made.length < count) {
+      made.push(...(await client.create({ ...request, count: Math.min(BATCH, count - made.length) })));
+      progress?.update(made.length);
       if (interruption.signal.aborted) {
         throw new CulvertError('interrupted', `${String(interruption.signal.reason)} came`);
       }
-      made.push(...(await client.create({ ...request, count: Math.min(BATCH, count - made.length) })));
-      progress.update(made.length);
     }
     return made;
   } catch (error) {

@@ -45,9 +45,14 @@ function haveParts(socket: NetlinkSocket, { elements: found }: ObservedTable, ru
   const handles = listHandles(socket, first.table);
   const hasElements = ({ set, elements }: SetElements): boolean =>
     elements.every((element) => texts.get(set.name)?.has(elementText(element)));
+  // a set that came with them holds nothing else
+  const isWhole = ({ sets }: Ruleset, { set, elements }: SetElements): boolean =>
+    !sets.includes(set) || texts.get(set.name)?.size === elements.length;
   return rulesets.every(
-    ({ table, chains, elements }) =>
-      elements.every(hasElements) && haveRules(chains, handles) && havePolicies(socket, table, chains),
+    (ruleset) =>
+      ruleset.elements.every((group) => hasElements(group) && isWhole(ruleset, group)) &&
+      haveRules(ruleset.chains, handles) &&
+      havePolicies(socket, ruleset.table, ruleset.chains),
   );
 }
 

@@ -3,10 +3,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
 import { LineProcess } from '../lab/line-process.ts';
+import { formatIpv4 } from '../src/addr/ipv4.ts';
 import { parsePrefix } from '../src/addr/prefix.ts';
 import type { Core } from '../src/daemon/core.ts';
 import type { CulvertEvent } from '../src/daemon/engine.ts';
-import { parseSandboxId } from '../src/ipam/lease.ts';
+import { parseSandboxId, parseSlot } from '../src/ipam/lease.ts';
 import { NamespaceHandle } from '../src/linux/namespace.ts';
 import type { EgressPolicy } from '../src/sandbox/policy/policy.ts';
 import type { Sandbox } from '../src/sandbox/sandbox.ts';
@@ -315,6 +316,32 @@ describe('the host itself', () => {
       expect(answers(netns, HOST_ADDRESS)).toBe(false);
       expect(hostAddress).toBeDefined();
     });
+  });
+});
+
+it('an address that somebody still sends to is nobody else’s before they stop', async () => {
+  using used = new DisposableStack();
+  const core = used.adopt(
+    inside.run(() =>
+      openCore(lab.folder, { slots: { first: parseSlot(1), last: parseSlot(1) }, quarantineFloor_ms: 100 }),
+    ),
+    (opened) => inside.run(() => opened[Symbol.dispose]()),
+  );
+  const { hostAddress } = inside.run(() => create(core));
+  const pings = lab.spawn('host', 'ping', '-i', '0.05', formatIpv4(hostAddress));
+  inside.run(() => core.remove([a1]));
+  inside.run(() => {
+    for (let ms = 0; ms < 1500; ms += 10) {
+      core.step();
+      pause_ms(10);
+    }
+    expect(() => create(core)).toThrow(/slots_exhausted|Cannot claim/);
+    expect(core.leases()[0]?.quarantine?.reason).toBe('removed, and its address is still in use');
+  });
+  pings.kill('SIGKILL');
+  inside.run(() => {
+    settle(core);
+    expect(create(core).hostAddress).toBe(hostAddress);
   });
 });
 

@@ -4,6 +4,8 @@ import type { Lease, Slot } from './lease.ts';
 import type { Store } from './store.ts';
 import { guarded, selectLeases } from './transition.ts';
 
+const BY_HAND = 'released by hand';
+
 /**
  * A person's decision that a quarantine has lasted long enough: its time is over now. With `force` it also counts as
  * flushed though nobody has seen that, so a flow of the last owner may reach the next; no part of Culvert does this by
@@ -22,9 +24,14 @@ export function releaseEarly(store: Store, slot: Slot, { force }: { readonly for
       const why = 'flows of its last owner may be left; force it if you know that none are';
       throw new CulvertError('lease_state', `Cannot release slot ${slot}: ${why}`);
     }
-    const set = `UPDATE lease SET due_mono_ms = ?, flush_verified = 1, reason = 'released by hand'
+    const set = `UPDATE lease SET due_mono_ms = ?, flush_verified = 1, reason = ?
       WHERE state = 'quarantined'`;
-    guarded(store, lease, 'release it', set, reached(store));
+    guarded(store, lease, 'release it', set, reached(store), BY_HAND);
     return selectLeases(store, `state = 'quarantined' AND slot = ?`, slot)[0] ?? lease;
   });
+}
+
+/** Whether a person has decided so. */
+export function isReleasedEarly({ quarantine }: Lease): boolean {
+  return quarantine?.reason === BY_HAND;
 }

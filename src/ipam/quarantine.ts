@@ -45,14 +45,30 @@ export function awaitingFlush(store: Store, limit: number): Lease[] {
 }
 
 /**
+ * For leases whose time is over while somebody still sends to their addresses or from them: they rest for another floor.
+ *
+ * @throws CulvertError `lease_state` where one is not quarantined in that generation; InputError `invalid_floor`,
+ *   `invalid_reason`
+ */
+export function restAgain(store: Store, keys: readonly LeaseKey[], terms: QuarantineTerms = {}): void {
+  const { floor_ms, reason } = parseTerms(terms, 'removed, and its address is still in use');
+  const set = `UPDATE lease SET due_mono_ms = ?, reason = ? WHERE state = 'quarantined'`;
+  store.transaction('normal', () => {
+    for (const key of keys) guarded(store, key, 'let it rest again', set, due(store, floor_ms), reason);
+  });
+}
+
+/**
  * Frees the quarantined slots of this boot that are flushed and past their time, at most `limit`, the longest due
  * first, each with its bridge address, and returns what their leases were. An address in conflict stays so.
+ *
+ * @param which of them
  */
-export function releaseDue(store: Store, limit: number): Lease[] {
+export function releaseDue(store: Store, limit: number, which: (lease: Lease) => boolean = () => true): Lease[] {
   // asked for fifty times a second, and mostly for nothing: a transaction takes longer than the question
-  if (selectDue(store, 1).length === 0) return [];
+  if (dueLeases(store, 1).length === 0) return [];
   return store.transaction('normal', () => {
-    const leases = selectDue(store, limit);
+    const leases = dueLeases(store, limit).filter(which);
     const [last] = store.all(`SELECT max(free_order) AS free_order FROM lease WHERE state = 'free'`);
     let order = Number(last?.['free_order'] ?? 0);
     const set = `state = 'free', topology = NULL, sandbox_id = NULL, specification = NULL, boot_id = NULL,
@@ -71,7 +87,8 @@ export function releaseDue(store: Store, limit: number): Lease[] {
   });
 }
 
-function selectDue(store: Store, limit: number): Lease[] {
+/** The quarantined leases that {@link releaseDue} frees, at most `limit`. */
+export function dueLeases(store: Store, limit: number): Lease[] {
   return selectLeases(
     store,
     `state = 'quarantined' AND flush_verified = 1 AND boot_id = ? AND due_mono_ms <= ?

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { claim } from '../ipam/allocator.ts';
+import { releaseEarly } from '../ipam/early-release.ts';
 import { parseSlot } from '../ipam/lease.ts';
 import { HandClock } from '../ipam/model/clock.ts';
 import { openStore, type Store } from '../ipam/store.ts';
@@ -11,6 +12,8 @@ import { Batch } from './crew/batch.ts';
 import { holdingOf } from './holding.ts';
 import { Reaper } from './reaper.ts';
 import { DEFAULT_LAYOUT, hostAddress } from './topology/layout.ts';
+
+const NOTHING = { found: new Set<never>(), left: new Set<never>() };
 
 let folder: string;
 let store: Store;
@@ -58,7 +61,7 @@ it('asks the kernel again for what it refuses, more and more seldom, says so, an
     crew: crew() as never,
     layout: { ...DEFAULT_LAYOUT, mtu: 1420 },
     floor_ms: 0,
-    flush: () => new Set(),
+    flush: () => NOTHING,
   });
   reaper.add(holdingOf({ ...lease, state: 'removing' }));
   const begunMs = clock.monotonic;
@@ -85,7 +88,14 @@ it('frees every other slot while something of the address of one is left', () =>
   const noisy = new Set([hostAddress(layout, 5)]);
   refuses = false;
   const kernel = { presentLinks: () => new Set() } as never;
-  const reaper = new Reaper({ store, kernel, crew: crew() as never, layout, floor_ms: 100, flush: () => noisy });
+  const reaper = new Reaper({
+    store,
+    kernel,
+    crew: crew() as never,
+    layout,
+    floor_ms: 100,
+    flush: () => ({ found: noisy, left: noisy }),
+  });
   const stepFor = (ms: number): void => {
     for (const endMs = clock.monotonic + ms; clock.monotonic < endMs; clock.monotonic += 10) reaper.step();
   };
@@ -98,5 +108,39 @@ it('frees every other slot while something of the address of one is left', () =>
   expect(listLeases(store).map(({ slot }) => slot)).toEqual([5]);
   noisy.clear();
   stepFor(1_000);
+  expect(listLeases(store)).toEqual([]);
+});
+
+it('keeps an address that is still sent to when its time is over, as long as it is, and unless a person says otherwise', () => {
+  claim(store, [{ topology: 'netns' }, { topology: 'netns' }], { first: parseSlot(5), last: parseSlot(6) });
+  const layout = { ...DEFAULT_LAYOUT, mtu: 1420 };
+  const used = new Set([5, 6].map((slot) => hostAddress(layout, slot)));
+  refuses = false;
+  const reaper = new Reaper({
+    store,
+    kernel: { presentLinks: () => new Set() } as never,
+    crew: crew() as never,
+    layout,
+    floor_ms: 1000,
+    // deleted each time, and there again when it is next looked for
+    flush: () => ({ found: used, left: NOTHING.left }),
+  });
+  const stepFor = (ms: number): void => {
+    for (const endMs = clock.monotonic + ms; clock.monotonic < endMs; clock.monotonic += 10) reaper.step();
+  };
+  for (const lease of listLeases(store)) {
+    advance(store, lease, 'removing');
+    reaper.add(holdingOf({ ...lease, state: 'removing' }));
+    stepFor(100);
+  }
+  stepFor(10_000);
+  const reason = 'removed, and its address is still in use';
+  const quarantine = expect.objectContaining({ flushVerified: true, reason });
+  expect(listLeases(store)).toMatchObject([{ quarantine }, { quarantine }]);
+  releaseEarly(store, parseSlot(5), { force: false });
+  stepFor(20);
+  expect(listLeases(store).map(({ slot }) => slot)).toEqual([6]);
+  used.clear();
+  stepFor(1_100);
   expect(listLeases(store)).toEqual([]);
 });

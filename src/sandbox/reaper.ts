@@ -1,7 +1,8 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
-import type { LeaseKey } from '../ipam/lease.ts';
+import { isReleasedEarly } from '../ipam/early-release.ts';
+import type { Lease, LeaseKey, Slot } from '../ipam/lease.ts';
 import { hasQuarantined } from '../ipam/lookup.ts';
-import { awaitingFlush, enterQuarantine, markFlushed, releaseDue } from '../ipam/quarantine.ts';
+import { awaitingFlush, dueLeases, enterQuarantine, markFlushed, releaseDue, restAgain } from '../ipam/quarantine.ts';
 import type { Store } from '../ipam/store.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { ROUTER } from '../plan/state.ts';
@@ -9,6 +10,7 @@ import type { Batch } from './crew/batch.ts';
 import type { Crew } from './crew/crew.ts';
 import { type Holding, holdingOf, networkOf, outsideAddress } from './holding.ts';
 import { cable, type Layout } from './topology/layout.ts';
+import type { Flushed } from './tracking.ts';
 
 /** Networks that one step clears where nobody helps, so that a step stays short: each waits for a grace period. */
 const CLEARED_PER_STEP = 16;
@@ -23,11 +25,11 @@ const HELD_AFTER_MS = 2_000;
 /** How often it is looked for leases that are due, at the most. */
 const FREE_INTERVAL_MS = 10;
 /**
- * Of the time in quarantine: how often connection tracking is read, all of it for however many addresses. That takes
- * some milliseconds, in which nobody is answered.
+ * Connection tracking is read as a whole, for however many addresses. That takes some milliseconds, in which nobody is
+ * answered: so many times as long it is not read again, and not longer than {@link FLUSH_REST_MAX_MS}.
  */
-const FLUSH_INTERVAL = 1 / 2;
-const FLUSH_INTERVAL_MAX_MS = 500;
+const FLUSH_REST = 50;
+const FLUSH_REST_MAX_MS = 500;
 /** How often a removal that the kernel refuses is tried before a person has to look. It goes on being tried. */
 const MAX_ATTEMPTS = 8;
 /** After the first attempt, twice as long after each that follows. */
@@ -40,8 +42,8 @@ export type ReaperParts = {
   readonly layout: Layout;
   /** the least time in quarantine */
   readonly floor_ms: number;
-  /** Deletes what connection tracking knows of the addresses. Returns those of which something is left. */
-  readonly flush: (addresses: ReadonlySet<Ipv4>) => ReadonlySet<Ipv4>;
+  /** Deletes what connection tracking knows of the addresses. */
+  readonly flush: (addresses: ReadonlySet<Ipv4>) => Flushed;
 };
 
 type Going = { readonly holding: Holding; clearedMs: number; attempts: number };
@@ -65,7 +67,8 @@ export class Reaper {
   #cleared: Going[] = [];
   /** since when the oldest in the queue waits */
   #gatheringMs = 0;
-  #flushedMs = Number.NEGATIVE_INFINITY;
+  /** when connection tracking may be read again */
+  #flushMs = Number.NEGATIVE_INFINITY;
   #freedMs = Number.NEGATIVE_INFINITY;
   /** Whether something may be in quarantine, where nobody else puts it. */
   #holds = true;
@@ -178,30 +181,39 @@ export class Reaper {
   #free(nowMs: number): LeaseKey[] {
     const { store } = this.#parts;
     // a step is taken fifty times a second, or a thousand, and mostly for nothing
-    if (!this.#holds || nowMs - this.#freedMs < FREE_INTERVAL_MS) return [];
+    if (!this.#holds || nowMs - this.#freedMs < FREE_INTERVAL_MS || nowMs < this.#flushMs) return [];
     this.#freedMs = nowMs;
-    this.#flush(nowMs);
-    const freed = releaseDue(store, FLUSH_PER_STEP);
-    // where there are more than go at once, the rest follow at once
-    if (freed.length === FLUSH_PER_STEP) this.#freedMs = Number.NEGATIVE_INFINITY;
+    const quiet = this.#flush(nowMs);
+    const freed = releaseDue(store, FLUSH_PER_STEP, (lease) => quiet.has(lease.slot) || isReleasedEarly(lease));
     this.#holds = freed.length > 0 || hasQuarantined(store);
     return freed;
   }
 
-  #flush(nowMs: number): void {
+  /**
+   * Deletes the flows of those that have entered quarantine, and looks again at those whose time is over: an address
+   * that somebody still sends to would bring the next owner what was meant for the last.
+   *
+   * @returns slots that are due and whose addresses nobody has used meanwhile
+   */
+  #flush(nowMs: number): ReadonlySet<Slot> {
     const { store, layout, floor_ms, flush } = this.#parts;
-    if (nowMs - this.#flushedMs < Math.min(floor_ms * FLUSH_INTERVAL, FLUSH_INTERVAL_MAX_MS)) return;
-    const before = this.#flushedMs;
-    this.#flushedMs = nowMs;
     const waiting = awaitingFlush(store, FLUSH_PER_STEP);
-    if (waiting.length === 0) return;
-    const addressed = waiting.map((lease) => ({ lease, address: outsideAddress(holdingOf(lease), layout) }));
-    const left = flush(new Set(addressed.map(({ address }) => address)));
+    const due = dueLeases(store, FLUSH_PER_STEP).filter((lease) => !isReleasedEarly(lease));
+    if (waiting.length + due.length === 0) return new Set();
+    const addressed = (leases: readonly Lease[]): { lease: Lease; address: Ipv4 }[] =>
+      leases.map((lease) => ({ lease, address: outsideAddress(holdingOf(lease), layout) }));
+    const [entered, ended] = [addressed(waiting), addressed(due)];
+    const { found, left } = flush(new Set([...entered, ...ended].map(({ address }) => address)));
     // What cannot be verified stays, and is tried again; it holds up no other.
-    const flushed = addressed.filter(({ address }) => !left.has(address)).map(({ lease }) => lease);
+    const flushed = entered.filter(({ address }) => !left.has(address)).map(({ lease }) => lease);
     if (flushed.length > 0) markFlushed(store, flushed);
+    const used = ended.filter(({ address }) => found.has(address)).map(({ lease }) => lease);
+    if (used.length > 0) restAgain(store, used, { floor_ms });
+    const endMs = store.clock.monotonicMs();
     // where there are more than go at once, the rest follow at once
-    if (flushed.length === FLUSH_PER_STEP) this.#flushedMs = before;
+    const isAll = waiting.length < FLUSH_PER_STEP && due.length < FLUSH_PER_STEP;
+    this.#flushMs = isAll ? endMs + Math.min(FLUSH_REST_MAX_MS, (endMs - nowMs) * FLUSH_REST) : endMs;
+    return new Set(due.filter((lease) => !used.includes(lease)).map(({ slot }) => slot));
   }
 
   #refuse(going: Going, error: unknown, nowMs: number): void {

@@ -18,6 +18,9 @@ export type TrackingParts = {
   readonly gate: Pick<Gate, 'hold' | 'resume'>;
 };
 
+/** The addresses of which something was known, and those of which something is left: somebody still sends. */
+export type Flushed = { readonly found: ReadonlySet<Ipv4>; readonly left: ReadonlySet<Ipv4> };
+
 /** What connection tracking knows of sandboxes. */
 export class Tracking {
   readonly #parts: TrackingParts;
@@ -28,11 +31,16 @@ export class Tracking {
     this.#parts = parts;
   }
 
-  /** Deletes what is known of the addresses. Returns those of which something is left: somebody still sends. */
-  flush(addresses: ReadonlySet<Ipv4>): ReadonlySet<Ipv4> {
+  /** Deletes what is known of the addresses. */
+  flush(addresses: ReadonlySet<Ipv4>): Flushed {
     const { router, root } = this.#parts;
-    const left = [router, root].flatMap((socket) => flushAddresses(socket, addresses).left);
-    return new Set(left.flatMap(addressesIn).filter((address) => addresses.has(address)));
+    const flushed = [router, root].map((socket) => flushAddresses(socket, addresses));
+    const known = (flows: readonly Flow[]): ReadonlySet<Ipv4> =>
+      new Set(flows.flatMap(addressesIn).filter((address) => addresses.has(address)));
+    return {
+      found: known(flushed.flatMap(({ found }) => found)),
+      left: known(flushed.flatMap(({ left }) => left)),
+    };
   }
 
   /**

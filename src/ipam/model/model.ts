@@ -150,6 +150,15 @@ export class Model {
     return undefined;
   }
 
+  restAgain(keys: LeaseKey[], floor: number): unknown {
+    const leases = keys.map((key) => this.find(key, 'quarantined'));
+    if (leases.includes(undefined)) return 'lease_state';
+    for (const lease of leases) {
+      if (lease?.waits) lease.waits = { ...lease.waits, entered: this.clock.monotonic, floor };
+    }
+    return undefined;
+  }
+
   release(limit: number): unknown {
     const due = this.held
       .filter((one) => one.state === 'quarantined' && one.boot === this.clock.bootId)

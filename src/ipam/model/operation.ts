@@ -29,6 +29,7 @@ export type Operation =
   | { readonly do: 'specify'; readonly which: number; readonly specification: string }
   | { readonly do: 'quarantine'; readonly which: number; readonly floor_ms: number }
   | { readonly do: 'flush'; readonly which: readonly number[] }
+  | { readonly do: 'rest again'; readonly which: readonly number[]; readonly floor_ms: number }
   | { readonly do: 'release'; readonly limit: number }
   | { readonly do: 'bridge range'; readonly range: Prefix }
   | { readonly do: 'conflict'; readonly address: Ipv4; readonly seen: { readonly mac: Mac; readonly reason: string } }
@@ -82,6 +83,7 @@ export const operation = fc.oneof(
   weigh(15, 'specify', { which, specification }),
   weigh(60, 'quarantine', { which, floor_ms: fc.integer({ min: 0, max: 2000 }) }),
   weigh(50, 'flush', { which: fc.array(which, { maxLength: 2 }) }),
+  weigh(10, 'rest again', { which: fc.array(which, { maxLength: 2 }), floor_ms: fc.integer({ min: 0, max: 2000 }) }),
   weigh(60, 'release', { limit: fc.integer({ min: 1, max: SLOTS }) }),
   weigh(8, 'bridge range', { range: fc.constantFrom(...ranges.map((text) => parsePrefix(text))) }),
   weigh(12, 'conflict', { address, seen }),

@@ -7,7 +7,7 @@ import { awaitingProbe, markProbed, unheldAddresses } from '../bridge/probe.ts';
 import { bridgeRange, setBridgeRange } from '../bridge/range.ts';
 import { BridgeExhausted, type BridgeUsage, bridgeUsage } from '../bridge/usage.ts';
 import { type Lease, type LeaseKey, type SandboxId, TOPOLOGIES } from '../lease.ts';
-import { awaitingFlush, enterQuarantine, markFlushed, onBoot, releaseDue } from '../quarantine.ts';
+import { awaitingFlush, enterQuarantine, markFlushed, onBoot, releaseDue, restAgain } from '../quarantine.ts';
 import type { Store } from '../store.ts';
 import { advance, assign, assignAll, findLease, listLeases, listWarm, updateSpecification } from '../transition.ts';
 import type { Model } from './model.ts';
@@ -109,6 +109,13 @@ export function perform(world: World, step: Operation): void {
       return both(
         () => markFlushed(store, keys),
         () => model.flush(keys),
+      );
+    }
+    case 'rest again': {
+      const keys = step.which.flatMap((index) => world.key(index) ?? []);
+      return both(
+        () => restAgain(store, keys, { floor_ms: step.floor_ms }),
+        () => model.restAgain(keys, step.floor_ms),
       );
     }
     case 'release':

@@ -12,6 +12,8 @@ const MAX_ROUNDS = 3;
 export type Flushed = {
   /** how many flows were deleted */
   readonly deleted: number;
+  /** what the first dump showed */
+  readonly found: readonly Flow[];
   /** what the last dump showed: where it is nothing, the flush is verified */
   readonly left: readonly Flow[];
 };
@@ -30,14 +32,15 @@ export function flushAddresses(
   which: (flow: Flow) => boolean = () => true,
 ): Flushed {
   let deleted = 0;
-  if (addresses.size === 0) return { deleted, left: [] };
+  if (addresses.size === 0) return { deleted, found: [], left: [] };
   const find = (): Flow[] => dumpFlowsOf(socket, addresses).filter(which);
-  let found = find();
-  for (let round = 0; round < MAX_ROUNDS && found.length > 0; round++) {
-    deleted += deleteFlows(socket, found);
-    found = find();
+  const found = find();
+  let left = found;
+  for (let round = 0; round < MAX_ROUNDS && left.length > 0; round++) {
+    deleted += deleteFlows(socket, left);
+    left = find();
   }
-  return { deleted, left: found };
+  return { deleted, found, left };
 }
 
 function deleteFlows(socket: NetlinkSocket, flows: readonly Flow[]): number {

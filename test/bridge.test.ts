@@ -39,7 +39,7 @@ let stranger: Stranger | undefined;
 function begin(options: Partial<CoreOptions> = {}): void {
   const layout = { ...DEFAULT_LAYOUT, bridgeRange: SMALL, mtu: 1420 };
   daemon = new LabDaemon({
-    host: { instance: 'lab', layout, uplink: 'eth0' },
+    host: { instance: 'lab', layout, uplink: 'eth0', inbound: [] },
     arpTiming: FAST,
     ...options,
   });

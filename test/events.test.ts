@@ -217,6 +217,31 @@ describe('what is denied', { timeout }, () => {
   });
 });
 
+it('a sandbox that has opened as many flows as it may is told of, and keeps those that it has', { timeout }, () => {
+  const many = daemon.create('many', 'netns');
+  const open = (first: number, last: number): void =>
+    void daemon.lab.run(
+      many.netns,
+      'bash',
+      '-c',
+      `for ((port = ${first}; port <= ${last}; port++)); do echo > /dev/udp/${OUTSIDE}/$port; done`,
+    );
+  const opened = (): number =>
+    daemon.lab
+      .run(daemon.lab.folder + '/run/netns/router', 'conntrack', '-L', '-s', formatIpv4(many.hostAddress))
+      .split('\n').length - 1;
+  open(1, 1200);
+  expect(opened()).toBe(1000);
+  const [denied] = daemon.eventsOf('sandbox.denied', 1);
+  expect(denied).toMatchObject({ sandboxId: 'many', data: { by: 'limit', protocol: 'udp', destination: OUTSIDE } });
+  expect(denied?.message).toMatch(/: it has opened as many flows as it may have$/);
+  expect(daemon.with((core) => core.status().flows.router)).toBeGreaterThanOrEqual(1000);
+  daemon.with((core) => core.remove([many.id]));
+  daemon.stepUntil(() => daemon.with((core) => core.status().quarantined === 0 && core.status().removing === 0));
+  const next = daemon.create('many', 'netns');
+  daemon.lab.run(next.netns, 'ping', '-c1', '-W2', OUTSIDE);
+});
+
 describe('reports', { timeout }, () => {
   const group = rootReportGroup('lab');
 

@@ -12,7 +12,7 @@ import { NamespaceHandle } from '../src/linux/namespace.ts';
 import type { EgressPolicy } from '../src/sandbox/policy/policy.ts';
 import type { Sandbox } from '../src/sandbox/sandbox.ts';
 import { DEFAULT_LAYOUT } from '../src/sandbox/topology/layout.ts';
-import { openCore, pause_ms, settle } from './support/lab-core.ts';
+import { LAB, openCore, pause_ms, settle } from './support/lab-core.ts';
 
 /* What a daemon has in the root namespace of a host that is others' too. */
 
@@ -162,7 +162,7 @@ describe('the root namespace', () => {
     };
     const layout = { ...DEFAULT_LAYOUT, mtu: 1420, ...ranges };
     return openCore(lab.folder, {
-      host: { instance: 'other', layout, uplink: 'eth0' },
+      host: { instance: 'other', layout, uplink: 'eth0', inbound: [] },
       stateDir: join(lab.folder, 'other-state'),
       runDir: join(lab.folder, 'other-run'),
     });
@@ -301,6 +301,25 @@ describe('a change of policy that the kernel refuses', () => {
       expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
       expect(answers(netns, HOST_ADDRESS)).toBe(true);
     });
+  });
+});
+
+describe('a neighbour of the host', () => {
+  it('opens no connection to a sandbox but by a link that is named', () => {
+    lab.run('outside', 'ip', 'route', 'add', '10.11.0.0/16', 'via', HOST_ADDRESS);
+    const reaches = (inbound: readonly string[]): boolean =>
+      inside.run(() => {
+        using core = openCore(lab.folder, { host: { ...LAB, inbound } });
+        const { netns, hostAddress } = create(core);
+        // to the outside it gets, and answers come back
+        expect(answers(netns, OUTSIDE_ADDRESS)).toBe(true);
+        expect(answers('host', formatIpv4(hostAddress))).toBe(true);
+        return answers('outside', formatIpv4(hostAddress));
+      });
+    expect(reaches([])).toBe(false);
+    expect(reaches(['docker0'])).toBe(false);
+    expect(reaches(['eth0'])).toBe(true);
+    expect(reaches(['*'])).toBe(true);
   });
 });
 

@@ -51,6 +51,11 @@ export class Metrics {
       ...family('culvert_adopting', 'gauge', 'Whether sandboxes of an earlier run are still to be verified', [
         [{}, Number(status.adopting)],
       ]),
+      ...family('culvert_flows', 'gauge', 'Entries of connection tracking', [
+        [{ namespace: 'root' }, status.flows.root],
+        [{ namespace: 'router' }, status.flows.router],
+      ]),
+      ...family('culvert_flows_max', 'gauge', 'Entries that a namespace may have', [[{}, status.flows.most]]),
       ...family(
         'culvert_problem',
         'gauge',

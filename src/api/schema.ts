@@ -176,6 +176,9 @@ export const statusResource = z
     freeSlots: z.int(),
     adopting: z.boolean().meta({ description: 'Some sandboxes of an earlier run are not verified yet' }),
     mtu: z.int(),
+    flows: z
+      .object({ root: z.int(), router: z.int(), most: z.int() })
+      .meta({ description: 'Entries of connection tracking in the two namespaces, and the most that each may have' }),
     problems: z.array(z.object({ code: z.string(), message: z.string() })),
   })
   .meta({ id: 'Status' });

@@ -48,6 +48,8 @@ export type CoreOptions = {
   readonly slots: SlotRange;
   readonly poolSizes: Readonly<Record<Topology, number>>;
   readonly quarantineFloor_ms: number;
+  /** that a sandbox may have opened at a time */
+  readonly maxFlows: number;
   /** of probes on the bridge; as RFC 5227 says where absent */
   readonly arpTiming?: ArpTiming;
   readonly stuck?: CrewParts['stuck'];
@@ -117,12 +119,18 @@ export class Core implements Disposable {
       netfilter,
       host.layout,
       [
-        routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORT_GROUP }),
+        routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORT_GROUP, maxFlows: options.maxFlows }),
         bridgeRuleset({ gateway: bridgeGateway(host.layout), reportGroup: ROUTER_REPORT_GROUP }),
       ],
       new HostAccess(rootNetfilter, rootTable(host.instance)),
     );
-    this.#tracking = new Tracking({ router: netfilter, root: rootNetfilter, layout: host.layout, gate: this.#gate });
+    this.#tracking = new Tracking({
+      router: netfilter,
+      root: rootNetfilter,
+      kernel: this.#kernel,
+      layout: host.layout,
+      gate: this.#gate,
+    });
     const parts = { store: this.#store, kernel: this.#kernel, layout: host.layout, emit };
     this.#reaper = new Reaper({
       ...parts,
@@ -278,10 +286,12 @@ export class Core implements Disposable {
       freeSlots: slots.last - slots.first + 1 - held,
       adopting: !this.#verification.isDone,
       mtu: host.layout.mtu,
+      flows: this.#tracking.usage(this.#nowMs),
       problems: [
         ...undone({ manager: this.#manager, reaper: this.#reaper, crew: this.#crew, store: this.#store }),
         ...[...this.#problems].map(([code, message]) => ({ code, message })),
         ...this.#root.problems(),
+        ...this.#tracking.problems(this.#nowMs),
         ...this.#housekeeping.problems(),
         ...this.#verification.problems(),
         ...this.#reports.problems(this.#nowMs),

@@ -22,6 +22,8 @@ export type Status = {
   readonly adopting: boolean;
   /** bytes, of every link of every sandbox */
   readonly mtu: number;
+  /** entries of connection tracking, and how many each of the two may have */
+  readonly flows: { readonly root: number; readonly router: number; readonly most: number };
   /** What a person should act on; empty where all is well. */
   readonly problems: readonly Problem[];
 };

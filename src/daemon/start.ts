@@ -40,6 +40,7 @@ export async function startEngine(
       slots: { first: parseSlot(1), last: parseSlot(config.limits.sandboxes) },
       poolSizes: config.pool,
       quarantineFloor_ms: config.quarantine.floorMs,
+      maxFlows: config.limits.flows,
     };
     return await ThreadEngine.start(thread, options, held);
   } catch (error) {
@@ -58,6 +59,7 @@ function readHost(config: Config): Host {
   const host: Host = {
     instance: config.name,
     layout: layoutOf(config, mtu),
+    inbound: config.inbound,
     ...(uplink === undefined ? {} : { uplink }),
   };
   assertRangesFree(config, root, host);

@@ -86,6 +86,10 @@ function expressionText(expression: Expression, registers: Registers, sets: Read
       const key = keyText(expression.from, sets.get(expression.set), held);
       return `update @${expression.set} { ${key} ${limitText(expression)} }`;
     }
+    case 'flows per key': {
+      const key = keyText(expression.from, sets.get(expression.set), held);
+      return `add @${expression.set} { ${key} ct count over ${expression.over} }`;
+    }
     case 'log':
       return `log prefix ${JSON.stringify(expression.prefix)} group ${expression.group} snaplen ${expression.snaplen}`;
     case 'masquerade':

@@ -54,8 +54,9 @@ function setText(table: Table, set: NamedSet): string {
   const data = set.data === undefined ? '' : ` : ${set.data === 'verdict' ? 'verdict' : set.data.join(' . ')}`;
   const flags = set.interval === true ? ' flags interval;' : '';
   const expiry = set.expiresMs === undefined ? '' : ` flags dynamic,timeout; timeout ${set.expiresMs}ms;`;
+  const counting = set.counting === true ? ' flags dynamic;' : '';
   const noun = set.data === undefined ? 'set' : 'map';
-  return `nft add ${noun} ${tableWords(table)} ${set.name} { type ${set.key.join(' . ')}${data}; size ${set.size};${flags}${expiry} }`;
+  return `nft add ${noun} ${tableWords(table)} ${set.name} { type ${set.key.join(' . ')}${data}; size ${set.size};${flags}${expiry}${counting} }`;
 }
 
 function chainText(table: Table, { name, base }: Chain): string {

@@ -35,6 +35,8 @@ export type NamedSet = {
   readonly interval?: boolean;
   /** Rules add elements, which go when none has named them for so many milliseconds. */
   readonly expiresMs?: number;
+  /** Rules add elements, which go when none of the flows that each counts is left. */
+  readonly counting?: boolean;
   /** how many elements it takes; of an interval set, ends of ranges */
   readonly size: number;
 };
@@ -128,6 +130,11 @@ export type Expression =
   | ({ readonly kind: 'limit' } & PacketLimit)
   /** The same for each key by itself: it goes into a set with `expiresMs`, and misses where that is full. */
   | ({ readonly kind: 'limit per key'; readonly set: string; readonly from: Register } & PacketLimit)
+  /**
+   * Counts the flow by its key, in a set that is `counting`; ends the rule where the key has no more than `over` flows that
+   * connection tracking knows.
+   */
+  | { readonly kind: 'flows per key'; readonly set: string; readonly from: Register; readonly over: number }
   /** Hands the packet's first `snaplen` bytes to the listeners of an NFLOG group. */
   | { readonly kind: 'log'; readonly group: number; readonly prefix: string; readonly snaplen: number }
   | { readonly kind: 'masquerade' }

@@ -220,7 +220,9 @@ export class Gate {
   #observe(): Observed | undefined {
     const tables = new Map<string, ObservedTable>();
     for (const ruleset of this.#rulesets) {
-      const names = ruleset.sets.map(({ name }) => name);
+      // what rules put into sets by themselves is nobody's to compare
+      const own = SETS.filter(({ table }) => table === ruleset.table).flatMap(({ sets }) => sets);
+      const names = [...own, ...(ruleset.table === ROUTER_TABLE ? [POLICIES] : [])].map(({ name }) => name);
       const found = this.#observeIntact(ruleset, names);
       if (found === undefined) return undefined;
       tables.set(tableKey(ruleset.table), found);

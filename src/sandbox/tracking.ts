@@ -1,10 +1,14 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
+import type { Kernel } from '../linux/apply.ts';
 import { dumpFlowsOf } from '../linux/conntrack/dump.ts';
 import type { Flow, Tuple } from '../linux/conntrack/flow.ts';
 import { flushAddresses } from '../linux/conntrack/flush.ts';
 import type { NetlinkSocket } from '../linux/netlink/socket.ts';
+import { readSysctl } from '../linux/sysctl.ts';
+import { type NamespaceName, ROOT, ROUTER } from '../plan/state.ts';
 import { deniedFlows } from './denied-flows.ts';
+import type { Problem } from './event.ts';
 import type { Gate } from './gate.ts';
 import type { Pass } from './pass.ts';
 import type { Layout } from './topology/layout.ts';
@@ -14,9 +18,17 @@ export type TrackingParts = {
   /** of NETLINK_NETFILTER, in the two namespaces that track */
   readonly router: NetlinkSocket;
   readonly root: NetlinkSocket;
+  readonly kernel: Pick<Kernel, 'inside'>;
   readonly layout: Layout;
   readonly gate: Pick<Gate, 'hold' | 'resume'>;
 };
+
+/** Entries of connection tracking in the two namespaces, and how many each may have. */
+export type FlowUsage = { readonly root: number; readonly router: number; readonly most: number };
+
+const USAGE_MS = 1000;
+/** From here on a person is told. */
+const FULL_SHARE = 0.9;
 
 /** The addresses of which something was known, and those of which something is left: somebody still sends. */
 export type Flushed = { readonly found: ReadonlySet<Ipv4>; readonly left: ReadonlySet<Ipv4> };
@@ -24,11 +36,35 @@ export type Flushed = { readonly found: ReadonlySet<Ipv4>; readonly left: Readon
 /** What connection tracking knows of sandboxes. */
 export class Tracking {
   readonly #parts: TrackingParts;
+  #usage: { readonly atMs: number; readonly flows: FlowUsage } | undefined;
   /** Slots that are held back. */
   #held: readonly number[] = [];
 
   constructor(parts: TrackingParts) {
     this.#parts = parts;
+  }
+
+  /** How full the tables are; what was read less than {@link USAGE_MS} ago is said again. */
+  usage(nowMs: number): FlowUsage {
+    if (this.#usage === undefined || nowMs - this.#usage.atMs >= USAGE_MS) {
+      const { kernel } = this.#parts;
+      const read = (namespace: NamespaceName, name: string): number =>
+        kernel.inside(namespace, () => Number(readSysctl(`net/netfilter/nf_conntrack_${name}`)));
+      const flows = { root: read(ROOT, 'count'), router: read(ROUTER, 'count'), most: read(ROOT, 'max') };
+      this.#usage = { atMs: nowMs, flows };
+    }
+    return this.#usage.flows;
+  }
+
+  problems(nowMs: number): Problem[] {
+    const { most, ...counts } = this.usage(nowMs);
+    return Object.entries(counts)
+      .filter(([, count]) => count >= most * FULL_SHARE)
+      .map(([namespace, count]) => {
+        const remedy = 'when it is full no connection can be opened; see conntrack -L there for whose they are';
+        const message = `Connection tracking of the ${namespace} namespace has ${count} of ${most} entries: ${remedy}`;
+        return { code: 'flows_full', message };
+      });
   }
 
   /** Deletes what is known of the addresses. */

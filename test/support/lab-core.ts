@@ -22,16 +22,24 @@ export function pause_ms(time: number): void {
   Atomics.wait(idle, 0, 0, time);
 }
 
+export const LAB: CoreOptions['host'] = {
+  instance: 'lab',
+  layout: { ...DEFAULT_LAYOUT, mtu: 1420 },
+  uplink: 'eth0',
+  inbound: [],
+};
+
 /** A core on a {@link LabHost}, for the thread that is inside that host. */
 export function openCore(folder: string, options: Partial<CoreOptions> = {}): Core {
   return new Core({
-    host: { instance: 'lab', layout: { ...DEFAULT_LAYOUT, mtu: 1420 }, uplink: 'eth0' },
+    host: LAB,
     version: '0',
     stateDir: join(folder, 'state'),
     runDir: join(folder, 'run'),
     slots: { first: parseSlot(1), last: parseSlot(64) },
     poolSizes: { microvm: 0, netns: 0, bridge: 0 },
     quarantineFloor_ms: 0,
+    maxFlows: 1000,
     emit: () => undefined,
     // out of the step, to whoever takes it
     failed: (error) => {

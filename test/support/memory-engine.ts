@@ -158,6 +158,7 @@ export class MemoryEngine implements Engine {
       removing: 0,
       adopting: false,
       mtu: LAYOUT.mtu,
+      flows: { root: 0, router: 0, most: 65_536 },
       problems: [],
     };
   }

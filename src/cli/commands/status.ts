@@ -31,6 +31,7 @@ async function status({ json, ...options }: Common): Promise<void> {
     ['quarantined', String(state.quarantined)],
     ['free slots', String(state.freeSlots)],
     ['MTU', String(state.mtu)],
+    ['flows', `${state.flows.root} in the root, ${state.flows.router} in the router, of ${state.flows.most} each`],
     ...(state.adopting ? [['adopting', 'some sandboxes of an earlier run are not verified yet'] as const] : []),
     ['problems', problems.length === 0 ? 'none' : String(problems.length)],
     ...problems.map(({ code, message }) => [`  ${code}`, message] as const),

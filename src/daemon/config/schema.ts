@@ -84,6 +84,14 @@ export const configSchema = closedObject({
     .regex(/^[^\s/:]{1,15}$/, 'want the name of a link, 1 to 15 characters')
     .optional()
     .meta({ description: 'The link to the outside; where absent that of the default route' }),
+  inbound: z
+    .array(z.string().regex(/^(\*|[^\s/:*]{1,15})$/, 'want the name of a link, 1 to 15 characters, or * for all'))
+    .max(32)
+    .default([])
+    .meta({
+      description:
+        'Links of the host by which others may open connections to sandboxes, `*` for all; by any other come only answers. The host itself always may',
+    }),
   mtu: z
     .int()
     .min(576)
@@ -119,6 +127,10 @@ export const configSchema = closedObject({
       .max(SLOT_MAX)
       .optional()
       .meta({ description: 'How many slots there are; where absent as many as `ranges` hold' }),
+    flows: z.int().min(16).max(1_000_000).default(8192).meta({
+      description:
+        'Connections, and what else connection tracking counts, that a sandbox may have opened at a time. The kernel’s table (`net.netfilter.nf_conntrack_max`) is all sandboxes’ and the host’s',
+    }),
     bodyBytes: z.int().min(1024).max(16_777_216).default(1_048_576).meta({ description: 'bytes of a request’s body' }),
     connections: z
       .int()

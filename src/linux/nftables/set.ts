@@ -75,6 +75,7 @@ function flagsOf(set: NamedSet): number {
     (set.interval === true ? NFT_SET_INTERVAL : 0) |
     (isConcatenatedInterval(set) ? NFT_SET_CONCAT : 0) |
     (set.data === undefined ? 0 : NFT_SET_MAP) |
+    (set.counting === true ? NFT_SET_EVAL : 0) |
     (set.expiresMs === undefined ? 0 : NFT_SET_EVAL | NFT_SET_TIMEOUT)
   );
 }

@@ -20,6 +20,8 @@ export type Host = {
   readonly layout: Layout;
   /** the link that the host reaches the outside by; absent on a host without any */
   readonly uplink?: string;
+  /** names of links that others may open connections to sandboxes by; `*` for all */
+  readonly inbound: readonly string[];
 };
 
 /** The same, of the NFLOG groups: 0 to 65535, and the low ones are what people choose by hand. */

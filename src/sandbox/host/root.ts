@@ -54,7 +54,8 @@ export class RootNamespace {
     const { hostRange, bridgeRange } = host.layout;
     const cable = rootCable(host.instance).name;
     this.#parts = parts;
-    this.#ruleset = rootRuleset({ instance: host.instance, cable, ranges: [hostRange, bridgeRange], reportGroup });
+    const { instance, inbound } = host;
+    this.#ruleset = rootRuleset({ instance, cable, ranges: [hostRange, bridgeRange], reportGroup, inbound });
     this.#forward = new ForwardAccept(netfilter, this.#ruleset.table, cable);
     this.#former = new FormerSettings(formerSettings, bootId, netfilter);
     this.#legacyRules = [`-i ${cable} -j ACCEPT`, `-o ${cable} -j ACCEPT`];

@@ -8,12 +8,12 @@ import { leaseText, partyData, partyText } from './parties.ts';
 import type { Told } from './tally.ts';
 
 /**
- * Who refused: the sandbox's policy, the router that the packet was for, the host that it was for, or the bridge, where
- * ARP asked for an address that is another's.
+ * Who refused: the sandbox's policy, the router that the packet was for, the host that it was for, the bridge, where ARP
+ * asked for an address that is another's, or the limit on how many flows a sandbox may have.
  */
 export type Refusal = {
   readonly sender: Lease;
-  readonly by: 'policy' | 'router' | 'host' | 'bridge';
+  readonly by: 'policy' | 'router' | 'host' | 'bridge' | 'limit';
   readonly packet: LoggedPacket;
 };
 
@@ -60,6 +60,7 @@ export function deniedEvent({ item, count, mixed }: Told<Refusal>): NewEvent {
     router: 'it is the gateway’s',
     host: 'it is the host’s own',
     bridge: 'none on the bridge reaches another',
+    limit: 'it has opened as many flows as it may have',
   }[by];
   const and = mixed ? ' and others' : '';
   return {

@@ -147,7 +147,7 @@ export class Reports implements Disposable {
       const what = `${claim.over} ${partyKey(claim.of, claim.address)}`;
       const told = this.#spoofs.add(subject, what, { sender, claim }, nowMs);
       if (told !== undefined) this.#parts.emit(spoofedEvent(told));
-    } else if (packet.prefix === 'denied') {
+    } else if (packet.prefix === 'denied' || packet.prefix === 'crowded') {
       const by = refuserOf(namespace, packet);
       const where = packet.destination === undefined ? by : `${by} ${formatIpv4(packet.destination)}`;
       const told = this.#refusals.add(subject, where, { sender, by, packet }, nowMs);
@@ -183,7 +183,8 @@ function lostIn({ statistics: { lost, overruns } }: PacketLog): number {
   return Math.max(lost, overruns);
 }
 
-function refuserOf(namespace: NamespaceName, { etherType, outLink }: LoggedPacket): Refusal['by'] {
+function refuserOf(namespace: NamespaceName, { prefix, etherType, outLink }: LoggedPacket): Refusal['by'] {
+  if (prefix === 'crowded') return 'limit';
   if (namespace === ROOT) return 'host';
   if (etherType === ETH_P_ARP) return 'bridge';
   return outLink === undefined ? 'router' : 'policy';

@@ -89,7 +89,7 @@ beforeEach(() => {
   });
   const none = { sets: [], chains: [] };
   applyTransaction(netfilter, [
-    ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7 })),
+    ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000 })),
     ...replaceRuleset(bridgeRuleset({ gateway: parseIpv4('10.8.64.1'), reportGroup: 7 })),
     ...addRuleset(policyRuleset(OPEN, open, 'open')),
     ...addRuleset({ ...none, table: ROUTER_TABLE, elements: attached.flatMap(({ elements }) => elements) }),

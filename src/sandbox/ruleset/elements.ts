@@ -13,7 +13,7 @@ import {
   ROUTER_TABLE,
   TRANSMIT_LIMITS,
 } from './names.ts';
-import { accept, goto, isIn, isIpv4, rule } from './words.ts';
+import { goto, isIn, isIpv4, rule } from './words.ts';
 
 /** What the router must know of a sandbox to let its packets through. */
 export type Attachment = {
@@ -74,7 +74,9 @@ export function policyRuleset(policy: number, intervals: readonly Interval[], co
   return {
     table: ROUTER_TABLE,
     sets: [accepted],
-    chains: [{ name: chain, rules: [rule(isIpv4, isIn(['ip daddr'], accepted.name), accept), goto('denied')] }],
+    chains: [
+      { name: chain, rules: [rule(isIpv4, isIn(['ip daddr'], accepted.name), goto('new_flow')), goto('denied')] },
+    ],
     elements: [
       { set: accepted, elements },
       { set: POLICIES, elements: [{ key: [policy], data: { goto: chain }, comment }] },

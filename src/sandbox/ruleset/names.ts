@@ -71,6 +71,9 @@ export const DENIED_SENDERS: NamedSet = {
   size: MAX_SENDERS,
 };
 
+/** Senders, with the flows that they have opened. */
+export const FLOWS: NamedSet = { name: 'flows', key: ['ipv4_addr'], counting: true, size: MAX_SANDBOXES };
+
 /** Port, and the addresses that are bound to it. */
 export const PORTS: NamedSet = { name: 'ports', key: ['iface_index', 'ether_addr', 'ipv4_addr'], size: MAX_PORTS };
 

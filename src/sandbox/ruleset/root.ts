@@ -5,6 +5,8 @@ import { deniedChain } from './router.ts';
 import {
   accept,
   clampSegmentSize,
+  counter,
+  drop,
   goto,
   iifname,
   isEstablished,
@@ -29,15 +31,18 @@ export type RootOptions = {
   readonly ranges: readonly Prefix[];
   /** NFLOG group that drops are reported to */
   readonly reportGroup: number;
+  /** names of links that others may open connections to sandboxes by; `*` for all */
+  readonly inbound: readonly string[];
 };
 
 /**
  * The root namespace's table, the same however many sandboxes there are: they leave with the host's address, pass
- * through it, and open no connection to the host itself but where {@link hostAccessElement} says so.
+ * through it, open no connection to the host itself but where {@link hostAccessElement} says so, and others open none to
+ * them through it but where `inbound` does.
  *
  * An accept here does not undo a drop in another's table.
  */
-export function rootRuleset({ instance, cable, ranges, reportGroup }: RootOptions): Ruleset {
+export function rootRuleset({ instance, cable, ranges, reportGroup, inbound }: RootOptions): Ruleset {
   return {
     table: rootTable(instance),
     sets: [RANGES, HOST_ACCESS, DENIED_SENDERS],
@@ -58,7 +63,10 @@ export function rootRuleset({ instance, cable, ranges, reportGroup }: RootOption
           rule(iifname(cable), clampSegmentSize),
           rule(oifname(cable), clampSegmentSize),
           rule(iifname(cable), accept),
-          rule(oifname(cable), accept),
+          // The host forwards for sandboxes, so every neighbour of its links could have it forward to them.
+          rule(oifname(cable), isEstablished, accept),
+          ...inbound.map((name) => rule(...(name === '*' ? [] : [iifname(name)]), oifname(cable), accept)),
+          rule(oifname(cable), counter, drop),
         ],
       },
       {

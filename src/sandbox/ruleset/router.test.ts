@@ -104,7 +104,7 @@ beforeAll(async () => {
 /** Counters and the connection table start anew. */
 beforeEach(() => {
   applyTransaction(netfilter, [
-    ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7 })),
+    ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000 })),
     ...policies.flatMap(addRuleset),
     ...addRuleset(attached(1, GUEST, OPEN)),
     ...addRuleset(attached(2, '10.11.0.2', OPEN)),

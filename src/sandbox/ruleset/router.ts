@@ -3,6 +3,7 @@ import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
 import { HELD } from './elements.ts';
 import {
   DENIED_SENDERS,
+  FLOWS,
   ICMP_ERROR_TYPES,
   ICMP_ERRORS,
   INBOUND,
@@ -22,6 +23,7 @@ import {
   equals,
   find,
   goto,
+  hasFlowsOver,
   iifname,
   isEstablished,
   isIcmp,
@@ -47,6 +49,8 @@ export type RouterOptions = {
   readonly uplink: string;
   /** NFLOG group that drops are reported to */
   readonly reportGroup: number;
+  /** that a sandbox may have opened at a time */
+  readonly maxFlows: number;
 };
 
 /**
@@ -59,10 +63,10 @@ export type RouterOptions = {
  *
  * What is in neither map passes in neither direction, so taking its elements out cuts a sandbox off at once.
  */
-export function routerRuleset({ uplink, reportGroup }: RouterOptions): Ruleset {
+export function routerRuleset({ uplink, reportGroup, maxFlows }: RouterOptions): Ruleset {
   return {
     table: ROUTER_TABLE,
-    sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS, POLICIES, ICMP_ERRORS, SPOOFERS, DENIED_SENDERS],
+    sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS, POLICIES, ICMP_ERRORS, SPOOFERS, DENIED_SENDERS, FLOWS],
     elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
     chains: [
       ...outboundChains(uplink),
@@ -73,6 +77,7 @@ export function routerRuleset({ uplink, reportGroup }: RouterOptions): Ruleset {
       { name: 'unreachable', rules: [rule(counter, drop)] },
       spoofedChain(reportGroup),
       deniedChain(reportGroup),
+      ...newFlowChains(maxFlows, reportGroup),
     ],
   };
 }
@@ -88,6 +93,17 @@ export function spoofedChain(group: number): Chain {
 /** Drops what its sender may not send to where it is going. */
 export function deniedChain(group: number): Chain {
   return { name: 'denied', rules: [report('denied', group, 'ip saddr', DENIED_SENDERS.name), drop] };
+}
+
+/**
+ * Connection tracking has one table for all, the host too: a sandbox that filled it would take the network from
+ * everybody. What a policy accepts ends here.
+ */
+function newFlowChains(maxFlows: number, group: number): Chain[] {
+  return [
+    { name: 'new_flow', rules: [rule(hasFlowsOver(maxFlows, 'ip saddr', FLOWS.name), goto('crowded')), accept] },
+    { name: 'crowded', rules: [report('crowded', group, 'ip saddr', DENIED_SENDERS.name), drop] },
+  ];
 }
 
 function outboundChains(uplink: string): Chain[] {

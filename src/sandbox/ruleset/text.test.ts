@@ -34,9 +34,9 @@ const attachment: Ruleset = {
 };
 
 const rulesets: [string, Ruleset][] = [
-  ['router', routerRuleset({ uplink: 'uplink', reportGroup })],
+  ['router', routerRuleset({ uplink: 'uplink', reportGroup, maxFlows: 8192 })],
   ['bridge', bridgeRuleset({ gateway: parseIpv4('10.8.64.1'), reportGroup })],
-  ['root', rootRuleset({ instance: 'default', cable: 'culvert0', ranges, reportGroup })],
+  ['root', rootRuleset({ instance: 'default', cable: 'culvert0', ranges, reportGroup, inbound: ['docker0'] })],
   ['policy', policyRuleset(5, internet, 'internet +10.0.0.0/8')],
   ['attachment', attachment],
   [

@@ -83,7 +83,7 @@ beforeAll(async () => {
     comment: 'a1 generation 1',
   });
   applyTransaction(routerNetfilter, [
-    ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7 })),
+    ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000 })),
     ...addRuleset(policyRuleset(OPEN, compilePolicy({ egress: 'open', allow: [], deny: [] }, []), 'open')),
     ...addRuleset({ table: ROUTER_TABLE, sets: [], chains: [], elements }),
   ]);
@@ -91,7 +91,7 @@ beforeAll(async () => {
   const ranges = [parsePrefix('10.11.0.0/16'), parsePrefix('10.8.64.0/24')];
   applyTransaction(
     hostNetfilter,
-    replaceRuleset(rootRuleset({ instance: 'test', cable: 'cv0', ranges, reportGroup: 7 })),
+    replaceRuleset(rootRuleset({ instance: 'test', cable: 'cv0', ranges, reportGroup: 7, inbound: [] })),
   );
 });
 

@@ -158,6 +158,11 @@ export function atMost(rate: number, burst: number): Rule {
   return [{ kind: 'limit', rate, burst }];
 }
 
+/** The sender has more than so many flows; each that is asked about is counted. */
+export function hasFlowsOver(count: number, sender: Field, set: string): Rule {
+  return [...load([sender]), { kind: 'flows per key', set, from: KEY, over: count }];
+}
+
 /**
  * Counts every packet, and hands the beginnings of some to those who listen: a flood must not drown them, nor one
  * sender's hide what others send.

@@ -62,7 +62,12 @@ export const NFTA_DYNSET_SET_NAME = 1;
 export const NFTA_DYNSET_OP = 3;
 export const NFTA_DYNSET_SREG_KEY = 4;
 export const NFTA_DYNSET_EXPR = 7;
+export const NFT_DYNSET_OP_ADD = 0;
 export const NFT_DYNSET_OP_UPDATE = 1;
+
+export const NFTA_CONNLIMIT_COUNT = 1;
+export const NFTA_CONNLIMIT_FLAGS = 2;
+export const NFT_CONNLIMIT_F_INV = 0x1;
 
 export const NFTA_LIMIT_RATE = 1;
 export const NFTA_LIMIT_UNIT = 2;

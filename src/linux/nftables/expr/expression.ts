@@ -6,7 +6,7 @@ import { writeBitwise } from './bitwise.ts';
 import { writeByteorder } from './byteorder.ts';
 import { writeCmp } from './cmp.ts';
 import { writeCt } from './ct.ts';
-import { writeLimitPerKey } from './dynset.ts';
+import { writeFlowsPerKey, writeLimitPerKey } from './dynset.ts';
 import { writeTcpOptionSet } from './exthdr.ts';
 import { writeFib } from './fib.ts';
 import { writeImmediate } from './immediate.ts';
@@ -32,6 +32,7 @@ const NAMES = {
   counter: 'counter',
   limit: 'limit',
   'limit per key': 'dynset',
+  'flows per key': 'dynset',
   log: 'log',
   masquerade: 'masq',
   rt: 'rt',
@@ -71,6 +72,8 @@ function writeData(writer: MessageWriter, expression: Expression): void {
       return writeLimit(writer, expression);
     case 'limit per key':
       return writeLimitPerKey(writer, expression);
+    case 'flows per key':
+      return writeFlowsPerKey(writer, expression);
     case 'log':
       return writeLog(writer, expression);
     case 'rt':

@@ -127,7 +127,7 @@ describe('a chain of others that drops what is forwarded', () => {
       const before = rules();
       lab.run('host', 'nft', ...change);
       expect(core.reconcile({ dryRun: true }).plan).toEqual(['replace table inet culvert-lab']);
-      pause_ms(5_100);
+      pause_ms(150);
       core.step();
       expect(rules()).toBe(before);
       expect(events.filter((event) => event.startsWith('host.repaired'))).toHaveLength(1);

@@ -17,8 +17,9 @@ const IDLE_REST_MS = 20;
 const KERNEL_REST_MS = 2;
 /** How often, at the most, it is heard what came in from the wire and from the rules. */
 const LISTEN_MS = 10;
-/** How often the root namespace is looked at. */
+/** How often the root namespace is looked at, and how often at the most where rules in it have changed. */
 const WATCH_MS = 5_000;
+const WATCH_CHANGED_MS = 100;
 
 export type HousekeepingOptions = {
   readonly root: RootNamespace;
@@ -53,6 +54,7 @@ export class Housekeeping {
       new Part({ what, work, otherwise, failed, nowMs });
     this.#parts = {
       root: part('look after the root namespace', () => this.#watchRoot(), undefined),
+      changes: part('see whether rules have changed', () => this.#options.root.haveRulesChanged(), false),
       reports: part('read what the rules report', () => reports.step(nowMs()), undefined),
       reaper: part('clear up after removals', () => reaper.step(), []),
       bridge: part('watch the bridge', () => bridge.step(nowMs()), undefined),
@@ -77,11 +79,13 @@ export class Housekeeping {
 
   /** A little of it. Returns after how many ms there is more of it. */
   step(): number {
-    const { root, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
+    const { root, changes, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
     const nowMs = this.#options.nowMs();
-    if (nowMs - this.#watchedMs >= WATCH_MS) root.step();
     const listens = nowMs - this.#listenedMs >= LISTEN_MS;
     if (listens) this.#listenedMs = nowMs;
+    const unwatchedMs = nowMs - this.#watchedMs;
+    const hasCause = listens && unwatchedMs >= WATCH_CHANGED_MS && changes.step();
+    if (unwatchedMs >= WATCH_MS || hasCause) root.step();
     // before a slot can change hands: reports name slots
     if (listens) reports.step();
     // a slot of which an element may be left is given to nobody

@@ -19,6 +19,7 @@ export const NFT_MSG_DELSET = 11;
 export const NFT_MSG_NEWSETELEM = 12;
 export const NFT_MSG_GETSETELEM = 13;
 export const NFT_MSG_DELSETELEM = 14;
+export const NFT_MSG_GETGEN = 16;
 
 export const NFPROTO_INET = 1;
 export const NFPROTO_IPV4 = 2;
@@ -39,6 +40,8 @@ export const NFT_GOTO = -4;
 
 export const NFT_REG_VERDICT = 0;
 export const NFT_REG32_00 = 8;
+
+export const NFTA_GEN_ID = 1;
 
 export const NFTA_LIST_ELEM = 1;
 

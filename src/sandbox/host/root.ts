@@ -7,6 +7,7 @@ import {
 } from '../../linux/iptables-legacy.ts';
 import type { NetlinkSocket, Request } from '../../linux/netlink/socket.ts';
 import { applyTransaction } from '../../linux/nftables/batch.ts';
+import { readGeneration } from '../../linux/nftables/generation.ts';
 import { isIntact } from '../../linux/nftables/intact.ts';
 import { observeTable } from '../../linux/nftables/observe.ts';
 import { replaceRuleset } from '../../linux/nftables/ruleset.ts';
@@ -48,6 +49,8 @@ export class RootNamespace {
   readonly #forward: ForwardAccept;
   readonly #former: FormerSettings;
   readonly #legacyRules: readonly string[];
+  /** of nf_tables, when its rules were last looked at */
+  #generation: number | undefined;
 
   constructor(parts: RootParts) {
     const { host, netfilter, reportGroup, formerSettings, bootId } = parts;
@@ -74,12 +77,19 @@ export class RootNamespace {
    * @param repaired hears what it was, each time before the next is looked at: that may not be possible
    */
   watch(repaired: (repairs: readonly string[]) => void): void {
-    const { survey } = this.#parts;
+    const { survey, netfilter } = this.#parts;
+    // before it looks: what is changed meanwhile is looked at again
+    this.#generation = readGeneration(netfilter);
     const rules = this.#ensureRules();
     if (rules.length > 0) repaired(rules);
     const plan = survey.isRootWhole() ? [] : survey.hostPlan();
     this.#apply(plan);
     if (plan.length > 0) repaired(planText(plan).split('\n'));
+  }
+
+  /** Whether somebody has changed rules, whatever they are, since {@link watch} looked at them: cheap to ask. */
+  haveRulesChanged(): boolean {
+    return readGeneration(this.#parts.netfilter) !== this.#generation;
   }
 
   /** What a person has to see to. */

@@ -9,7 +9,7 @@ import { openStore } from '../src/ipam/store.ts';
 import { NamespaceHandle } from '../src/linux/namespace.ts';
 import { umount } from '../src/linux/syscall.ts';
 import type { Sandbox } from '../src/sandbox/sandbox.ts';
-import { createSandbox, openCore, settle } from './support/lab-core.ts';
+import { createSandbox, openCore, pause_ms, settle } from './support/lab-core.ts';
 
 /*
  * What a daemon finds that was not as it should be: it takes over first and looks after, so what comes in between must
@@ -147,6 +147,51 @@ it('puts a guard back whose rules are gone', () => {
     expect(core.reconcile({ dryRun: true }).plan).toHaveLength(1);
     core.reconcile({ dryRun: false });
     expect(guard()).toBe(before);
+  });
+});
+
+it.each([
+  ['a rule', ['flush', 'chain', 'inet', 'culvert', 'prerouting']],
+  ['all rules', ['flush', 'ruleset']],
+  ['an element', ['flush', 'map', 'inet', 'culvert', 'outbound']],
+])('puts back %s that somebody takes out of a running daemon’s tables', (_, change) => {
+  withCore((core) => {
+    settle(core);
+    nft(...change);
+    pause_ms(150);
+    core.step();
+    expect(events).toContain('host.repaired');
+    expect(core.reconcile({ dryRun: true }).plan).toEqual([]);
+    expect(lab.run(sandbox.netns, 'ping', '-c1', '-W2', OUTSIDE_ADDRESS)).toContain(' 0% packet loss');
+    // what it does itself is no change by others
+    events.length = 0;
+    createSandbox(core, 'b', 'netns');
+    core.remove([B]);
+    pause_ms(150);
+    settle(core);
+    expect(events).not.toContain('host.repaired');
+  });
+});
+
+it('hands out no warm network that somebody has broken', () => {
+  inside.run(() => {
+    using core = openCore(lab.folder, { poolSizes: { microvm: 0, netns: 3, bridge: 0 } });
+    for (let step = 0; core.status().warm.netns < 3 && step < 5000; step++) {
+      core.step();
+      pause_ms(1);
+    }
+    const pins = core
+      .leases()
+      .filter(({ state }) => state === 'warm')
+      .map(({ slot }) => `s${slot}`);
+    const [unpinned = '', unlinked = '', good = ''] = pins;
+    umount(join(lab.folder, 'run', 'netns', unpinned), MNT_DETACH);
+    lab.run(join(lab.folder, 'run', 'netns', unlinked), 'ip', 'link', 'delete', 'eth0');
+    createSandbox(core, 'b', 'netns');
+    const { netns } = core.inspect(B);
+    expect(netns.endsWith(`/${good}`)).toBe(true);
+    expect(lab.run(netns, 'ping', '-c1', '-W2', OUTSIDE_ADDRESS)).toContain(' 0% packet loss');
+    core.purge();
   });
 });
 

@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, statfsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -7,10 +16,14 @@ import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
 import { CulvertError } from '../src/errors.ts';
 import { parseSandboxId } from '../src/ipam/lease.ts';
 import { NamespaceHandle } from '../src/linux/namespace.ts';
+import { umount } from '../src/linux/syscall.ts';
 import type { Sandbox } from '../src/sandbox/sandbox.ts';
-import { createSandbox, openCore } from './support/lab-core.ts';
+import { createSandbox, openCore, pause_ms } from './support/lab-core.ts';
 
 /* A state folder that cannot be used: nothing is handed out, the file is named, and what runs goes on. */
+
+/** linux/fs.h */
+const MNT_DETACH = 2;
 
 let lab: LabHost;
 let inside: NamespaceHandle;
@@ -104,6 +117,47 @@ it('refuses to begin anew beside namespaces that no lease knows', () => {
   expectRefusal('leases_missing', 'put it back');
   writeFileSync(leases, sound);
   expectAdoption();
+});
+
+it('refuses an older copy, which would give away twice what it does not know', () => {
+  const older = readFileSync(leases);
+  inside.run(() => {
+    using core = openCore(lab.folder);
+    createSandbox(core, 'later', 'netns');
+  });
+  const newest = readFileSync(leases);
+  writeFileSync(leases, older);
+  expectRefusal('leases_outdated', '1 namespaces are pinned');
+  writeFileSync(leases, newest);
+  start();
+  expectUndisturbed();
+});
+
+it('counts no pins that pin nothing any more', () => {
+  rmSync(leases);
+  for (const pin of [running.netns, join(lab.folder, 'run', 'netns', 'router')]) umount(pin, MNT_DETACH);
+  start();
+});
+
+it('is told of while it runs when the file goes away, and gives nothing out', () => {
+  inside.run(() => {
+    const events: string[] = [];
+    using core = openCore(lab.folder, {
+      emit: ({ type, data }) => void events.push(`${type} ${String(data?.['code'])}`),
+    });
+    renameSync(leases, `${leases}.away`);
+    expect(failureOf(() => createSandbox(core, 'another', 'netns'))).toMatchObject({ code: 'store_lost' });
+    core.step();
+    expect(core.status().problems).toMatchObject([{ code: 'store_lost', message: expect.stringContaining(leases) }]);
+    expect(events).toContain('problem.raised store_lost');
+    renameSync(`${leases}.away`, leases);
+    createSandbox(core, 'another', 'netns');
+    expect(core.status().problems).toEqual([]);
+    pause_ms(1100);
+    core.step();
+    expect(events).toContain('problem.cleared store_lost');
+  });
+  expectUndisturbed();
 });
 
 it('refuses a file that another process has locked', () => {

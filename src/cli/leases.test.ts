@@ -28,7 +28,7 @@ it.each([
       state: 'quarantined' as const,
       quarantine: { reason: 'removed', dueInMs: 0, flushVerified: false },
     },
-    'Slot 12 rests since 2026-01-02T03:04:05.000Z (2 min) after sandbox a1 (generation 3, netns): removed; free now at the earliest, when no flow of it is left any more',
+    'Slot 12 rests since 2026-01-02T03:04:05.000Z (2 min) after sandbox a1 (generation 3, netns): removed; free soon at the earliest, when no flow of it is left any more',
   ],
   [{ slot: 12, state: 'free' as const }, 'Slot 12 is free'],
 ])('a lease in words: %j', (lease, sentence) => {

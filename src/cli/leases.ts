@@ -45,6 +45,6 @@ function dueText({ dueInMs, flushVerified }: Quarantine): string {
 }
 
 function whenText({ dueInMs, flushVerified }: Quarantine): string {
-  const time = dueInMs > 0 ? `in ${agoText(dueInMs)}` : 'now';
+  const time = dueInMs > 0 ? `in ${agoText(dueInMs)}` : 'soon';
   return flushVerified ? time : `${time} at the earliest, when no flow of it is left any more`;
 }

@@ -51,14 +51,20 @@ export function parseBytes(text: string): number {
   return Math.floor(Number(digits) * factor);
 }
 
-/** The other way round, as short as it can be said: `200 MB`, `65536 B`. */
+const SHOWN = [
+  ['GB', 1e9],
+  ['MB', 1e6],
+  ['kB', 1e3],
+  ['GiB', 2 ** 30],
+  ['MiB', 2 ** 20],
+  ['KiB', 2 ** 10],
+] as const;
+
+/** The other way round, as short as it can be said exactly: `200 MB`, `64 KiB`, `1234567 B`. */
 export function formatBytes(bytes: number): string {
-  for (const [unit, factor] of [
-    ['GB', 1e9],
-    ['MB', 1e6],
-    ['kB', 1e3],
-  ] as const) {
-    if (bytes >= factor && Number.isInteger((bytes / factor) * 100)) return `${bytes / factor} ${unit}`;
-  }
-  return `${bytes} B`;
+  const texts = SHOWN.flatMap(([unit, factor]) => {
+    const value = bytes / factor;
+    return value >= 1 && Number.isInteger(value * 100) ? [`${value} ${unit}`] : [];
+  });
+  return [...texts, `${bytes} B`].reduce((best, text) => (text.length < best.length ? text : best));
 }

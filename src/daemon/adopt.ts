@@ -1,6 +1,7 @@
 import type { Store } from '../ipam/store.ts';
 import { advance, listLeases } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
+import { inBrief } from '../sandbox/event.ts';
 import type { Gate } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
 import type { Manager } from '../sandbox/manager.ts';
@@ -37,7 +38,7 @@ export function adopt(parts: AdoptParts): Holding[] {
   const passes = [...finished, ...unfinished].filter(isOwned).map(passOf);
   const repairs = gate.adopt(passes, unfinished.filter(isOwned).map(passOf));
   if (repairs.length > 0) {
-    parts.emit({ type: 'host.repaired', message: `Put right in the router’s tables: ${repairs.join('; ')}` });
+    parts.emit({ type: 'host.repaired', message: `Put right in the router’s tables: ${inBrief(repairs)}` });
   }
   const settled = unfinished.map((holding) => ({ ...holding, state: isOwned(holding) ? 'ready' : 'warm' }) as const);
   store.transaction('normal', () => {

@@ -17,6 +17,7 @@ import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
 import { Crew, type CrewParts } from '../sandbox/crew/crew.ts';
+import { inBrief } from '../sandbox/event.ts';
 import { Gate } from '../sandbox/gate.ts';
 import { type Holding, holdingOf, isBuilt, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
 import { HostAccess } from '../sandbox/host/access.ts';
@@ -31,13 +32,13 @@ import { rootTable } from '../sandbox/ruleset/names.ts';
 import { routerRuleset } from '../sandbox/ruleset/router.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Survey } from '../sandbox/survey.ts';
-import { bridgeGateway, sandboxNamespace } from '../sandbox/topology/layout.ts';
+import { bridgeGateway, isSandboxNamespace, sandboxNamespace } from '../sandbox/topology/layout.ts';
 import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { Housekeeping } from './housekeeping.ts';
-import { assertNotLost, makeFolder } from './state-folder.ts';
+import { assertNotLost, assertNotOutdated, makeFolder } from './state-folder.ts';
 import { undone } from './undone.ts';
 
 export type CoreOptions = {
@@ -57,6 +58,9 @@ export type CoreOptions = {
   /** Hears what of the work that nobody waits for could not be done; it is tried again. */
   readonly failed: (error: unknown) => void;
 };
+
+/** How often it is told of problems that have come or gone. */
+const TELL_MS = 1000;
 
 /** Those that can be sent to another thread. */
 export type ThreadOptions = Omit<CoreOptions, 'emit' | 'failed' | 'stuck'>;
@@ -84,6 +88,9 @@ export class Core implements Disposable {
   /** Of what was adopted. */
   readonly #verification: Verification;
   readonly #housekeeping: Housekeeping;
+  /** Problems that were told of, by code, and when they were last looked at. */
+  #told: ReadonlyMap<string, string> = new Map();
+  #toldMs = Number.NEGATIVE_INFINITY;
 
   /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
   constructor(options: CoreOptions) {
@@ -100,6 +107,7 @@ export class Core implements Disposable {
     // A pin is made and removed under a lease that says so; one that is bare otherwise shows when it is looked into.
     preparePins(pins, new Set(listSettled(this.#store).map(sandboxNamespace)));
     this.#kernel = opened.use(new Kernel(pins, [ROOT, ROUTER]));
+    assertNotOutdated(leases, pins, this.#unleased());
     this.#crew = opened.use(new Crew({ kernel: this.#kernel, layout: host.layout, stuck }));
     this.#survey = new Survey(this.#kernel, host);
     const rootNetfilter = opened.use(new NetlinkSocket(NETLINK_NETFILTER));
@@ -238,7 +246,11 @@ export class Core implements Disposable {
       this.#root.watch((repairs) => rules.push(...repairs));
       rules.push(...this.#gate.restore(passes));
     }
-    return { plan: [...plans.flatMap((plan) => planText(plan).split('\n')), ...rules], applied: !dryRun };
+    const lines = [...plans.flatMap((plan) => planText(plan).split('\n')), ...rules];
+    if (!dryRun && lines.length > 0) {
+      this.#options.emit({ type: 'host.repaired', message: `Put right when it was asked for: ${inBrief(lines)}` });
+    }
+    return { plan: lines, applied: !dryRun };
   }
 
   /**
@@ -302,11 +314,36 @@ export class Core implements Disposable {
 
   /** See {@link Housekeeping.step}. */
   step(): number {
-    return this.#housekeeping.step();
+    const restMs = this.#housekeeping.step();
+    const nowMs = this.#nowMs;
+    if (nowMs - this.#toldMs >= TELL_MS) {
+      this.#toldMs = nowMs;
+      this.#tellProblems();
+    }
+    return restMs;
+  }
+
+  /** A problem is a state; that it has come or gone is something that happens. */
+  #tellProblems(): void {
+    const now = new Map(this.status().problems.map(({ code, message }) => [code, message]));
+    for (const [code, message] of now) {
+      if (!this.#told.has(code)) this.#options.emit({ type: 'problem.raised', message, data: { code } });
+    }
+    for (const [code, message] of this.#told) {
+      if (!now.has(code))
+        this.#options.emit({ type: 'problem.cleared', message: `No more: ${message}`, data: { code } });
+    }
+    this.#told = now;
   }
 
   [Symbol.dispose](): void {
     this.#opened.dispose();
+  }
+
+  /** Names of namespaces that are slots' and that no lease has. */
+  #unleased(): string[] {
+    const leased = new Set(listLeases(this.#store).map(({ slot }) => sandboxNamespace(slot)));
+    return this.#kernel.namespaces().filter((name) => isSandboxNamespace(name) && !leased.has(name));
   }
 
   /** Ready when this returns: every sandbox of an earlier run is adopted, and what they hold is verified after. */
@@ -329,7 +366,7 @@ export class Core implements Disposable {
         emit({ type: 'sandbox.repaired', message, ...subjectOf(holding) });
       },
       rulesRepaired: (changes: readonly string[]) => {
-        const message = `Put right in the router’s tables: ${changes.join('; ')}`;
+        const message = `Put right in the router’s tables: ${inBrief(changes)}`;
         emit({ type: 'host.repaired', message });
       },
     };

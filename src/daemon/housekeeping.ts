@@ -1,5 +1,5 @@
 import type { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
-import type { NewEvent, Problem } from '../sandbox/event.ts';
+import { inBrief, type NewEvent, type Problem } from '../sandbox/event.ts';
 import type { Gate } from '../sandbox/gate.ts';
 import { passOf } from '../sandbox/holding.ts';
 import type { RootNamespace } from '../sandbox/host/root.ts';
@@ -44,6 +44,7 @@ export class Housekeeping {
   /** A table of the root namespace that was made anew has none of the sandboxes' elements. */
   #owesElements = false;
   #watchedMs = 0;
+  #tablesMs = 0;
   #listenedMs = Number.NEGATIVE_INFINITY;
   readonly #parts;
 
@@ -55,6 +56,7 @@ export class Housekeeping {
     this.#parts = {
       root: part('look after the root namespace', () => this.#watchRoot(), undefined),
       changes: part('see whether rules have changed', () => this.#options.root.haveRulesChanged(), false),
+      tables: part('look after the router’s tables', () => this.#watchTables(), undefined),
       reports: part('read what the rules report', () => reports.step(nowMs()), undefined),
       reaper: part('clear up after removals', () => reaper.step(), []),
       bridge: part('watch the bridge', () => bridge.step(nowMs()), undefined),
@@ -79,13 +81,14 @@ export class Housekeeping {
 
   /** A little of it. Returns after how many ms there is more of it. */
   step(): number {
-    const { root, changes, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
+    const { root, changes, tables, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
     const nowMs = this.#options.nowMs();
     const listens = nowMs - this.#listenedMs >= LISTEN_MS;
     if (listens) this.#listenedMs = nowMs;
     const unwatchedMs = nowMs - this.#watchedMs;
     const hasCause = listens && unwatchedMs >= WATCH_CHANGED_MS && changes.step();
     if (unwatchedMs >= WATCH_MS || hasCause) root.step();
+    if (listens && this.#options.verification.rulesAreVerified) tables.step();
     // before a slot can change hands: reports name slots
     if (listens) reports.step();
     // a slot of which an element may be left is given to nobody
@@ -116,13 +119,24 @@ export class Housekeeping {
   #watchRoot(): void {
     this.#options.root.watch((repairs) => {
       this.#owesElements = true;
-      this.#options.emit({ type: 'host.repaired', message: `Put back in the root namespace: ${repairs.join('; ')}` });
+      this.#options.emit({ type: 'host.repaired', message: `Put back in the root namespace: ${inBrief(repairs)}` });
     });
     this.#watchedMs = this.#options.nowMs();
     if (!this.#owesElements) return;
     this.#options.gate.restore(this.#passes());
     this.#owesElements = false;
     // what it should have stopped may be established
+    this.#owesPolicies = true;
+  }
+
+  /** Nobody but this daemon has business there. */
+  #watchTables(): void {
+    const nowMs = this.#options.nowMs();
+    if (nowMs - this.#tablesMs < WATCH_CHANGED_MS || !this.#options.gate.haveRulesChanged()) return;
+    const repairs = this.#options.gate.restore(this.#passes());
+    this.#tablesMs = this.#options.nowMs();
+    if (repairs.length === 0) return;
+    this.#options.emit({ type: 'host.repaired', message: `Put right in the router’s tables: ${inBrief(repairs)}` });
     this.#owesPolicies = true;
   }
 

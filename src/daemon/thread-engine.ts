@@ -54,7 +54,7 @@ export class ThreadEngine implements Engine {
     worker.on('error', (error) => this.#fail(error));
     this.ended = new Promise((resolve) => {
       worker.once('exit', () => {
-        this.#fail(new Error('the kernel thread has ended'));
+        this.#fail(new Error('the kernel thread has ended, as it does when the daemon stops'));
         held[Symbol.dispose]();
         resolve(this.#isClosing ? undefined : this.#failure);
       });

@@ -21,6 +21,10 @@ export function undone({ manager, reaper, crew, store }: Parts): Status['problem
     const message = `Cannot write to ${store.path} that ${unwritten} sandboxes are given up; it is tried again`;
     problems.push({ code: 'store_behind', message });
   }
+  if (store.failure !== undefined) {
+    const { code, message } = store.failure;
+    problems.push({ code, message });
+  }
   if (crew.loss !== undefined) {
     const message = `Cannot work with two threads any more: ${crew.loss}; restart the daemon, the sandboxes run on`;
     problems.push({ code: 'helper_lost', message });

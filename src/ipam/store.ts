@@ -41,21 +41,43 @@ export class Store implements Disposable {
   #synchronous: Durability | undefined;
   /** Of the transaction that is open; undefined where none is. */
   #open: Durability | undefined;
+  /** of the file, which must stay where it is */
+  readonly #inode: number;
+  #failure: CulvertError | undefined;
 
   constructor(path: string, clock: Clock, database: DatabaseSync) {
     this.path = path;
     this.clock = clock;
     this.#database = database;
+    this.#inode = statSync(path).ino;
+  }
+
+  /** Why the last write failed; undefined where it did not. */
+  get failure(): CulvertError | undefined {
+    return this.#failure;
   }
 
   /**
    * Runs `body` and commits what it wrote, or nothing of it where it throws. Inside another transaction it is a part
    * of that one, undone alone where it throws. `body` must not wait.
    *
-   * @throws CulvertError `store_*`; `store_durability` for a `full` part of a `normal` transaction
+   * @throws CulvertError `store_*`; `store_lost` where the file is gone or another is in its place; `store_durability` for
+   *   a `full` part of a `normal` transaction
    */
   transaction<T>(durability: Durability, body: () => T): T {
     if (this.#open !== undefined) return this.#part(durability, body);
+    try {
+      const result = this.#transact(durability, body);
+      this.#failure = undefined;
+      return result;
+    } catch (error) {
+      if (error instanceof CulvertError && error.code.startsWith('store_')) this.#failure = error;
+      throw error;
+    }
+  }
+
+  #transact<T>(durability: Durability, body: () => T): T {
+    this.#assertThere();
     if (this.#synchronous !== durability) this.#exec(`PRAGMA synchronous = ${durability}`);
     this.#synchronous = durability;
     this.#exec('BEGIN IMMEDIATE');
@@ -119,6 +141,13 @@ export class Store implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#database.isOpen) this.close();
+  }
+
+  /** SQLite would go on writing to a file that nobody finds any more. */
+  #assertThere(): void {
+    if (statSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode) return;
+    const what = 'it was removed, or another was put in its place, while the daemon runs';
+    throw new CulvertError('store_lost', `Cannot write leases in ${this.path}: ${what}`);
   }
 
   /** SQLite itself rolls back on a full disk or a failed write; what follows would then be committed on its own. */

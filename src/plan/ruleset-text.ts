@@ -23,7 +23,8 @@ export function rulesetText(ruleset: Ruleset): string {
   ].join('\n');
 }
 
-function elementText(table: Table, set: NamedSet, element: Element, verb: 'add' | 'delete'): string {
+/** One element, put in or taken out. */
+export function elementText(table: Table, set: NamedSet, element: Element, verb: 'add' | 'delete'): string {
   const { key, last, data, over, comment } = element;
   const words = [set.key.map((type, index) => fieldText(type, key[index], last?.[index])).join(' . ')];
   if (verb === 'add' && over !== undefined) {

@@ -34,9 +34,9 @@ describe('a change', () => {
       { policy: { egress: 'internet', allow: [], deny: [] } },
     ],
     [
-      'to a prefix that is denied allows nothing',
+      'to a prefix that is denied is kept, for when it is denied no more',
       { policy: { allow: [TEST] } },
-      { policy: { egress: 'internet', allow: [], deny: [TEST] } },
+      { policy: { egress: 'internet', allow: [TEST], deny: [TEST] } },
     ],
     [
       'of one direction leaves the other',

@@ -26,3 +26,11 @@ export function subjectOf(lease: Lease | undefined): Pick<NewEvent, 'slot' | 'ge
   const { slot, generation, sandboxId } = lease;
   return { slot, generation, ...(sandboxId === undefined ? {} : { sandboxId }) };
 }
+
+/** What an event says of many things of one kind: whoever wants all of them asks for them. */
+const MOST_IN_BRIEF = 12;
+
+export function inBrief(lines: readonly string[]): string {
+  const left = lines.length - MOST_IN_BRIEF;
+  return `${lines.slice(0, MOST_IN_BRIEF).join('; ')}${left > 0 ? `; and ${left} more` : ''}`;
+}

@@ -1,13 +1,23 @@
 import { CulvertError } from '../errors.ts';
 import type { NetlinkSocket, Request } from '../linux/netlink/socket.ts';
 import { applyTransaction } from '../linux/nftables/batch.ts';
+import { readGeneration } from '../linux/nftables/generation.ts';
 import { areIntact, isIntact } from '../linux/nftables/intact.ts';
 import { type ObservedTable, observeTable } from '../linux/nftables/observe.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
 import { SyscallError } from '../linux/syscall.ts';
 import type { Element, NamedSet, Ruleset, Table } from '../plan/ruleset.ts';
 import type { HostAccess, HostGuest } from './host/access.ts';
-import { additions, comparePlaced, deletion, type Pass, type Placed, placedElements, placedKey, SETS } from './pass.ts';
+import {
+  additions,
+  additionText,
+  comparePlaced,
+  deletion,
+  type Pass,
+  type Placed,
+  placedElements,
+  SETS,
+} from './pass.ts';
 import { type InstalledPolicy, Policies, removalOf } from './policies.ts';
 import { HELD } from './ruleset/elements.ts';
 import { OUTBOUND, POLICIES, ROUTER_TABLE } from './ruleset/names.ts';
@@ -35,6 +45,8 @@ export class Gate {
   readonly #rulesets: readonly Ruleset[];
   readonly #hostAccess: HostAccess;
   #books: Books;
+  /** of nf_tables in the router namespace, when it was last looked at and with what was done here since */
+  #generation = 0;
 
   /**
    * @param socket of NETLINK_NETFILTER, in the router namespace
@@ -53,8 +65,7 @@ export class Gate {
    * Brings the tables to these sandboxes and no others, in one transaction. Where the rules are of this version, only
    * the elements that differ are written, and none where none does.
    *
-   * @returns the keys of the elements that were put right, as `add inet outbound 10012 . 169.254.0.21`; empty where the
-   *   tables were as they should be
+   * @returns what was put right, elements in the words of nft; empty where the tables were as they should be
    */
   restore(passes: readonly Pass[]): string[] {
     const { changes, books } = this.#bringTo(passes);
@@ -62,16 +73,28 @@ export class Gate {
     return [...changes, ...this.#hostAccess.restore(passes.map((pass) => this.#hostGuest(pass)))];
   }
 
+  /** Whether somebody else has changed rules in the router namespace since they were last looked at: cheap to ask. */
+  haveRulesChanged(): boolean {
+    return readGeneration(this.#socket) !== this.#generation;
+  }
+
+  /** Each transaction that is done makes the kernel's number of them greater by one. */
+  #transact(requests: readonly Request[]): void {
+    applyTransaction(this.#socket, requests);
+    this.#generation = (this.#generation + 1) >>> 0;
+  }
+
   #bringTo(passes: readonly Pass[]): Compared {
+    this.#generation = readGeneration(this.#socket);
     const compared = this.#compare(passes, this.#observe());
     try {
-      if (compared.requests.length > 0) applyTransaction(this.#socket, compared.requests);
+      if (compared.requests.length > 0) this.#transact(compared.requests);
       return compared;
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       // Not all of what a table has was looked at, and something of that is in the way: it goes.
       const anew = this.#compare(passes, undefined);
-      applyTransaction(this.#socket, anew.requests);
+      this.#transact(anew.requests);
       return anew;
     }
   }
@@ -86,6 +109,7 @@ export class Gate {
    */
   adopt(passes: readonly Pass[], unfinished: readonly Pass[]): string[] {
     const guests = passes.map((pass) => this.#hostGuest(pass));
+    this.#generation = readGeneration(this.#socket);
     const policies = this.#observedPolicies();
     const books = this.#newBooks();
     const requests: Request[] = [];
@@ -96,7 +120,7 @@ export class Gate {
       return this.#besides(unfinished, passes.length, this.restore(passes));
     }
     this.#books = books;
-    if (idle.length > 0) applyTransaction(this.#socket, idle.map(removalOf).flatMap(removeRuleset));
+    if (idle.length > 0) this.#transact(idle.map(removalOf).flatMap(removeRuleset));
     return this.#hostAccess.restore(guests);
   }
 
@@ -107,7 +131,7 @@ export class Gate {
       ...unfinished
         .flatMap(({ network }) => this.#books.standing.get(network.slot) ?? [])
         .flatMap((standing) => this.#placed(standing))
-        .map((placed) => `add ${placedKey(placed)}`),
+        .map(additionText),
       ...this.#hostAccess.additions(unfinished.map((pass) => this.#hostGuest(pass))),
     ]);
     // a policy that was missing shows in the elements of those that had it
@@ -135,7 +159,7 @@ export class Gate {
     const placed = passes.flatMap((pass) => this.#placed(this.#stand(this.#books, pass, requests, added)));
     try {
       this.#hostAccess.give(passes.map((pass) => this.#hostGuest(pass)));
-      applyTransaction(this.#socket, [...requests, ...additions(placed)]);
+      this.#transact([...requests, ...additions(placed)]);
     } catch (error) {
       // what was not answered may have been done: then all of it stands in the books, to be taken out again
       if (!(error instanceof SyscallError)) throw error;
@@ -153,11 +177,11 @@ export class Gate {
       return standing === undefined ? [] : this.#placed(standing);
     });
     if (placed.length === 0) return;
-    applyTransaction(this.#socket, placed.flatMap(deletion));
+    this.#transact(placed.flatMap(deletion));
     this.#hostAccess.take(slots);
     for (const slot of slots) this.#forget(slot);
     const idle = this.#books.policies.dropIdle();
-    if (idle.length > 0) applyTransaction(this.#socket, idle.map(removalOf).flatMap(removeRuleset));
+    if (idle.length > 0) this.#transact(idle.map(removalOf).flatMap(removeRuleset));
   }
 
   /**
@@ -178,7 +202,7 @@ export class Gate {
     const placed = this.#placed(this.#stand(this.#books, pass, requests, added));
     try {
       this.#hostAccess.give([this.#hostGuest(pass)]);
-      applyTransaction(this.#socket, [...requests, ...additions(placed)]);
+      this.#transact([...requests, ...additions(placed)]);
     } catch (error) {
       this.#forget(slot);
       this.#books.standing.set(slot, former);
@@ -213,7 +237,7 @@ export class Gate {
     const isOutbound = ({ set }: Placed): boolean => set === OUTBOUND;
     const former = standing.flatMap((one) => this.#placed(one)).filter(isOutbound);
     const next = standing.flatMap((one) => placedElements(one.pass, markOf(one), this.#layout)).filter(isOutbound);
-    applyTransaction(this.#socket, [...former.flatMap(deletion), ...additions(next)]);
+    this.#transact([...former.flatMap(deletion), ...additions(next)]);
   }
 
   /** What the tables hold of sandboxes; undefined where a table is missing or not made from these rulesets. */
@@ -259,7 +283,7 @@ export class Gate {
       this.#placed(standing).filter((one) => one.table === table && one.set === set),
     );
     const { requests, changes } = comparePlaced(present, wanted);
-    if (requests.length > 0) applyTransaction(this.#socket, requests);
+    if (requests.length > 0) this.#transact(requests);
     return changes;
   }
 

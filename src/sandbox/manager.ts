@@ -6,7 +6,9 @@ import { type Lease, parseSandboxId, type SandboxId, type Slot, TOPOLOGIES, type
 import type { Store } from '../ipam/store.ts';
 import { type Assignment, advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
+import { isNamespace } from '../linux/namespace.ts';
 import { diff } from '../plan/diff.ts';
+import { ROUTER } from '../plan/state.ts';
 import { changedBy } from './change.ts';
 import type { Crew } from './crew/crew.ts';
 import type { Gate } from './gate.ts';
@@ -20,7 +22,7 @@ import type { CreateRequest, LeaseView, Removal, SandboxChange } from './request
 import type { Sandbox, Specification } from './sandbox.ts';
 import { differences, specificationText } from './specification.ts';
 import { desired } from './topology/desired.ts';
-import type { Layout } from './topology/layout.ts';
+import { cable, type Layout, sandboxNamespace } from './topology/layout.ts';
 
 type Emit = (type: string, holding: Holding, message: string) => void;
 
@@ -224,7 +226,11 @@ export class Manager {
     for (const holding of cut) {
       // nobody has heard of one whose creation failed
       if (holding.state === 'creating') continue;
-      this.#parts.emit('sandbox.removed', holding, `Sandbox ${holding.owner.id} is cut off`);
+      this.#parts.emit(
+        'sandbox.removed',
+        holding,
+        `Sandbox ${holding.owner.id} is cut off from slot ${holding.key.slot}`,
+      );
     }
   }
 
@@ -275,7 +281,7 @@ export class Manager {
   /** One commit for all: from the pool where it has them, else a slot that is free. */
   #lease(orders: readonly Order[]): Leased[] {
     const { store, slots } = this.#parts;
-    const matched = orders.map((order) => ({ order, warm: this.#pool.take(order.specification.topology) }));
+    const matched = orders.map((order) => ({ order, warm: this.#takeWarm(order.specification.topology) }));
     try {
       const durability = matched.every(({ warm }) => warm !== undefined) ? 'normal' : 'full';
       return store.transaction(durability, () => {
@@ -295,6 +301,19 @@ export class Manager {
       for (const { warm } of matched.toReversed()) if (warm !== undefined) this.#pool.giveBack(warm);
       throw error;
     }
+  }
+
+  /** One that is there still: somebody may have taken away its namespace, or its link. */
+  #takeWarm(topology: Topology): Holding | undefined {
+    const { kernel } = this.#parts;
+    for (let warm = this.#pool.take(topology); warm !== undefined; warm = this.#pool.take(topology)) {
+      const { slot } = warm.key;
+      const isThere =
+        isNamespace(kernel.pin(sandboxNamespace(slot))) && kernel.presentLinks(ROUTER, [cable(slot)]).size > 0;
+      if (isThere) return warm;
+      this.#abandon([warm]);
+    }
+    return undefined;
   }
 
   /** Puts the limits that its owner asks for on a network that was built without. */

@@ -2,6 +2,7 @@ import { formatMac } from '../addr/mac.ts';
 import type { Request } from '../linux/netlink/socket.ts';
 import { deleteElements, newElements } from '../linux/nftables/element.ts';
 import type { Element, NamedSet, SetElements, Table } from '../plan/ruleset.ts';
+import { elementText } from '../plan/ruleset-text.ts';
 import type { EgressPolicy } from './policy/policy.ts';
 import { attachmentElements, portElements, transmitLimitElement } from './ruleset/elements.ts';
 import { BRIDGE_TABLE, INBOUND, OUTBOUND, PORTS, ROUTER_TABLE, TRANSMIT_LIMITS } from './ruleset/names.ts';
@@ -58,11 +59,11 @@ export function comparePlaced(
     if (found !== undefined && sameElement(found.element, placed.element)) continue;
     if (found !== undefined) requests.push(...deletion(found));
     added.push(placed);
-    changes.push(`add ${key}`);
+    changes.push(additionText(placed));
   }
-  for (const [key, placed] of left) {
+  for (const placed of left.values()) {
     requests.push(...deletion(placed));
-    changes.push(`delete ${key}`);
+    changes.push(elementText(placed.table, placed.set, placed.element, 'delete'));
   }
   requests.push(...additions(added));
   return { requests, changes };
@@ -86,7 +87,12 @@ export function deletion({ table, set, element }: Placed): Request[] {
   return deleteElements(table, set, [element]);
 }
 
-export function placedKey({ table, set, element }: Placed): string {
+/** As {@link comparePlaced} says that it is missing. */
+export function additionText({ table, set, element }: Placed): string {
+  return elementText(table, set, element, 'add');
+}
+
+function placedKey({ table, set, element }: Placed): string {
   return `${table.family} ${set.name} ${valuesText(element.key)}`;
 }
 

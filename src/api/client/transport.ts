@@ -95,7 +95,7 @@ export class HttpTransport implements Disposable {
   }
 
   async #send({ method, path, headers, body, signal, timeoutMs }: Call): Promise<IncomingMessage> {
-    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const { promise, resolve, reject } = withResolvers<IncomingMessage>();
     const content = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
     const { target, authorization } = this.#where();
     const outgoing = http.request({
@@ -130,7 +130,7 @@ export class HttpTransport implements Disposable {
   async #text(response: IncomingMessage, call: Call): Promise<string> {
     const chunks: Buffer[] = [];
     let length = 0;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = withResolvers<void>();
     // Events, not the stream's iterator, which takes as long as all the rest of a call.
     response.on('data', (chunk: Buffer) => {
       length += chunk.length;
@@ -180,4 +180,19 @@ function timedOut(timeoutMs: number | undefined): CulvertError {
 function unreadable({ method, path }: Call, text: string, cause: unknown): CulvertError {
   const message = `Cannot read the daemon’s response to ${method} ${path}: ${JSON.stringify(text.slice(0, 80))}`;
   return new CulvertError('response_unreadable', message, { cause });
+}
+
+type Resolvers<T> = {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+};
+
+/** `Promise.withResolvers`, which Node has from 22 on: who uses the client may have an older one. */
+function withResolvers<T>(): Resolvers<T> {
+  let resolvers: Omit<Resolvers<T>, 'promise'> | undefined;
+  const promise = new Promise<T>((resolve, reject) => {
+    resolvers = { resolve, reject };
+  });
+  return { promise, ...(resolvers as unknown as Omit<Resolvers<T>, 'promise'>) };
 }

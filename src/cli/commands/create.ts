@@ -41,7 +41,12 @@ export function addCreate(program: Command): void {
         .choices(['microvm', 'netns', 'bridge'])
         .makeOptionMandatory(),
     )
-    .option('--count <n>', 'how many, all or none; only without an id', integer('--count'), 1);
+    .option(
+      '--count <n>',
+      'how many, all or none as long as the daemon lives; only without an id',
+      integer('--count'),
+      1,
+    );
   addSpecificationOptions(command).action(create);
 }
 

@@ -23,7 +23,7 @@ export function addExec(program: Command): void {
       'It gets the network namespace and nothing else: files, user and environment are yours. In a microVM’s only its guest speaks with the outside. Exits as the command does, with 127 where there is no such command and 126 where it cannot be run. Needs root.',
     examples: [
       ['culvert exec build-42 -- ip address', 'see what it has'],
-      ['culvert exec job-7 -- ping -c 1 192.0.2.1', 'reach out from one that is no microvm'],
+      ['culvert exec job-7 -- curl -sI https://example.org', 'reach out from one that is no microvm'],
       ['culvert exec build-42 -- bash', 'look around'],
     ],
   })

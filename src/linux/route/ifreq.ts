@@ -15,6 +15,7 @@ const SIOCGIFHWADDR = 0x8927;
 const SIOCGIFNAME = 0x8910;
 /** linux/if.h */
 const IFF_UP = 0x1;
+const IFF_RUNNING = 0x40;
 
 const UNION = 16;
 const IFREQ_LENGTH = 40;
@@ -43,6 +44,12 @@ export function readLinkEnd(socket: NetlinkSocket, namespace: NamespaceName, ind
   if (!ask(socket, SIOCGIFHWADDR, link.name)) return undefined;
   const at = UNION + FAMILY_LENGTH;
   return { namespace, link, mac: request.slice(at, at + MAC_LENGTH) as Mac, mtu, up };
+}
+
+/** Whether a link is set up and has a carrier; undefined where there is none of the name. */
+export function isRunning(socket: NetlinkSocket, name: string): boolean | undefined {
+  if (!ask(socket, SIOCGIFFLAGS, name)) return undefined;
+  return (view.getUint16(UNION, true) & (IFF_UP | IFF_RUNNING)) === (IFF_UP | IFF_RUNNING);
 }
 
 /** Has the answer in {@link request}; false where there is no such link. */

@@ -5,6 +5,7 @@ import { applyTransaction } from '../../linux/nftables/batch.ts';
 import { deleteElements, newElements } from '../../linux/nftables/element.ts';
 import { observeTable } from '../../linux/nftables/observe.ts';
 import type { Element, Table } from '../../plan/ruleset.ts';
+import { elementText } from '../../plan/ruleset-text.ts';
 import type { EgressPolicy } from '../policy/policy.ts';
 import { hostAccessElement } from '../ruleset/elements.ts';
 import { HOST_ACCESS } from '../ruleset/names.ts';
@@ -43,18 +44,18 @@ export class HostAccess {
     this.#write(strays, missing);
     this.#standing.clear();
     for (const guest of guests) this.#stand(guest);
-    return changesText(strays, missing);
+    return this.#text(strays, missing);
   }
 
   /** What {@link restore} would put right. */
   compare(guests: readonly HostGuest[]): string[] {
     const { strays, missing } = this.#compare(guests);
-    return changesText(strays, missing);
+    return this.#text(strays, missing);
   }
 
   /** The lines of {@link restore} should it have nothing yet of these. */
   additions(guests: readonly HostGuest[]): string[] {
-    return changesText([], guests.flatMap(elementsOf));
+    return this.#text([], guests.flatMap(elementsOf));
   }
 
   /** Lets each reach what its policy says now, and no longer what it said before. */
@@ -73,6 +74,13 @@ export class HostAccess {
       [],
     );
     for (const slot of slots) this.#standing.delete(slot);
+  }
+
+  #text(strays: readonly Element[], missing: readonly Element[]): string[] {
+    return [
+      ...missing.map((element) => elementText(this.#table, HOST_ACCESS, element, 'add')),
+      ...strays.map((element) => elementText(this.#table, HOST_ACCESS, element, 'delete')),
+    ];
   }
 
   #stand(guest: HostGuest): void {
@@ -106,13 +114,6 @@ export function allowedHostAddresses({ allow, deny }: EgressPolicy): Ipv4[] {
 
 function elementsOf({ address, policy, owner }: HostGuest): Element[] {
   return allowedHostAddresses(policy).map((destination) => hostAccessElement(address, destination, owner));
-}
-
-function changesText(strays: readonly Element[], missing: readonly Element[]): string[] {
-  return [
-    ...missing.map((element) => `add inet host_access ${keyText(element)}`),
-    ...strays.map((element) => `delete inet host_access ${keyText(element)}`),
-  ];
 }
 
 function isOneAddress({ length }: Prefix): boolean {

@@ -52,11 +52,6 @@ export function isRootCable({ name, index }: Link): boolean {
   return name.startsWith('cv-') && index >= FIRST_ROOT_INDEX && index < FIRST_ROOT_INDEX + ROOT_INDEXES;
 }
 
-/** The setting that lets in what goes on to a sandbox. */
-export function uplinkForwarding(uplink: string): string {
-  return `net/ipv4/conf/${uplink}/forwarding`;
-}
-
 /**
  * What stands on a host before there is a sandbox, and stays the same with 10,000: the router namespace, the one cable
  * to it and the routes over it.
@@ -102,7 +97,7 @@ export function hostObjects(host: Host): KernelObject[] {
   ];
   if (uplink !== undefined) {
     // The machine's own link is not ours to set over netlink; answers come in by it and must go on.
-    objects.push({ kind: 'sysctl', namespace: ROOT, name: uplinkForwarding(uplink), value: '1' });
+    objects.push({ kind: 'sysctl', namespace: ROOT, name: `net/ipv4/conf/${uplink}/forwarding`, value: '1' });
   }
   return objects;
 }

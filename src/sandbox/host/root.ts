@@ -12,7 +12,7 @@ import { isIntact } from '../../linux/nftables/intact.ts';
 import { observeTable } from '../../linux/nftables/observe.ts';
 import { replaceRuleset } from '../../linux/nftables/ruleset.ts';
 import { deleteTable } from '../../linux/nftables/table.ts';
-import { hasSysctl } from '../../linux/sysctl.ts';
+import { isRunning } from '../../linux/route/ifreq.ts';
 import type { Plan } from '../../plan/diff.ts';
 import type { Ruleset } from '../../plan/ruleset.ts';
 import { ROOT } from '../../plan/state.ts';
@@ -22,7 +22,7 @@ import { rootRuleset } from '../ruleset/root.ts';
 import type { Survey } from '../survey.ts';
 import { FormerSettings } from './former.ts';
 import { ForwardAccept } from './forward.ts';
-import { type Host, isRootCable, rootCable, uplinkForwarding } from './objects.ts';
+import { type Host, isRootCable, rootCable } from './objects.ts';
 
 export type RootParts = {
   readonly host: Host;
@@ -94,14 +94,17 @@ export class RootNamespace {
 
   /** What a person has to see to. */
   problems(): Problem[] {
-    const { uplink } = this.#parts.host;
+    const { kernel, host } = this.#parts;
+    const { uplink } = host;
     if (uplink === undefined) {
       const remedy = 'set uplink, or give the host a default route, and start the daemon again';
       const message = `No sandbox gets out: the host has no uplink that is known; ${remedy}`;
       return [{ code: 'no_uplink', message }];
     }
-    if (hasSysctl(uplinkForwarding(uplink))) return [];
-    return [{ code: 'no_uplink', message: `No sandbox gets out: the uplink ${uplink} is not there` }];
+    const isUp = kernel.withSocket(ROOT, (socket) => isRunning(socket, uplink));
+    if (isUp === true) return [];
+    const why = isUp === undefined ? 'is not there' : 'is down';
+    return [{ code: 'no_uplink', message: `No sandbox gets out: the uplink ${uplink} ${why}` }];
   }
 
   /** The rules that are missing, in words; what is missing of objects {@link Survey.hostPlan} tells. */

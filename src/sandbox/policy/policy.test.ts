@@ -28,13 +28,13 @@ function refusal(input: unknown, field?: string): Pick<InputError, 'code' | 'fie
 }
 
 describe('parsing', () => {
-  it('sorts, removes repetitions, and lets deny win over the same prefix', () => {
+  it('sorts, removes repetitions, and keeps what the same prefix denies', () => {
     const policy = parsePolicy({
       egress: 'internet',
       allow: ['192.0.2.7', '10.0.0.0/16', '10.0.0.0/8', '192.0.2.7/32', '198.18.0.0/15'],
       deny: ['198.18.0.0/15'],
     });
-    expect(policy.allow.map(formatPrefix)).toEqual(['10.0.0.0/8', '10.0.0.0/16', '192.0.2.7/32']);
+    expect(policy.allow.map(formatPrefix)).toEqual(['10.0.0.0/8', '10.0.0.0/16', '192.0.2.7/32', '198.18.0.0/15']);
     expect(policy.deny.map(formatPrefix)).toEqual(['198.18.0.0/15']);
     expect(parsePolicy({ egress: 'none' })).toEqual({ egress: 'none', allow: [], deny: [] });
   });

@@ -86,14 +86,9 @@ export function policyId(policy: EgressPolicy): string {
 /** Of policies that were asked about: thousands of sandboxes have the same one. */
 const ids = new WeakMap<EgressPolicy, string>();
 
-/** Sorted, each prefix once, and nothing allowed that the same prefix denies. */
-function canonical(policy: EgressPolicy): EgressPolicy {
-  const denied = new Set(policy.deny.map(formatPrefix));
-  return {
-    egress: policy.egress,
-    allow: sortedOnce(policy.allow.filter((prefix) => !denied.has(formatPrefix(prefix)))),
-    deny: sortedOnce(policy.deny),
-  };
+/** Sorted, each prefix once. What the same prefix denies stays allowed, for when it is denied no more. */
+function canonical({ egress, allow, deny }: EgressPolicy): EgressPolicy {
+  return { egress, allow: sortedOnce(allow), deny: sortedOnce(deny) };
 }
 
 function sortedOnce(prefixes: readonly Prefix[]): Prefix[] {

@@ -72,5 +72,6 @@ export function deniedEvent({ item, count, mixed }: Told<Refusal>): NewEvent {
 }
 
 function packets(count: number): string {
-  return count === 1 ? 'a packet' : `${count} packets`;
+  // the rules report a part of what they stop
+  return count === 1 ? 'a packet' : `at least ${count} packets`;
 }

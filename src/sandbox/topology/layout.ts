@@ -46,6 +46,10 @@ export function sandboxNamespace(slot: number): NamespaceName {
   return `s${slot}`;
 }
 
+export function isSandboxNamespace(name: NamespaceName): boolean {
+  return /^s[1-9][0-9]*$/.test(name);
+}
+
 /** The router's end of a slot's cable. */
 export function cable(slot: number): Link {
   return { name: `s${slot}`, index: FIRST_CABLE_INDEX + slot };

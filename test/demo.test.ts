@@ -40,11 +40,12 @@ class Run {
     return resolve(this.#daemonFolder('state'), '..');
   }
 
-  /** Lets every sandbox of this run reach every other. */
-  breakOpen(): void {
+  /** Lets every sandbox of this run reach every other, again and again: the daemon puts right what it sees. */
+  breakOpen(): ChildProcess {
     const router = resolve(this.#daemonFolder('run'), 'netns/router');
     const inRouter = ['--target', String(this.child.pid), '--mount', 'nsenter', `--net=${router}`];
-    execFileSync('nsenter', [...inRouter, 'nft', 'insert rule inet culvert forward accept']);
+    const open = 'while nft insert rule inet culvert forward accept; do sleep 0.01; done';
+    return spawn('nsenter', [...inRouter, 'sh', '-c', open], { stdio: 'ignore' });
   }
 
   #daemonFolder(kind: 'state' | 'run'): string {
@@ -124,8 +125,8 @@ describe('the demo', () => {
     const run = start('--sandboxes', '24');
     const end = ended(run.child);
     await lineOf(run.child, /^Somebody moves in/);
-    run.breakOpen();
-    const { code, stdout, stderr } = await end;
+    const burglar = run.breakOpen();
+    const { code, stdout, stderr } = await end.finally(() => burglar.kill('SIGKILL'));
     expect({ code }, stdout).toEqual({ code: 1 });
     expect(stderr).toMatch(/✗ Not so: netns-1 does not reach netns-2\n +done +sent 5 packets to 10\.11\.0\.5\n/);
     expect(stderr).toMatch(/observed .*arrived: \[\s*{ from: '10\.11\.0\.2'/s);

@@ -17,9 +17,10 @@ const IDLE_REST_MS = 20;
 const KERNEL_REST_MS = 2;
 /** How often, at the most, it is heard what came in from the wire and from the rules. */
 const LISTEN_MS = 10;
-/** How often the root namespace is looked at, and how often at the most where rules in it have changed. */
+/** How often the root namespace is looked at. */
 const WATCH_MS = 5_000;
-const WATCH_CHANGED_MS = 100;
+/** How often it is asked whether somebody has changed rules, there or in the router namespace. */
+const ASK_MS = 100;
 
 export type HousekeepingOptions = {
   readonly root: RootNamespace;
@@ -44,7 +45,7 @@ export class Housekeeping {
   /** A table of the root namespace that was made anew has none of the sandboxes' elements. */
   #owesElements = false;
   #watchedMs = 0;
-  #tablesMs = 0;
+  #askedMs = Number.NEGATIVE_INFINITY;
   #listenedMs = Number.NEGATIVE_INFINITY;
   readonly #parts;
 
@@ -85,10 +86,10 @@ export class Housekeeping {
     const nowMs = this.#options.nowMs();
     const listens = nowMs - this.#listenedMs >= LISTEN_MS;
     if (listens) this.#listenedMs = nowMs;
-    const unwatchedMs = nowMs - this.#watchedMs;
-    const hasCause = listens && unwatchedMs >= WATCH_CHANGED_MS && changes.step();
-    if (unwatchedMs >= WATCH_MS || hasCause) root.step();
-    if (listens && this.#options.verification.rulesAreVerified) tables.step();
+    const asks = nowMs - this.#askedMs >= ASK_MS;
+    if (asks) this.#askedMs = nowMs;
+    if (nowMs - this.#watchedMs >= WATCH_MS || (asks && changes.step())) root.step();
+    if (asks && this.#options.verification.rulesAreVerified) tables.step();
     // before a slot can change hands: reports name slots
     if (listens) reports.step();
     // a slot of which an element may be left is given to nobody
@@ -131,10 +132,8 @@ export class Housekeeping {
 
   /** Nobody but this daemon has business there. */
   #watchTables(): void {
-    const nowMs = this.#options.nowMs();
-    if (nowMs - this.#tablesMs < WATCH_CHANGED_MS || !this.#options.gate.haveRulesChanged()) return;
+    if (!this.#options.gate.haveRulesChanged()) return;
     const repairs = this.#options.gate.restore(this.#passes());
-    this.#tablesMs = this.#options.nowMs();
     if (repairs.length === 0) return;
     this.#options.emit({ type: 'host.repaired', message: `Put right in the router’s tables: ${inBrief(repairs)}` });
     this.#owesPolicies = true;

@@ -302,7 +302,7 @@ export class Core implements Disposable {
       problems: [
         ...undone({ manager: this.#manager, reaper: this.#reaper, crew: this.#crew, store: this.#store }),
         ...[...this.#problems].map(([code, message]) => ({ code, message })),
-        ...this.#root.problems(),
+        ...this.#root.problems(this.#nowMs),
         ...this.#tracking.problems(this.#nowMs),
         ...this.#housekeeping.problems(),
         ...this.#verification.problems(),

@@ -24,6 +24,8 @@ import { FormerSettings } from './former.ts';
 import { ForwardAccept } from './forward.ts';
 import { type Host, isRootCable, rootCable } from './objects.ts';
 
+const UPLINK_MS = 1000;
+
 export type RootParts = {
   readonly host: Host;
   readonly kernel: Kernel;
@@ -49,6 +51,9 @@ export class RootNamespace {
   readonly #forward: ForwardAccept;
   readonly #former: FormerSettings;
   readonly #legacyRules: readonly string[];
+  /** whether the uplink has a carrier; undefined where there is none of the name */
+  #isUp: boolean | undefined;
+  #uplinkMs = Number.NEGATIVE_INFINITY;
   /** of nf_tables, when its rules were last looked at */
   #generation: number | undefined;
 
@@ -92,8 +97,8 @@ export class RootNamespace {
     return readGeneration(this.#parts.netfilter) !== this.#generation;
   }
 
-  /** What a person has to see to. */
-  problems(): Problem[] {
+  /** What a person has to see to; the uplink was looked at less than {@link UPLINK_MS} ago. */
+  problems(nowMs: number): Problem[] {
     const { kernel, host } = this.#parts;
     const { uplink } = host;
     if (uplink === undefined) {
@@ -101,9 +106,12 @@ export class RootNamespace {
       const message = `No sandbox gets out: the host has no uplink that is known; ${remedy}`;
       return [{ code: 'no_uplink', message }];
     }
-    const isUp = kernel.withSocket(ROOT, (socket) => isRunning(socket, uplink));
-    if (isUp === true) return [];
-    const why = isUp === undefined ? 'is not there' : 'is down';
+    if (nowMs - this.#uplinkMs >= UPLINK_MS) {
+      this.#uplinkMs = nowMs;
+      this.#isUp = kernel.withSocket(ROOT, (socket) => isRunning(socket, uplink));
+    }
+    if (this.#isUp === true) return [];
+    const why = this.#isUp === undefined ? 'is not there' : 'is down';
     return [{ code: 'no_uplink', message: `No sandbox gets out: the uplink ${uplink} ${why}` }];
   }
 

@@ -38,6 +38,7 @@ import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { ProblemNews } from './problem-news.ts';
 import { assertNotLost, assertNotOutdated, makeFolder } from './state-folder.ts';
 import { undone } from './undone.ts';
 
@@ -58,9 +59,6 @@ export type CoreOptions = {
   /** Hears what of the work that nobody waits for could not be done; it is tried again. */
   readonly failed: (error: unknown) => void;
 };
-
-/** How often it is told of problems that have come or gone. */
-const TELL_MS = 1000;
 
 /** Those that can be sent to another thread. */
 export type ThreadOptions = Omit<CoreOptions, 'emit' | 'failed' | 'stuck'>;
@@ -88,9 +86,7 @@ export class Core implements Disposable {
   /** Of what was adopted. */
   readonly #verification: Verification;
   readonly #housekeeping: Housekeeping;
-  /** Problems that were told of, by code, and when they were last looked at. */
-  #told: ReadonlyMap<string, string> = new Map();
-  #toldMs = Number.NEGATIVE_INFINITY;
+  readonly #news: ProblemNews;
 
   /** @throws CulvertError `store_*`, `apply_failed`: then nothing that runs was touched */
   constructor(options: CoreOptions) {
@@ -180,6 +176,7 @@ export class Core implements Disposable {
       emit,
       failed: options.failed,
     });
+    this.#news = new ProblemNews(() => this.status().problems, emit);
     this.#opened = opened.move();
   }
 
@@ -315,25 +312,8 @@ export class Core implements Disposable {
   /** See {@link Housekeeping.step}. */
   step(): number {
     const restMs = this.#housekeeping.step();
-    const nowMs = this.#nowMs;
-    if (nowMs - this.#toldMs >= TELL_MS) {
-      this.#toldMs = nowMs;
-      this.#tellProblems();
-    }
+    this.#news.step(this.#nowMs);
     return restMs;
-  }
-
-  /** A problem is a state; that it has come or gone is something that happens. */
-  #tellProblems(): void {
-    const now = new Map(this.status().problems.map(({ code, message }) => [code, message]));
-    for (const [code, message] of now) {
-      if (!this.#told.has(code)) this.#options.emit({ type: 'problem.raised', message, data: { code } });
-    }
-    for (const [code, message] of this.#told) {
-      if (!now.has(code))
-        this.#options.emit({ type: 'problem.cleared', message: `No more: ${message}`, data: { code } });
-    }
-    this.#told = now;
   }
 
   [Symbol.dispose](): void {

@@ -200,14 +200,16 @@ export class Gate {
     const requests = this.#placed(former).flatMap(deletion);
     const added: InstalledPolicy[] = [];
     const placed = this.#placed(this.#stand(this.#books, pass, requests, added));
+    let isGiven = false;
     try {
       this.#hostAccess.give([this.#hostGuest(pass)]);
+      isGiven = true;
       this.#transact([...requests, ...additions(placed)]);
     } catch (error) {
       this.#forget(slot);
       this.#books.standing.set(slot, former);
       this.#books.policies.forget(added);
-      this.#giveBack(former.pass, error);
+      if (isGiven) this.#giveBack(former.pass, error);
       throw error;
     }
     this.#books.policies.give(former.policy);

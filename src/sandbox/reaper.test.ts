@@ -50,6 +50,19 @@ function crew(): Pick<ConstructorParameters<typeof Reaper>[0]['crew'], 'begin' |
   };
 }
 
+function stepFor(reaper: Reaper, ms: number): void {
+  for (const endMs = clock.monotonic + ms; clock.monotonic < endMs; clock.monotonic += 10) reaper.step();
+}
+
+/** One after the other. */
+function removeAll(reaper: Reaper): void {
+  for (const lease of listLeases(store)) {
+    advance(store, lease, 'removing');
+    reaper.add(holdingOf({ ...lease, state: 'removing' }));
+    stepFor(reaper, 100);
+  }
+}
+
 it('asks the kernel again for what it refuses, more and more seldom, says so, and never gives up', () => {
   claim(store, [{ topology: 'netns' }], { first: parseSlot(5), last: parseSlot(5) });
   const [lease] = listLeases(store);
@@ -96,18 +109,11 @@ it('frees every other slot while something of the address of one is left', () =>
     floor_ms: 100,
     flush: () => ({ found: noisy, left: noisy }),
   });
-  const stepFor = (ms: number): void => {
-    for (const endMs = clock.monotonic + ms; clock.monotonic < endMs; clock.monotonic += 10) reaper.step();
-  };
-  for (const lease of listLeases(store)) {
-    advance(store, lease, 'removing');
-    reaper.add(holdingOf({ ...lease, state: 'removing' }));
-    stepFor(100);
-  }
-  stepFor(10_000);
+  removeAll(reaper);
+  stepFor(reaper, 10_000);
   expect(listLeases(store).map(({ slot }) => slot)).toEqual([5]);
   noisy.clear();
-  stepFor(1_000);
+  stepFor(reaper, 1_000);
   expect(listLeases(store)).toEqual([]);
 });
 
@@ -125,22 +131,15 @@ it('keeps an address that is still sent to when its time is over, as long as it 
     // deleted each time, and there again when it is next looked for
     flush: () => ({ found: used, left: NOTHING.left }),
   });
-  const stepFor = (ms: number): void => {
-    for (const endMs = clock.monotonic + ms; clock.monotonic < endMs; clock.monotonic += 10) reaper.step();
-  };
-  for (const lease of listLeases(store)) {
-    advance(store, lease, 'removing');
-    reaper.add(holdingOf({ ...lease, state: 'removing' }));
-    stepFor(100);
-  }
-  stepFor(10_000);
+  removeAll(reaper);
+  stepFor(reaper, 10_000);
   const reason = 'removed, and its address is still in use';
   const quarantine = expect.objectContaining({ flushVerified: true, reason });
   expect(listLeases(store)).toMatchObject([{ quarantine }, { quarantine }]);
   releaseEarly(store, parseSlot(5), { force: false });
-  stepFor(20);
+  stepFor(reaper, 20);
   expect(listLeases(store).map(({ slot }) => slot)).toEqual([6]);
   used.clear();
-  stepFor(1_100);
+  stepFor(reaper, 1_100);
   expect(listLeases(store)).toEqual([]);
 });

@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LabHost } from '../../lab/host.ts';
 import type { Topology } from '../../src/ipam/lease.ts';
 import { NamespaceHandle } from '../../src/linux/namespace.ts';
+import { pointsOf, readWhenFinished } from './kill-points.ts';
 import { type Report, takeOver } from './lab-core.ts';
 
 /*
@@ -44,19 +45,13 @@ class Fixture implements Disposable {
     return signal;
   }
 
-  /** Every changing call of a command by name, with how many of them there are on the thread that makes the most. */
-  points(command: string, calls: readonly string[]): { call: string; count: number }[] {
+  /** Where to kill a command: of each of the calls, which ones on a thread. */
+  points(command: string, calls: readonly string[]): { call: string; nths: readonly number[] }[] {
     const log = join(this.lab.folder, 'strace.log');
-    this.run(command, `-o ${log} -s 0 -e trace=${calls.join(',')}`);
-    const made = finished(log).flatMap((line) => {
-      const [, thread = '', call] = /^(?:(\d+) +)?(\w+)\(/.exec(line) ?? [];
-      return call === undefined ? [] : [{ thread, call }];
-    });
+    this.run(command, `-o ${log} -s 64 -e trace=${calls.join(',')}`);
+    const traced = readWhenFinished(log);
     this.takeOver(() => undefined);
-    const threads = [...new Set(made.map(({ thread }) => thread))];
-    const onThread = (call: string) => (thread: string) =>
-      made.filter((one) => one.call === call && one.thread === thread).length;
-    return calls.map((call) => ({ call, count: Math.max(0, ...threads.map(onThread(call))) }));
+    return calls.map((call) => ({ call, nths: pointsOf(call, traced) }));
   }
 
   takeOver(check: (report: Report) => void): void {
@@ -84,35 +79,23 @@ export function describeKills(topology: Topology, command: string, calls: readon
     it('leaves nothing doubled, leaked or disturbed wherever it is killed', { timeout: 900_000 }, () => {
       const points = fixture.points(command, calls);
       let killed = 0;
-      for (const { call, count } of points) {
-        for (let nth = 1; nth <= count; nth++) {
+      for (const { call, nths } of points) {
+        for (const nth of nths) {
           const signal = fixture.run(
             command,
             `-o /dev/null -e trace=${call} -e inject=${call}:signal=KILL:when=${nth}`,
           );
           if (signal !== null) killed++;
-          const when = `${command} killed at ${call} ${nth} of ${count} (${signal ?? 'ran to its end'})`;
+          const when = `${command} killed at ${call} ${nth} of ${nths.at(-1)} (${signal ?? 'ran to its end'})`;
           fixture.takeOver((report) => audit(fixture, report, inode, when));
         }
       }
       // How often the last steps of a clean-up look whether it is done depends on time, so a few may come too late; of
       // two threads now one and now the other does more.
-      const total = points.reduce((sum, { count }) => sum + count, 0);
+      const total = points.reduce((sum, { nths }) => sum + nths.length, 0);
       expect(killed).toBeGreaterThan(Math.max(3, (command === 'helped' ? 0.4 : 0.7) * total));
     });
   });
-}
-
-/** The lines of a log of strace(1), which ends after what it traces: the last of every thread says that it is gone. */
-function finished(log: string): string[] {
-  const deadline = Date.now() + 10_000;
-  const threadOf = (line: string): string => /^\d+ /.exec(line)?.[0] ?? '';
-  for (;;) {
-    const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
-    const gone = new Set(lines.filter((line) => line.includes('+++ exited')).map(threadOf));
-    if (lines.at(-1)?.includes('+++ exited') && lines.every((line) => gone.has(threadOf(line)))) return lines;
-    if (Date.now() > deadline) throw new Error(`strace has not finished: ${lines.at(-1)}`);
-  }
 }
 
 function bystanderInode({ lab }: Fixture): number {

@@ -1,9 +1,9 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { resolve } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { join, resolve } from 'node:path';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { ended, lineOf } from './support/command-line.ts';
 
 const WITH_SETUP = resolve(import.meta.dirname, '../tools/with-setup');
@@ -11,6 +11,10 @@ const DEMO = resolve(import.meta.dirname, '../demo/main.ts');
 
 /** Every process of a run inherits this variable, whoever its parent is by then. */
 const MARK = 'CULVERT_DEMO_TEST';
+
+/** For temporary files of the runs; tests beside this one have folders of their own in the same place. */
+const temporary = mkdtempSync(join(tmpdir(), 'culvert-demo-'));
+afterAll(() => rmSync(temporary, { recursive: true }));
 
 /** A run of the demo as `npm run demo` starts it. */
 class Run {
@@ -20,7 +24,7 @@ class Run {
   constructor(...parameters: string[]) {
     const [name = '', value] = this.#mark.split('=');
     this.child = spawn('bash', [WITH_SETUP, 'demo', ...parameters], {
-      env: { ...process.env, [name]: value },
+      env: { ...process.env, TMPDIR: temporary, [name]: value },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
   }
@@ -83,9 +87,18 @@ function machine(): Readonly<Record<string, string>> {
     rules: execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }),
     settings: execFileSync('sh', ['-c', 'grep . /proc/sys/net/ipv4/conf/*/forwarding'], { encoding: 'utf8' }),
     namespaces: execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }),
-    mounts: readFileSync('/proc/self/mountinfo', 'utf8'),
-    temporary: readdirSync(tmpdir()).toSorted().join('\n'),
+    mounts: mounts().join('\n'),
+    temporary: readdirSync(temporary).join('\n'),
   };
+}
+
+/** Lines of proc_pid_mountinfo(5), but for those that are of tests beside this one. */
+function mounts(): string[] {
+  const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  return lines.filter((line) => {
+    const point = line.split(' ')[4] ?? '';
+    return !point.startsWith(`${tmpdir()}/`) || point.startsWith(temporary);
+  });
 }
 
 const runs: Run[] = [];

@@ -20,8 +20,17 @@ const OWNER = '02:00:00:00:00:07';
 const FORMER = '02:00:00:00:00:06';
 const LAST = '02:00:00:00:00:ff';
 
-/** Ends with its standard input. Without -Z it wants to become a user that a user namespace does not have. */
-const CAPTURE = 'tcpdump -Z root -i eth0 -nlet --immediate-mode arp 2>&1 & cat; kill $!';
+/**
+ * Ends with its standard input, or says that it has ended. As root tcpdump becomes another user, at the least root again
+ * without its groups: a user namespace has no other, and lets nobody leave a group, so it is told that it has.
+ */
+const CAPTURE = `
+  strace -D -qq -o /dev/null -e trace=setgroups -e inject=setgroups:retval=0 \\
+    tcpdump -Z root -i eth0 -nlet --immediate-mode arp 2>&1 &
+  capture=$!
+  { cat >/dev/null; kill $capture; } <&3 &
+  wait $capture
+  echo "ended: $?"`;
 
 const LIMIT = 100;
 
@@ -57,15 +66,15 @@ async function linesUntil(lines: AsyncIterator<string>, last: string): Promise<s
   for (let ended = false; !ended; ) {
     // oxlint-disable-next-line no-await-in-loop -- one after the other
     const { value, done } = await lines.next();
-    if (done === true) throw new Error(`tcpdump ended with ${seen.join(' | ')}`);
     seen.push(value);
+    if (done === true || value.startsWith('ended: ')) throw new Error(`tcpdump ended with ${seen.join(' | ')}`);
     ended = value.includes(last);
   }
   return seen;
 }
 
 it('is what tcpdump sees, and what a neighbour believes', { timeout }, async () => {
-  const capture = sandbox.start('sh', '-c', CAPTURE);
+  const capture = sandbox.start('sh', '-c', `exec 3<&0; ${CAPTURE}`);
   onTestFinished(() => void capture.stdin?.end());
   if (capture.stdout === null) throw new Error('tcpdump has no output');
   const lines = createInterface(capture.stdout)[Symbol.asyncIterator]();

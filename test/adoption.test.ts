@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
+import { systemClock } from '../src/clock.ts';
 import type { Core } from '../src/daemon/core.ts';
 import { claim } from '../src/ipam/allocator.ts';
-import { systemClock } from '../src/ipam/clock.ts';
 import { parseSandboxId, parseSlot } from '../src/ipam/lease.ts';
 import { openStore } from '../src/ipam/store.ts';
 import { NamespaceHandle } from '../src/linux/namespace.ts';

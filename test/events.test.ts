@@ -4,7 +4,7 @@ import { buildArp, buildFrame } from '../lab/frame.ts';
 import type { RawLink } from '../lab/raw-link.ts';
 import { formatIpv4 } from '../src/addr/ipv4.ts';
 import { formatMac } from '../src/addr/mac.ts';
-import { systemClock } from '../src/ipam/clock.ts';
+import { systemClock } from '../src/clock.ts';
 import { openStore, type Store } from '../src/ipam/store.ts';
 import { Kernel } from '../src/linux/apply.ts';
 import { PacketLog } from '../src/linux/nflog/log.ts';

@@ -178,9 +178,9 @@ it('refuses a folder that another daemon has', () => {
 });
 
 it('refuses a folder that cannot be written', () => {
-  execFileSync('mount', ['-o', 'remount,ro', state]);
+  execFileSync('mount', ['-o', 'remount,bind,ro', state]);
   expectRefusal('folder_unusable', 'check the mount');
-  execFileSync('mount', ['-o', 'remount,rw', state]);
+  execFileSync('mount', ['-o', 'remount,bind,rw', state]);
   expectAdoption();
 });
 

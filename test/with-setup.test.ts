@@ -49,7 +49,7 @@ it('says that / is no mount point, in a chroot', async () => {
     mount -t tmpfs none "${folder}" && mkdir "${folder}/root"
     for entry in /*; do
       inside="${folder}/root$entry"
-      if [ -L "$entry" ]; then cp -a "$entry" "$inside"
+      if [ -L "$entry" ]; then cp -d "$entry" "$inside"
       elif [ -d "$entry" ]; then mkdir "$inside" && mount --rbind "$entry" "$inside"
       fi
     done

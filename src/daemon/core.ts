@@ -1,7 +1,7 @@
 import { join } from 'node:path';
+import { systemClock } from '../clock.ts';
 import type { SlotRange } from '../ipam/allocator.ts';
 import { setBridgeRange } from '../ipam/bridge/range.ts';
-import { systemClock } from '../ipam/clock.ts';
 import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
 import { countQuarantined, listSettled } from '../ipam/lookup.ts';
 import { onBoot } from '../ipam/quarantine.ts';

@@ -2,9 +2,9 @@
 // It says `ready`, waits for a line, and then claims TURNS times, a lease of each topology in turn, never holding more
 // than HOLD of them. With TURNS 0 it claims once, says `inside` before the commit, and commits at the next line.
 import { readSync } from 'node:fs';
+import { systemClock } from '../clock.ts';
 import { claim } from './allocator.ts';
 import { awaitingProbe, markProbed } from './bridge/probe.ts';
-import { systemClock } from './clock.ts';
 import { type Lease, parseSlot, TOPOLOGIES } from './lease.ts';
 import { enterQuarantine, markFlushed, releaseDue } from './quarantine.ts';
 import { openStore } from './store.ts';

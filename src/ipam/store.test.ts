@@ -15,9 +15,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { systemClock } from '../clock.ts';
 import { CulvertError } from '../errors.ts';
 import { claim } from './allocator.ts';
-import { systemClock } from './clock.ts';
 import { parseSlot } from './lease.ts';
 import { openStore, type Store } from './store.ts';
 import { advance, listLeases } from './transition.ts';
@@ -235,7 +235,7 @@ function onMount(size: string, prepare: string, attempt: string): unknown {
     import { openStore } from '${import.meta.dirname}/store.ts';
     import { claim } from '${import.meta.dirname}/allocator.ts';
     import { listLeases } from '${import.meta.dirname}/transition.ts';
-    import { systemClock } from '${import.meta.dirname}/clock.ts';
+    import { systemClock } from '${import.meta.dirname}/../clock.ts';
     import { execFileSync } from 'node:child_process';
     import { statfsSync, writeFileSync } from 'node:fs';
     const path = '${mount}/leases.db';
@@ -256,14 +256,14 @@ describe('a folder that cannot be written', () => {
   it('refuses a store that is there', () => {
     const outcome = onMount(
       '8m',
-      'cp "$2" "$1"/ && mount -o remount,ro "$1"',
+      'cp "$2" "$1"/ && mount -o remount,bind,ro "$1"',
       'console.log(JSON.stringify(attempt(open)))',
     );
     expect(outcome).toEqual({ code: 'store_read_only', named: true });
   });
 
   it('refuses to make one', () => {
-    const prepare = 'mount -o remount,ro "$1"';
+    const prepare = 'mount -o remount,bind,ro "$1"';
     const outcome = onMount('8m', prepare, 'console.log(JSON.stringify(attempt(open)))');
     expect(outcome).toEqual({ code: 'store_read_only', named: true });
   });

@@ -15,8 +15,8 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
+import type { Clock } from '../clock.ts';
 import { CulvertError } from '../errors.ts';
-import type { Clock } from './clock.ts';
 import { storeCorrupt, storeFailure } from './failure.ts';
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from './schema.ts';
 

@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HandClock } from '../../lab/hand-clock.ts';
 import { InputError } from '../errors.ts';
 import { claim } from './allocator.ts';
 import { type Lease, parseSandboxId, parseSlot, type Topology } from './lease.ts';
-import { HandClock } from './model/clock.ts';
 import { openStore, type Store } from './store.ts';
 import { advance, assign, assignAll, listLeases, listWarm, updateSpecification } from './transition.ts';
 

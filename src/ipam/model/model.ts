@@ -1,9 +1,9 @@
+import type { HandClock } from '../../../lab/hand-clock.ts';
 import type { LeaseRequest } from '../allocator.ts';
 import { PROBE_MS } from '../bridge/probe.ts';
 import type { LeaseKey, SandboxId, Topology } from '../lease.ts';
 import type { Assignment } from '../transition.ts';
 import { BridgeModel } from './bridge.ts';
-import type { HandClock } from './clock.ts';
 
 interface Held {
   slot: number;

@@ -1,9 +1,9 @@
 import { ok } from 'node:assert/strict';
 import { copyFileSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
+import { HandClock } from '../../../lab/hand-clock.ts';
 import { type LeaseKey, parseSlot } from '../lease.ts';
 import { openStore, type Store } from '../store.ts';
-import { HandClock } from './clock.ts';
 import { Model } from './model.ts';
 import { SLOTS } from './operation.ts';
 

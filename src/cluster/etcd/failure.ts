@@ -1,0 +1,31 @@
+import {
+  EtcdAuthenticationFailedError,
+  EtcdInvalidAuthTokenError,
+  EtcdLeaseInvalidError,
+  EtcdPermissionDeniedError,
+  GRPCUnauthenticatedError,
+} from 'etcd3';
+import { CulvertError } from '../../errors.ts';
+
+const DENIED = [EtcdAuthenticationFailedError, EtcdPermissionDeniedError, GRPCUnauthenticatedError];
+
+/** What etcd answers to who gives no name where it wants one: an argument that is invalid. */
+const NAMELESS = 'user name is empty';
+
+/** Whether it is a matter of the token alone, which ends with the etcd that gave it. */
+export function isTokenInvalid(error: unknown): boolean {
+  return error instanceof EtcdInvalidAuthTokenError;
+}
+
+/** What went wrong during `attempt` at the registry of that name, as one of the family; a CulvertError stays as it is. */
+export function etcdFailure(attempt: string, name: string, error: unknown): CulvertError {
+  if (error instanceof CulvertError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new CulvertError(codeOf(error), `Cannot ${attempt} in the registry ${name}: ${message}`, { cause: error });
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof EtcdLeaseInvalidError) return 'registry_lease_lost';
+  const isNameless = error instanceof Error && error.message.includes(NAMELESS);
+  return isNameless || DENIED.some((one) => error instanceof one) ? 'registry_denied' : 'registry_unavailable';
+}

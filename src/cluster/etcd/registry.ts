@@ -1,0 +1,255 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { noop } from 'cockatiel';
+import {
+  castGrpcError,
+  Etcd3,
+  EtcdLeaseInvalidError,
+  type IKeyValue,
+  type ILeaseKeepAliveResponse,
+  type IOptions,
+  type IRequestOp,
+  Range,
+} from 'etcd3';
+import { CulvertError } from '../../errors.ts';
+import { assertWithinLimits } from '../limits.ts';
+import type { Condition, Entry, Lease, News, Registry, Revision, Write } from '../registry.ts';
+import { etcdFailure } from './failure.ts';
+import { Watch } from './watch.ts';
+
+export type EtcdOptions = {
+  /** `host:port` of each member that may be asked */
+  readonly endpoints: readonly string[];
+  /** before each key */
+  readonly namespace: string;
+  readonly user?: { readonly name: string; readonly password: string };
+  /** PEM; where it is there the connection is TLS's */
+  readonly tls?: { readonly ca: Buffer; readonly certificate?: Buffer; readonly key?: Buffer };
+  /** of each call */
+  readonly timeout_ms?: number;
+};
+
+const TIMEOUT_MS = 3000;
+/** How long a follower waits before it asks again where the registry is away. */
+const RETRY_MS = 500;
+
+/** A connection that is dead is found by pings; etcd ends one that has more of them than one in five seconds. */
+const PINGS = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000 };
+
+/** etcd, version 3. */
+export class EtcdRegistry implements Registry {
+  readonly name: string;
+  readonly #namespace: string;
+  readonly #attempts: number;
+  readonly #timeout_ms: number;
+  readonly #connect: () => Etcd3;
+  readonly #client: Etcd3;
+  /** for watches, which share a stream; another after each time that etcd was away */
+  #watching: Etcd3;
+  readonly #watches = new Set<Watch>();
+  readonly #closed = new AbortController();
+  #isAway = false;
+
+  constructor(options: EtcdOptions) {
+    const { endpoints, namespace, timeout_ms = TIMEOUT_MS } = options;
+    this.name = `etcd://${endpoints.join(',')}/${namespace}`;
+    this.#namespace = namespace;
+    this.#attempts = endpoints.length;
+    this.#timeout_ms = timeout_ms;
+    this.#connect = () => new Etcd3(clientOptions(options, timeout_ms));
+    this.#client = this.#connect();
+    this.#watching = this.#connect();
+  }
+
+  async list(prefix: string): ReturnType<Registry['list']> {
+    const { start: key, end: range_end } = Range.prefix(this.#namespace + prefix);
+    const { kvs, header } = await this.#ask(`list ${prefix}`, () => this.#client.kv.range({ key, range_end }));
+    return { entries: kvs.map((kv) => this.#entry(kv)), revision: Number(header.revision) };
+  }
+
+  async commit(conditions: readonly Condition[], writes: readonly Write[]): Promise<Revision | undefined> {
+    assertWithinLimits(conditions, writes);
+    const request = {
+      compare: conditions.map(({ key, revision }) => ({
+        key: this.#key(key),
+        target: 'Mod' as const,
+        result: 'Equal' as const,
+        mod_revision: revision,
+      })),
+      success: writes.map((write) => this.#operation(write)),
+    };
+    const attempt = `write ${writes.map(({ key }) => key).join(', ')}`;
+    // not a second time: the first may have been done
+    const { succeeded, header } = await this.#call(attempt, () => this.#client.kv.txn(request));
+    return succeeded ? Number(header.revision) : undefined;
+  }
+
+  async grant(ttl_ms: number): Promise<Lease> {
+    const client = this.#client.leaseClient;
+    const { ID } = await this.#ask('get a lease', () => client.leaseGrant({ TTL: Math.ceil(ttl_ms / 1000) }));
+    return {
+      id: ID,
+      ttl_ms,
+      keepAlive: () => this.#ask('keep a lease alive', (signal) => this.#keepAlive(ID, signal)),
+      revoke: async () => {
+        await this.#ask('end a lease', () => client.leaseRevoke({ ID })).catch((error: unknown) => {
+          if (!(error instanceof CulvertError && error.code === 'registry_lease_lost')) throw error;
+        });
+      },
+    };
+  }
+
+  async *follow(prefix: string, signal: AbortSignal): AsyncIterable<News> {
+    const ended = AbortSignal.any([signal, this.#closed.signal]);
+    while (!ended.aborted) {
+      // oxlint-disable no-await-in-loop -- one after the other
+      const all = await this.#listWhenThere(prefix, ended);
+      if (all === undefined) return;
+      yield { kind: 'all', ...all };
+      using watch = this.#watch(prefix, all.revision);
+      for (;;) {
+        const changes = await watch.next(ended);
+        if (changes === undefined || ended.aborted) break;
+        yield { kind: 'changes', changes };
+      }
+      // oxlint-enable no-await-in-loop
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort();
+    this.#watching.close();
+    this.#client.close();
+  }
+
+  async #listWhenThere(prefix: string, ended: AbortSignal): Promise<Awaited<ReturnType<Registry['list']>> | undefined> {
+    while (!ended.aborted) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        return await this.list(prefix);
+      } catch (error) {
+        if (!(error instanceof CulvertError && error.code === 'registry_unavailable')) throw error;
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await pause(RETRY_MS, undefined, { signal: ended }).catch(() => undefined);
+      }
+    }
+    return undefined;
+  }
+
+  #watch(prefix: string, after: Revision): Watch {
+    const gone = (watch: Watch): void => void this.#watches.delete(watch);
+    const tokenInvalid = (): void => this.#renew();
+    const watch = new Watch({ name: this.name, namespace: this.#namespace, prefix, after, tokenInvalid, gone });
+    this.#watches.add(watch);
+    watch.attach(this.#watching);
+    return watch;
+  }
+
+  /** What changes nothing a second time may be asked of each member. */
+  async #ask<T>(attempt: string, body: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    for (let left = this.#attempts; ; left--) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        return await this.#call(attempt, body);
+      } catch (error) {
+        if (left <= 1 || !(error instanceof CulvertError && error.code === 'registry_unavailable')) throw error;
+      }
+    }
+  }
+
+  async #call<T>(attempt: string, body: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const signal = AbortSignal.timeout(this.#timeout_ms);
+    const { promise: timeout, reject } = Promise.withResolvers<never>();
+    signal.addEventListener('abort', () => reject(new Error(`no answer in ${this.#timeout_ms} ms`)), { once: true });
+    try {
+      const result = await Promise.race([body(signal), timeout]);
+      if (this.#isAway) this.#isBack();
+      return result;
+    } catch (error) {
+      const failure = etcdFailure(attempt, this.name, error);
+      this.#isAway ||= failure.code === 'registry_unavailable';
+      throw failure;
+    }
+  }
+
+  /**
+   * A stream of a member that was cut off may go on and say nothing, so each watch goes on over another one; and what is
+   * back may be a copy that lacks what was told.
+   */
+  #isBack(): void {
+    this.#isAway = false;
+    this.#renew();
+    const request = { key: this.#key(''), count_only: true };
+    this.#ask('read its revision', () => this.#client.kv.range(request)).then(
+      ({ header }) => {
+        for (const watch of this.#watches) watch.compare(Number(header.revision));
+      },
+      // away again: it is asked when it is back
+      () => undefined,
+    );
+  }
+
+  #renew(): void {
+    const former = this.#watching;
+    if (this.#closed.signal.aborted) return;
+    this.#watching = this.#connect();
+    for (const watch of this.#watches) watch.attach(this.#watching);
+    former.close();
+  }
+
+  async #keepAlive(ID: string, signal: AbortSignal): Promise<void> {
+    const stream = await this.#client.leaseClient.leaseKeepAlive();
+    const { promise, resolve, reject } = Promise.withResolvers<ILeaseKeepAliveResponse>();
+    signal.addEventListener('abort', () => stream.cancel(), { once: true });
+    stream.on('data', resolve);
+    stream.on('error', (error) => reject(castGrpcError(error)));
+    stream.on('end', () => reject(new Error('the stream has ended')));
+    stream.write({ ID });
+    const { TTL } = await promise;
+    stream.end();
+    if (Number(TTL) <= 0) throw new EtcdLeaseInvalidError(ID);
+  }
+
+  #key(key: string): Buffer {
+    return Buffer.from(this.#namespace + key);
+  }
+
+  #entry({ key, value, mod_revision }: IKeyValue): Entry {
+    return {
+      key: key.toString().slice(this.#namespace.length),
+      value: value.toString(),
+      revision: Number(mod_revision),
+    };
+  }
+
+  #operation({ key, ...write }: Write): IRequestOp {
+    if (write.value === undefined) return { request_delete_range: { key: this.#key(key) } };
+    const lease = 'lease' in write ? write.lease : undefined;
+    const value = Buffer.from(write.value);
+    return { request_put: { key: this.#key(key), value, ...(lease === undefined ? {} : { lease: lease.id }) } };
+  }
+}
+
+function clientOptions({ endpoints, user, tls }: EtcdOptions, timeout_ms: number): IOptions {
+  const scheme = tls === undefined ? 'http' : 'https';
+  return {
+    hosts: endpoints.map((endpoint) => `${scheme}://${endpoint}`),
+    dialTimeout: timeout_ms,
+    grpcOptions: PINGS,
+    // Deadlines are of the wall clock, which somebody may set: time is kept by who calls.
+    ...(user === undefined ? {} : { auth: { username: user.name, password: user.password } }),
+    ...(tls === undefined ? {} : { credentials: credentialsOf(tls) }),
+    faultHandling: { global: noop },
+  };
+}
+
+function credentialsOf({
+  ca,
+  certificate,
+  key,
+}: NonNullable<EtcdOptions['tls']>): NonNullable<IOptions['credentials']> {
+  return {
+    rootCertificate: ca,
+    ...(key === undefined ? {} : { privateKey: key }),
+    ...(certificate === undefined ? {} : { certChain: certificate }),
+  };
+}

@@ -1,0 +1,115 @@
+import { type Etcd3, type EtcdError, type IWatchResponse, Range, type Watcher } from 'etcd3';
+import type { CulvertError } from '../../errors.ts';
+import type { Change, Revision } from '../registry.ts';
+import { etcdFailure, isTokenInvalid } from './failure.ts';
+
+/** Changes that wait for who follows; beyond that everything is read again. */
+const QUEUED_MAX = 20_000;
+
+export type WatchParts = {
+  /** of the registry, for messages */
+  readonly name: string;
+  /** before each key */
+  readonly namespace: string;
+  /** below which it is looked */
+  readonly prefix: string;
+  /** what was told already */
+  readonly after: Revision;
+  /** Hears that the token is no longer known. */
+  readonly tokenInvalid: () => void;
+  /** Hears that nobody follows any more. */
+  readonly gone: (watch: Watch) => void;
+};
+
+/** What changes below a prefix after a revision, over one connection after the other. */
+export class Watch implements Disposable {
+  readonly #parts: WatchParts;
+  #watcher: Watcher | undefined;
+  #after: Revision;
+  #queue: Change[] = [];
+  #isMissed = false;
+  #failure: CulvertError | undefined;
+  #heard = Promise.withResolvers<void>();
+
+  constructor(parts: WatchParts) {
+    this.#parts = parts;
+    this.#after = parts.after;
+  }
+
+  /** Goes on over this connection, from where it was. */
+  attach(client: Etcd3): void {
+    const { namespace, prefix } = this.#parts;
+    this.#detach();
+    const builder = client.watch().inRange(Range.prefix(namespace + prefix));
+    const watcher = builder.startRevision(String(this.#after + 1)).watcher();
+    this.#watcher = watcher;
+    watcher.on('data', (response) => this.#hear(response));
+    watcher.on('disconnected', (error) => {
+      if (isTokenInvalid(error)) this.#parts.tokenInvalid();
+    });
+    watcher.on('error', (error) => this.#fail(error));
+  }
+
+  /** Is told of a revision that the registry has: one before what was heard is of another history. */
+  compare(revision: Revision): void {
+    if (revision < this.#after) this.#miss();
+  }
+
+  /**
+   * What has changed since this was last asked, one thing at the least, in order; undefined where some of it was missed.
+   *
+   * @throws CulvertError `registry_denied`
+   */
+  async next(signal: AbortSignal): Promise<Change[] | undefined> {
+    const wake = (): void => this.#heard.resolve();
+    signal.addEventListener('abort', wake, { once: true });
+    if (this.#queue.length === 0 && !this.#isMissed && this.#failure === undefined && !signal.aborted) {
+      await this.#heard.promise;
+    }
+    signal.removeEventListener('abort', wake);
+    this.#heard = Promise.withResolvers<void>();
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#isMissed ? undefined : this.#queue.splice(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.#detach();
+    this.#parts.gone(this);
+  }
+
+  #detach(): void {
+    const watcher = this.#watcher;
+    this.#watcher = undefined;
+    if (watcher === undefined) return;
+    for (const event of ['data', 'disconnected']) watcher.removeAllListeners(event);
+    // what it says from now on is of no interest, and would end the process where nobody hears it
+    watcher.on('error', () => undefined);
+    watcher.cancel().catch(() => undefined);
+  }
+
+  #hear({ events }: IWatchResponse): void {
+    const { namespace } = this.#parts;
+    for (const { type, kv } of events) {
+      const revision = Number(kv.mod_revision);
+      this.#after = Math.max(this.#after, revision);
+      const key = kv.key.toString().slice(namespace.length);
+      this.#queue.push({ key, value: type === 'Put' ? kv.value.toString() : undefined, revision });
+    }
+    if (this.#queue.length > QUEUED_MAX) this.#miss();
+    else this.#heard.resolve();
+  }
+
+  #miss(): void {
+    this.#queue = [];
+    this.#isMissed = true;
+    this.#heard.resolve();
+  }
+
+  /** etcd has ended the watch: mostly because what it should go on from is compacted away. */
+  #fail(error: EtcdError): void {
+    const failure = etcdFailure(`watch ${this.#parts.prefix}`, this.#parts.name, error);
+    if (failure.code !== 'registry_denied') return this.#miss();
+    this.#failure = failure;
+    this.#heard.resolve();
+  }
+}

@@ -93,6 +93,12 @@ export function setsockopt(fd: number, level: number, name: number, value: numbe
   );
 }
 
+/** For an option that is a structure. */
+export function setsockoptBytes(fd: number, level: number, name: number, value: Uint8Array): void {
+  const words = new Int32Array(value.buffer, value.byteOffset, value.length / 4);
+  checked(`set socket option ${level}/${name}`, Number(c.setsockopt(fd, level, name, words, value.length)));
+}
+
 /** Fills `value` and returns how many of its bytes the option has. */
 export function getsockopt(fd: number, level: number, name: number, value: Uint8Array): number {
   const length = [value.length];

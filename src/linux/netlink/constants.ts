@@ -11,6 +11,8 @@ export const MSG_DONTWAIT = 0x40;
 export const SOL_SOCKET = 1;
 export const SO_SNDBUF = 7;
 export const SO_SNDBUFFORCE = 32;
+export const SO_RCVTIMEO_OLD = 20;
+export const SO_SNDTIMEO_OLD = 21;
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;

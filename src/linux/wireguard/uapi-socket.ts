@@ -1,0 +1,113 @@
+import { CulvertError } from '../../errors.ts';
+import { MSG_DONTWAIT, SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SOCK_CLOEXEC, SOL_SOCKET } from '../netlink/constants.ts';
+import { AF_UNIX } from '../notify-socket.ts';
+import { close, connect, open, recv, recvNow, SyscallError, send, setsockoptBytes, socket } from '../syscall.ts';
+
+/** linux/net.h */
+const SOCK_STREAM = 1;
+/** fcntl.h */
+const O_PATH_CLOEXEC = 0o12000000;
+
+/** One who does not answer for so long is as good as gone: everything else waits meanwhile. */
+const TIMEOUT_S = 2;
+/** bytes of the longest answer: that of some hundred thousand peers */
+const ANSWER_MAX = 64 * 1024 * 1024;
+
+/**
+ * A connection to a WireGuard in user space, that is asked one thing after the other and answers at once. It ends when
+ * the program does.
+ */
+export class UapiSocket implements Disposable {
+  readonly #fd: number;
+  readonly #path: string;
+
+  /**
+   * @param folder of the socket, however long its path
+   * @throws CulvertError `wireguard_away` where nobody listens
+   */
+  constructor(folder: string, name: string) {
+    this.#path = `${folder}/${name}`;
+    const at = open(folder, O_PATH_CLOEXEC);
+    try {
+      this.#fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      try {
+        const seconds = new Uint8Array(new BigInt64Array([BigInt(TIMEOUT_S), 0n]).buffer);
+        for (const option of [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD]) setsockoptBytes(this.#fd, SOL_SOCKET, option, seconds);
+        connect(this.#fd, unixPath(`/proc/self/fd/${at}/${name}`), `reach the WireGuard at ${this.#path}`);
+      } catch (error) {
+        close(this.#fd);
+        throw this.#away(error);
+      }
+    } finally {
+      close(at);
+    }
+  }
+
+  /**
+   * The lines of the answer, without `errno`.
+   *
+   * @throws CulvertError `wireguard_away`; `wireguard_refused`
+   */
+  ask(attempt: string, text: string): string {
+    const chunks: Uint8Array[] = [];
+    try {
+      this.#send(new TextEncoder().encode(text));
+      for (let length = 0; !isEnd(chunks); ) {
+        const buffer = new Uint8Array(256 * 1024);
+        const received = recv(this.#fd, buffer, 0);
+        length += received;
+        if (received === 0 || length > ANSWER_MAX)
+          throw new Error(received === 0 ? 'it has ended' : 'its answer has no end');
+        chunks.push(buffer.subarray(0, received));
+      }
+    } catch (error) {
+      throw this.#away(error);
+    }
+    const answer = Buffer.concat(chunks).toString('latin1');
+    const at = answer.lastIndexOf('errno=');
+    const errno = Number(/^errno=(-?\d+)\n\n$/.exec(answer.slice(at))?.[1] ?? Number.NaN);
+    if (errno === 0) return answer.slice(0, at);
+    throw new CulvertError(
+      'wireguard_refused',
+      `Cannot ${attempt}: the WireGuard at ${this.#path} said errno ${errno}`,
+    );
+  }
+
+  /** Whether the program is still there; cheap to ask. */
+  get isOpen(): boolean {
+    try {
+      // nobody sends unasked: what can be read is the end
+      return recvNow(this.#fd, new Uint8Array(1), MSG_DONTWAIT) === undefined;
+    } catch (error) {
+      if (error instanceof SyscallError) return false;
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    close(this.#fd);
+  }
+
+  #send(bytes: Uint8Array): void {
+    for (let sent = 0; sent < bytes.length; ) sent += send(this.#fd, bytes.subarray(sent));
+  }
+
+  #away(error: unknown): CulvertError {
+    const reason = error instanceof Error ? error.message : String(error);
+    const message = `Cannot talk to the WireGuard at ${this.#path}: ${reason}`;
+    return new CulvertError('wireguard_away', message, { cause: error });
+  }
+}
+
+function isEnd(chunks: readonly Uint8Array[]): boolean {
+  const last = chunks.at(-1);
+  if (last === undefined) return false;
+  // a line that is empty ends it, and may come in two pieces
+  const end = last.length > 1 ? last.subarray(-2) : Buffer.concat(chunks.slice(-2)).subarray(-2);
+  return end.length === 2 && end[0] === 10 && end[1] === 10;
+}
+
+/** struct sockaddr_un, linux/un.h */
+function unixPath(path: string): Uint8Array {
+  return Buffer.concat([Uint8Array.of(AF_UNIX, 0), Buffer.from(`${path}\0`)]);
+}

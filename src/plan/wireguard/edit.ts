@@ -1,0 +1,137 @@
+import { formatIpv4 } from '../../addr/ipv4.ts';
+import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
+import type { Device, Endpoint, Peer, SeenDevice, SeenPeer } from './device.ts';
+import type { Key } from './key.ts';
+
+/** What of a peer is to be set; what is absent stays as it is. */
+export type PeerSettings = {
+  readonly publicKey: Key;
+  /** `none` takes away the one that it has */
+  readonly presharedKey?: Key | 'none';
+  readonly endpoint?: Endpoint;
+  readonly keepalive_s?: number;
+  /** all that it is to have */
+  readonly allowedIps?: readonly Prefix[];
+};
+
+/** The least that can be said to a device: one message, or a few of its lines. */
+export type Edit =
+  | { readonly verb: 'set'; readonly privateKey?: Key; readonly listenPort?: number }
+  /** nothing where there is such a peer: then it is changed */
+  | { readonly verb: 'add'; readonly peer: PeerSettings }
+  /** nothing where there is none: it is not made */
+  | { readonly verb: 'change'; readonly peer: PeerSettings }
+  | { readonly verb: 'remove'; readonly publicKey: Key };
+
+/** A handshake is done again every two minutes while something is sent; after three the session is no more (WireGuard, 6.1). */
+const SESSION_MS = 180_000;
+
+/**
+ * What has to be said to a device so that it is as it should be; nothing where it is. Removals come first: what a peer
+ * has allowed would otherwise be taken from it by the next.
+ *
+ * A peer that is heard from somewhere else than it was said to be is left there while its session lives.
+ *
+ * @param nowMs since the epoch
+ */
+export function edits(seen: SeenDevice, desired: Device, nowMs: number): Edit[] {
+  const { privateKey, listenPort, peers } = desired;
+  const result: Edit[] = [];
+  if (seen.privateKey !== privateKey || seen.listenPort !== listenPort) {
+    result.push({
+      verb: 'set',
+      ...(seen.privateKey === privateKey ? {} : { privateKey }),
+      ...(seen.listenPort === listenPort ? {} : { listenPort }),
+    });
+  }
+  for (const publicKey of seen.peers.keys()) if (!peers.has(publicKey)) result.push({ verb: 'remove', publicKey });
+  for (const peer of peers.values()) {
+    const found = seen.peers.get(peer.publicKey);
+    if (found === undefined) result.push({ verb: 'add', peer: allOf(peer) });
+    else {
+      const change = differing(found, peer, nowMs);
+      if (change !== undefined) result.push({ verb: 'change', peer: change });
+    }
+  }
+  return result;
+}
+
+/** What brings one peer that was as `former` says to `peer`; undefined where they are the same. */
+export function peerEdit(former: Peer | undefined, peer: Peer): Edit | undefined {
+  if (former === undefined) return { verb: 'add', peer: allOf(peer) };
+  const change = changeOf(former, peer, !sameEndpoint(former.endpoint, peer.endpoint));
+  return change === undefined ? undefined : { verb: 'change', peer: change };
+}
+
+/** In the words of wg(8), but for keys, of which it shows the public ones. */
+export function editText(device: string, edit: Edit): string {
+  switch (edit.verb) {
+    case 'set': {
+      const words = [
+        ...(edit.listenPort === undefined ? [] : [`listen-port ${edit.listenPort}`]),
+        ...(edit.privateKey === undefined ? [] : ['private-key (hidden)']),
+      ];
+      return `wg set ${device} ${words.join(' ')}`;
+    }
+    case 'remove':
+      return `wg set ${device} peer ${edit.publicKey} remove`;
+    case 'add':
+    case 'change':
+      return `wg set ${device} peer ${settingsText(edit.peer)}`;
+  }
+}
+
+function settingsText({ publicKey, presharedKey, endpoint, keepalive_s, allowedIps }: PeerSettings): string {
+  const words: string[] = [publicKey];
+  if (presharedKey !== undefined) words.push(`preshared-key ${presharedKey === 'none' ? '/dev/null' : '(hidden)'}`);
+  if (endpoint !== undefined) words.push(`endpoint ${formatIpv4(endpoint.address)}:${endpoint.port}`);
+  if (keepalive_s !== undefined) words.push(`persistent-keepalive ${keepalive_s === 0 ? 'off' : keepalive_s}`);
+  if (allowedIps !== undefined) words.push(`allowed-ips ${allowedIps.map(formatPrefix).join(',')}`);
+  return words.join(' ');
+}
+
+function allOf({ publicKey, presharedKey, endpoint, keepalive_s, allowedIps }: Peer): PeerSettings {
+  return {
+    publicKey,
+    ...(presharedKey === undefined ? {} : { presharedKey }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(keepalive_s === 0 ? {} : { keepalive_s }),
+    allowedIps,
+  };
+}
+
+function differing(found: SeenPeer, peer: Peer, nowMs: number): PeerSettings | undefined {
+  const isElsewhere = found.endpoint !== undefined && !sameEndpoint(found.endpoint, peer.endpoint);
+  const isHeard = isElsewhere && nowMs - found.lastHandshakeMs < SESSION_MS;
+  const change = changeOf(found, peer, !isHeard && !sameEndpoint(found.endpoint, peer.endpoint));
+  if (found.foreignIps === 0) return change;
+  return { publicKey: peer.publicKey, ...change, allowedIps: peer.allowedIps };
+}
+
+function changeOf(former: Peer, peer: Peer, isMoved: boolean): PeerSettings | undefined {
+  const { publicKey, presharedKey, endpoint, keepalive_s, allowedIps } = peer;
+  const change = {
+    ...(former.presharedKey === presharedKey ? {} : { presharedKey: presharedKey ?? ('none' as const) }),
+    // one that it has cannot be taken away, and need not be
+    ...(isMoved && endpoint !== undefined ? { endpoint } : {}),
+    ...(former.keepalive_s === keepalive_s ? {} : { keepalive_s }),
+    ...(samePrefixes(former.allowedIps, allowedIps) ? {} : { allowedIps }),
+  };
+  return Object.keys(change).length === 0 ? undefined : { publicKey, ...change };
+}
+
+function sameEndpoint(one: Endpoint | undefined, other: Endpoint | undefined): boolean {
+  return one?.address === other?.address && one?.port === other?.port;
+}
+
+function samePrefixes(one: readonly Prefix[], other: readonly Prefix[]): boolean {
+  if (one.length !== other.length) return false;
+  // the kernel lists them in an order of its own
+  if (one.every((prefix, index) => samePrefix(prefix, other[index]))) return true;
+  const texts = new Set(one.map(formatPrefix));
+  return other.every((prefix) => texts.has(formatPrefix(prefix)));
+}
+
+function samePrefix(one: Prefix, other: Prefix | undefined): boolean {
+  return one.address === other?.address && one.length === other.length;
+}

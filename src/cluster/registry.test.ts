@@ -90,6 +90,8 @@ describe.each([
     expect(await values(other, 'a_')).toEqual({ 'a_/1': 'w' });
     expect(Object.keys(await values(other, ''))).toEqual(['A', 'a%', 'a/1', 'a/2', 'a_/1', 'b']);
     expect((await other.list('c')).entries).toEqual([]);
+    expect(await other.get('a/2')).toEqual({ key: 'a/2', value: text, revision });
+    expect(await other.get('a/')).toBeUndefined();
   });
 
   it('writes everything where all conditions hold, and nothing otherwise', async () => {

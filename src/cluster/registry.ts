@@ -58,6 +58,8 @@ export interface Registry extends AsyncDisposable {
   /** for messages: without a password */
   readonly name: string;
 
+  get(key: string): Promise<Entry | undefined>;
+
   list(prefix: string): Promise<{ readonly entries: readonly Entry[]; readonly revision: Revision }>;
 
   /**

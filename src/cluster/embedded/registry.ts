@@ -3,7 +3,7 @@ import type { Clock } from '../../clock.ts';
 import { CulvertError } from '../../errors.ts';
 import { assertWithinLimits } from '../limits.ts';
 import type { Change, Condition, Entry, Lease, News, Registry, Revision, Write } from '../registry.ts';
-import { type Database, openDatabase } from './database.ts';
+import { type Database, openDatabase, type Row } from './database.ts';
 import { CHANGES_KEPT } from './schema.ts';
 
 /** How often a follower looks for what was written; to look costs microseconds. */
@@ -21,6 +21,13 @@ export class EmbeddedRegistry implements Registry {
     this.name = path;
     this.#clock = clock;
     this.#database = openDatabase(path);
+  }
+
+  async get(key: string): Promise<Entry | undefined> {
+    return this.#transaction(() => {
+      const [row] = this.#database.all('SELECT key, value, revision FROM entry WHERE key = ?', key);
+      return row === undefined ? undefined : entryOf(row);
+    });
   }
 
   async list(prefix: string): ReturnType<Registry['list']> {
@@ -75,12 +82,7 @@ export class EmbeddedRegistry implements Registry {
 
   #read(prefix: string): { entries: Entry[]; revision: Revision } {
     const rows = this.#database.all(`SELECT key, value, revision FROM entry WHERE ${BELOW} ORDER BY key`, prefix);
-    const entries = rows.map(({ key, value, revision }) => ({
-      key: String(key),
-      value: String(value),
-      revision: Number(revision),
-    }));
-    return { entries, revision: this.#revision() };
+    return { entries: rows.map(entryOf), revision: this.#revision() };
   }
 
   #newsAfter(after: Revision | undefined, prefix: string): { news: News | undefined; revision: Revision } {
@@ -180,3 +182,7 @@ export class EmbeddedRegistry implements Registry {
 /** The prefix as it is: LIKE would take some of its characters for others, and case for none. */
 const BELOW = 'substr(key, 1, length(?1)) = ?1';
 const BELOW_SECOND = 'substr(key, 1, length(?2)) = ?2';
+
+function entryOf({ key, value, revision }: Row): Entry {
+  return { key: String(key), value: String(value), revision: Number(revision) };
+}

@@ -60,6 +60,11 @@ export class EtcdRegistry implements Registry {
     this.#watching = this.#connect();
   }
 
+  async get(key: string): Promise<Entry | undefined> {
+    const { kvs } = await this.#ask(`read ${key}`, () => this.#client.kv.range({ key: this.#key(key) }));
+    return kvs[0] === undefined ? undefined : this.#entry(kvs[0]);
+  }
+
   async list(prefix: string): ReturnType<Registry['list']> {
     const { start: key, end: range_end } = Range.prefix(this.#namespace + prefix);
     const { kvs, header } = await this.#ask(`list ${prefix}`, () => this.#client.kv.range({ key, range_end }));

@@ -37,7 +37,7 @@ export type SeenPeer = Peer & {
 /** A device as it is. */
 export type SeenDevice = {
   /** absent where none was set */
-  readonly privateKey?: Key;
+  readonly privateKey?: Key | undefined;
   /** 0 where it is not open */
   readonly listenPort: number;
   readonly peers: ReadonlyMap<Key, SeenPeer>;

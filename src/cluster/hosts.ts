@@ -1,0 +1,88 @@
+import { ALIVE, HOSTS } from './keys.ts';
+import { type HostRecord, readHost } from './records.ts';
+import type { Change, Entry, News, Registry } from './registry.ts';
+
+/** A host as the registry shows it. */
+export type KnownHost = {
+  readonly name: string;
+  readonly record: HostRecord;
+  /** whether it was heard of lately; one that was not keeps its place */
+  readonly isAlive: boolean;
+};
+
+/** What became of one host: undefined where it is no more. */
+export type HostChange = { readonly name: string; readonly host: KnownHost | undefined };
+
+/** All hosts of a cluster, kept as the registry tells of them: a change of one costs no look at the others. */
+export class Hosts {
+  readonly #hosts = new Map<string, KnownHost>();
+  readonly #alive = new Set<string>();
+  /** Why a record could not be read, by name of the host. */
+  readonly unreadable = new Map<string, string>();
+
+  get all(): ReadonlyMap<string, KnownHost> {
+    return this.#hosts;
+  }
+
+  /** Takes in what the registry tells, below {@link HOSTS} or {@link ALIVE}, and returns which hosts it changed. */
+  take(prefix: typeof HOSTS | typeof ALIVE, news: News): HostChange[] {
+    const names =
+      news.kind === 'all' ? this.#takeAll(prefix, news.entries) : news.changes.map((one) => this.#takeOne(one));
+    return [...new Set(names)].map((name) => ({ name, host: this.#hosts.get(name) }));
+  }
+
+  #takeAll(prefix: typeof HOSTS | typeof ALIVE, entries: readonly Entry[]): string[] {
+    const keys = new Set(entries.map(({ key }) => key));
+    const known = prefix === HOSTS ? [...this.#hosts.keys(), ...this.unreadable.keys()] : [...this.#alive];
+    const gone = known.map((name) => `${prefix}${name}`).filter((key) => !keys.has(key));
+    return [
+      ...gone.map((key) => this.#takeOne({ key, value: undefined })),
+      ...entries.map((one) => this.#takeOne(one)),
+    ];
+  }
+
+  #takeOne({ key, value }: Pick<Change, 'key' | 'value'>): string {
+    const [folder, name] = [key.slice(0, key.indexOf('/') + 1), key.slice(key.indexOf('/') + 1)];
+    if (folder === ALIVE) {
+      if (value === undefined) this.#alive.delete(name);
+      else this.#alive.add(name);
+      const host = this.#hosts.get(name);
+      if (host !== undefined) this.#hosts.set(name, { ...host, isAlive: this.#alive.has(name) });
+      return name;
+    }
+    this.unreadable.delete(name);
+    if (value === undefined) this.#hosts.delete(name);
+    else this.#takeRecord(name, key, value);
+    return name;
+  }
+
+  /** One that cannot be read stands as it did: a host is not lost because another wrote nonsense. */
+  #takeRecord(name: string, key: string, value: string): void {
+    try {
+      this.#hosts.set(name, { name, record: readHost(key, value), isAlive: this.#alive.has(name) });
+    } catch (error) {
+      this.unreadable.set(name, error instanceof Error ? error.message : String(error));
+    }
+  }
+}
+
+/**
+ * Follows all hosts until it is told to end.
+ *
+ * @param changed hears which hosts have changed, the first time all of them
+ * @throws CulvertError `registry_denied`
+ */
+export async function followHosts(
+  registry: Registry,
+  hosts: Hosts,
+  changed: (changes: readonly HostChange[]) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const follow = async (prefix: typeof HOSTS | typeof ALIVE): Promise<void> => {
+    for await (const news of registry.follow(prefix, signal)) {
+      const changes = hosts.take(prefix, news);
+      if (changes.length > 0) changed(changes);
+    }
+  };
+  await Promise.all([follow(HOSTS), follow(ALIVE)]);
+}

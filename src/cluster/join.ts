@@ -1,0 +1,262 @@
+import { randomUUID } from 'node:crypto';
+import { formatPrefix, type Prefix, parsePrefix } from '../addr/prefix.ts';
+import { CulvertError, InputError } from '../errors.ts';
+import { aliveKey, CLUSTER, HOLDS, holdKey, hostKey, indexIn, SUBNETS, subnetKey } from './keys.ts';
+import {
+  type ClusterRecord,
+  type HostRecord,
+  NAME,
+  readClaim,
+  readCluster,
+  readHost,
+  writeClaim,
+  writeCluster,
+  writeHost,
+} from './records.ts';
+import type { Condition, Entry, Lease, Registry, Revision, Write } from './registry.ts';
+import { assertPlan, candidates, firstUnit, subnetAt, unitCount, unitsOf } from './subnets.ts';
+
+/** Subnets that are tried by chance before all are listed: enough in a range that is three quarters full. */
+const GUESSES = 16;
+/** How often it begins anew because others wrote what it had read. */
+const ATTEMPTS = 20;
+
+const DEFAULT_RANGE = parsePrefix('10.64.0.0/10');
+const DEFAULT_UNIT = 20;
+
+export type JoinRequest = {
+  /** of the host, unique in the cluster */
+  readonly name: string;
+  /** of its state folder, a UUID */
+  readonly identity: string;
+  readonly version: string;
+  /** what the first host gives the cluster; others say the same, or nothing */
+  readonly range?: Prefix;
+  readonly unit?: number;
+  /** prefix length of the subnet to claim; the cluster's unit where absent */
+  readonly length?: number;
+  /** the cluster that it was in before */
+  readonly clusterId?: string;
+  /** The subnet that sandboxes have addresses of: it is given this one, or none. */
+  readonly bound?: Prefix;
+  readonly published: unknown;
+};
+
+/** They say how long a host is there, and how long its sandboxes may be. */
+export type Leases = { readonly alive: Lease; readonly hold: Lease };
+
+/** What a host has in a cluster. */
+export type Membership = {
+  readonly cluster: ClusterRecord;
+  readonly host: HostRecord;
+  /** of the host's record */
+  readonly revision: Revision;
+};
+
+/**
+ * Makes a host part of a cluster, which the first one makes: it gets back the subnet that it had, or one that is free.
+ * What is its own is written at once, or nothing of it.
+ *
+ * @throws CulvertError `cluster_foreign` where it belongs to another cluster; `cluster_mismatch` where the cluster is
+ *   another than it says; `host_name_in_use` where another machine of that name is there; `subnet_lost` where it cannot
+ *   have the subnet that it is bound to; `cluster_full`; `cluster_busy`; `registry_*`
+ * @throws InputError `invalid_host_name`, `invalid_range`, `invalid_subnet_size`
+ */
+export async function join(registry: Registry, request: JoinRequest, leases: Leases): Promise<Membership> {
+  assertName(request.name);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    const membership = await new Joining(registry, request, leases).attempt();
+    if (membership !== undefined) return membership;
+  }
+  const message = `Cannot join the cluster in ${registry.name}: others wrote what was read, ${ATTEMPTS} times in a row`;
+  throw new CulvertError('cluster_busy', message);
+}
+
+function assertName(name: string): void {
+  if (NAME.test(name)) return;
+  const message = `Cannot join as ${JSON.stringify(name.slice(0, 64))}: want 1 to 63 of a-z, 0-9 and -, no - first or last`;
+  throw new InputError('invalid_host_name', message, { field: 'host' });
+}
+
+/** One attempt; what it has read may have changed when it writes. */
+class Joining {
+  readonly #registry: Registry;
+  readonly #request: JoinRequest;
+  readonly #leases: Leases;
+
+  constructor(registry: Registry, request: JoinRequest, leases: Leases) {
+    this.#registry = registry;
+    this.#request = request;
+    this.#leases = leases;
+  }
+
+  /** undefined where others were faster */
+  async attempt(): Promise<Membership | undefined> {
+    const { name, identity, bound } = this.#request;
+    const cluster = await this.#cluster();
+    if (cluster === undefined) return undefined;
+    const entry = await this.#registry.get(hostKey(name));
+    if (entry === undefined) return this.#claim(cluster, 1, 0);
+    const former = readHost(entry.key, entry.value);
+    if (former.identity === identity) {
+      const back = await this.#comeBack(cluster, former, entry.revision);
+      if (back !== 'lost') return back;
+      if (bound !== undefined) throw this.#lost(bound);
+      return this.#claim(cluster, former.generation + 1, entry.revision);
+    }
+    if ((await this.#registry.get(aliveKey(name))) !== undefined) {
+      const message = `Cannot join as ${name}: another machine of that name is there, with ${formatPrefix(former.subnet)}; end it, or take another name`;
+      throw new CulvertError('host_name_in_use', message);
+    }
+    return this.#claim(cluster, former.generation + 1, entry.revision);
+  }
+
+  async #cluster(): Promise<ClusterRecord | undefined> {
+    const entry = await this.#registry.get(CLUSTER);
+    const { range = DEFAULT_RANGE, unit = DEFAULT_UNIT, clusterId } = this.#request;
+    if (entry !== undefined) {
+      const cluster = readCluster(entry.value);
+      this.#assertSame(cluster);
+      return cluster;
+    }
+    if (clusterId !== undefined) throw this.#foreign('there is no cluster', clusterId);
+    assertPlan({ range, unit });
+    const value = writeCluster({ id: randomUUID(), range, unit });
+    await this.#registry.commit([{ key: CLUSTER, revision: 0 }], [{ key: CLUSTER, value }]);
+    // whoever was first
+    return undefined;
+  }
+
+  #assertSame(cluster: ClusterRecord): void {
+    const { range, unit, clusterId } = this.#request;
+    if (clusterId !== undefined && clusterId !== cluster.id) {
+      throw this.#foreign(`there is cluster ${cluster.id}`, clusterId);
+    }
+    const { id, ...has } = cluster;
+    const differs =
+      (range !== undefined && formatPrefix(range) !== formatPrefix(has.range)) ||
+      (unit !== undefined && unit !== has.unit);
+    if (!differs) return;
+    const said = `${formatPrefix(range ?? has.range)} in subnets of /${unit ?? has.unit}`;
+    const message = `Cannot join cluster ${id} in ${this.#registry.name}: it has ${formatPrefix(has.range)} in subnets of /${has.unit}, and the config says ${said}`;
+    throw new CulvertError('cluster_mismatch', message);
+  }
+
+  /** `lost` where its subnet is another's, or nobody's. */
+  async #comeBack(
+    cluster: ClusterRecord,
+    former: HostRecord,
+    revision: Revision,
+  ): Promise<Membership | 'lost' | undefined> {
+    const { name, identity, length = former.subnet.length, bound } = this.#request;
+    if (bound !== undefined && formatPrefix(bound) !== formatPrefix(former.subnet)) return 'lost';
+    const units = unitsOf(cluster, former.subnet.length);
+    const first = firstUnit(cluster, former.subnet);
+    const wantsOther = length !== former.subnet.length && bound === undefined;
+    const claims = await this.#unitEntries(first, units);
+    const isOurs = claims.every((entry) => {
+      if (entry === undefined) return false;
+      const claim = readClaim(entry.key, entry.value);
+      return claim.host === name && claim.identity === identity;
+    });
+    if (!isOurs || wantsOther) return 'lost';
+    const conditions = claims.map((entry, index) => ({
+      key: subnetKey(first + index),
+      revision: entry?.revision ?? 0,
+    }));
+    return this.#write(cluster, { generation: former.generation, subnet: former.subnet, revision, conditions });
+  }
+
+  async #claim(cluster: ClusterRecord, generation: number, revision: Revision): Promise<Membership | undefined> {
+    const { length = cluster.unit, identity, bound } = this.#request;
+    if (bound !== undefined) throw this.#lost(bound);
+    const units = unitsOf(cluster, length);
+    for (const first of candidates(cluster, units, identity, GUESSES)) {
+      const conditions = Array.from({ length: units }, (_, index) => ({ key: subnetKey(first + index), revision: 0 }));
+      const subnet = subnetAt(cluster, first, units);
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const membership = await this.#write(cluster, { generation, subnet, revision, conditions });
+      if (membership !== undefined) return membership;
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      if (((await this.#registry.get(hostKey(this.#request.name)))?.revision ?? 0) !== revision) return undefined;
+    }
+    return this.#claimListed(cluster, generation, revision, units);
+  }
+
+  /** Where chance finds none: the first that nobody has, or that was given up the longest ago. */
+  async #claimListed(
+    cluster: ClusterRecord,
+    generation: number,
+    revision: Revision,
+    units: number,
+  ): Promise<Membership | undefined> {
+    const [subnets, holds] = await Promise.all([this.#registry.list(SUBNETS), this.#registry.list(HOLDS)]);
+    const held = new Set(holds.entries.map(({ key }) => indexIn(key)));
+    const taken = new Map(subnets.entries.map((entry) => [indexIn(entry.key), entry.revision]));
+    const free = Array.from({ length: unitCount(cluster) / units }, (_, index) => index * units)
+      .filter((first) => indexes(first, units).every((unit) => !held.has(unit)))
+      .map((first) => ({ first, since: Math.max(...indexes(first, units).map((unit) => taken.get(unit) ?? 0)) }))
+      .toSorted((one, other) => one.since - other.since)[0];
+    if (free === undefined) {
+      const message = `Cannot join cluster ${cluster.id}: all ${unitCount(cluster)} subnets of ${formatPrefix(cluster.range)} are held, ${taken.size} by hosts; remove hosts that are gone (culvert hosts remove), or wait until the hold of one is over`;
+      throw new CulvertError('cluster_full', message);
+    }
+    const conditions = indexes(free.first, units).flatMap((unit) => [
+      { key: subnetKey(unit), revision: taken.get(unit) ?? 0 },
+      { key: holdKey(unit), revision: 0 },
+    ]);
+    return this.#write(cluster, { generation, subnet: subnetAt(cluster, free.first, units), revision, conditions });
+  }
+
+  async #write(
+    cluster: ClusterRecord,
+    what: {
+      readonly generation: number;
+      readonly subnet: Prefix;
+      readonly revision: Revision;
+      readonly conditions: readonly Condition[];
+    },
+  ): Promise<Membership | undefined> {
+    const { name, identity, version, published } = this.#request;
+    const { generation, subnet, revision, conditions } = what;
+    const host: HostRecord = { identity, generation, subnet, version, isDraining: false, published };
+    const writes = ownWrites(cluster, name, host, this.#leases);
+    const unchanged = { key: hostKey(name), revision };
+    const written = await this.#registry.commit([unchanged, ...conditions], writes);
+    return written === undefined ? undefined : { cluster, host, revision: written };
+  }
+
+  async #unitEntries(first: number, units: number): Promise<(Entry | undefined)[]> {
+    return Promise.all(indexes(first, units).map((unit) => this.#registry.get(subnetKey(unit))));
+  }
+
+  #foreign(found: string, clusterId: string): CulvertError {
+    const message = `Cannot join the cluster in ${this.#registry.name}: ${found}, and this host belongs to cluster ${clusterId}; give it the registry of that cluster, or a state folder of its own`;
+    return new CulvertError('cluster_foreign', message);
+  }
+
+  #lost(bound: Prefix): CulvertError {
+    const message = `Cannot join as ${this.#request.name}: its sandboxes have addresses of ${formatPrefix(bound)}, which the cluster has given away or does not know; remove them first`;
+    return new CulvertError('subnet_lost', message);
+  }
+}
+
+/** All that stands in the registry for one host. */
+export function ownWrites(cluster: ClusterRecord, name: string, host: HostRecord, { alive, hold }: Leases): Write[] {
+  const first = firstUnit(cluster, host.subnet);
+  const { identity, generation } = host;
+  const claim = writeClaim({ host: name, identity, generation });
+  return [
+    { key: hostKey(name), value: writeHost(host) },
+    { key: aliveKey(name), value: String(generation), lease: alive },
+    ...indexes(first, unitsOf(cluster, host.subnet.length)).flatMap((unit) => [
+      { key: subnetKey(unit), value: claim },
+      { key: holdKey(unit), value: name, lease: hold },
+    ]),
+  ];
+}
+
+function indexes(first: number, count: number): number[] {
+  return Array.from({ length: count }, (_, index) => first + index);
+}

@@ -1,0 +1,90 @@
+import { z } from 'zod';
+import { formatPrefix, type Prefix, parsePrefix } from '../addr/prefix.ts';
+import { CulvertError } from '../errors.ts';
+
+/* What stands in the registry, as JSON. `format` grows with each change that an older Culvert would misread. */
+
+const FORMAT = 1;
+
+const prefix = z.string().transform((text, ctx): Prefix => {
+  try {
+    return parsePrefix(text);
+  } catch (error) {
+    ctx.addIssue(error instanceof Error ? error.message : String(error));
+    return z.NEVER;
+  }
+});
+
+const generation = z.int().min(1).max(0xffffffff);
+
+export const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+const cluster = z.object({
+  /** tells it from every other, whatever etcd it is in */
+  id: z.uuid(),
+  range: prefix,
+  unit: z.int(),
+});
+
+const host = z.object({
+  /** of its state folder: another machine of the same name has another */
+  identity: z.uuid(),
+  generation,
+  subnet: prefix,
+  version: z.string().max(64),
+  isDraining: z.boolean().default(false),
+  /** what it tells the others, as the mesh reads it */
+  published: z.unknown(),
+});
+
+/** Of a unit of the range. */
+const claim = z.object({ host: z.string(), identity: z.uuid(), generation });
+
+export type ClusterRecord = z.output<typeof cluster>;
+export type HostRecord = z.output<typeof host>;
+export type Claim = z.output<typeof claim>;
+
+export const readCluster = (text: string): ClusterRecord => read('cluster', cluster, text);
+export const readHost = (key: string, text: string): HostRecord => read(key, host, text);
+export const readClaim = (key: string, text: string): Claim => read(key, claim, text);
+
+export function writeCluster({ range, ...record }: ClusterRecord): string {
+  return write({ ...record, range: formatPrefix(range) });
+}
+
+export function writeHost({ subnet, ...record }: HostRecord): string {
+  return write({ ...record, subnet: formatPrefix(subnet) });
+}
+
+export function writeClaim(record: Claim): string {
+  return write(record);
+}
+
+function write(record: object): string {
+  return JSON.stringify({ format: FORMAT, ...record });
+}
+
+/** @throws CulvertError `registry_newer` where a newer Culvert wrote it; `registry_corrupt` */
+function read<Schema extends z.ZodType>(key: string, schema: Schema, text: string): z.output<Schema> {
+  const value = parse(key, text);
+  const { format } = value;
+  if (typeof format === 'number' && format > FORMAT) {
+    const message = `Cannot read ${key} of the registry: a newer Culvert wrote it, in format ${format}; this one knows ${FORMAT}`;
+    throw new CulvertError('registry_newer', message);
+  }
+  const result = schema.safeParse(value);
+  if (format === FORMAT && result.success) return result.data;
+  const issue = result.error?.issues[0];
+  const why = issue === undefined ? `format is ${String(format)}` : `${issue.path.join('.')}: ${issue.message}`;
+  throw new CulvertError('registry_corrupt', `Cannot read ${key} of the registry: ${why}`);
+}
+
+function parse(key: string, text: string): { format?: unknown } {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value;
+  } catch {
+    // told below, as everything else that is no record
+  }
+  throw new CulvertError('registry_corrupt', `Cannot read ${key} of the registry: it is no record`);
+}

@@ -4,6 +4,8 @@ import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { formatIpv4 } from '../src/addr/ipv4.ts';
+import type { UnderlayHost } from './underlay.ts';
 
 const CLIENT_PORT = 2379;
 const PEER_PORT = 2380;
@@ -12,6 +14,8 @@ const START_MS = 30_000;
 const ROOT_PASSWORD = 'root of the lab';
 
 type Options = {
+  /** The host that it runs on, at that one's address; on this machine's loopback where absent. */
+  readonly on?: UnderlayHost;
   readonly members?: number;
   /** Speaks TLS, and only with who has a certificate of its authority. */
   readonly tls?: boolean;
@@ -27,14 +31,17 @@ export class LabEtcd implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'culvert-etcd-'));
   readonly #members: readonly Member[];
   readonly #tls: boolean;
+  /** what runs a command where it is */
+  readonly #enter: readonly string[];
   #user: readonly string[] = [];
 
-  private constructor({ members = 1, tls = false }: Options) {
+  private constructor({ members = 1, tls = false, on }: Options) {
     this.#tls = tls;
+    this.#enter = on === undefined ? [] : ['nsenter', `--net=${on.pin}`];
     const network = `127.${randomInt(1, 255)}.${randomInt(0, 255)}`;
     this.#members = Array.from({ length: members }, (_, index) => ({
       name: `m${index + 1}`,
-      address: `${network}.${index + 1}`,
+      address: on === undefined ? `${network}.${index + 1}` : formatIpv4(on.address),
       port: CLIENT_PORT,
       process: undefined,
     }));
@@ -94,7 +101,8 @@ export class LabEtcd implements AsyncDisposable {
     };
     const parameters = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
     // it ends with this process, however that does
-    member.process = spawn('setpriv', ['--pdeathsig', 'KILL', 'etcd', ...parameters], { stdio: ['ignore', log, log] });
+    const [command, ...rest] = [...this.#enter, 'setpriv', '--pdeathsig', 'KILL', 'etcd', ...parameters];
+    if (command !== undefined) member.process = spawn(command, rest, { stdio: ['ignore', log, log] });
   }
 
   async kill(index: number): Promise<void> {
@@ -154,7 +162,8 @@ export class LabEtcd implements AsyncDisposable {
     const at = (name: string): string => join(this.folder, name);
     const tls = [`--cacert=${at('ca.pem')}`, `--cert=${at('peer.pem')}`, `--key=${at('peer.key')}`];
     const common = [`--endpoints=${endpoints}`, '--command-timeout=2s', ...this.#user, ...(this.#tls ? tls : [])];
-    return execFileSync('etcdctl', [...common, ...parameters], {
+    const [command = '', ...rest] = [...this.#enter, 'etcdctl', ...common, ...parameters];
+    return execFileSync(command, rest, {
       encoding: 'utf8',
       env: { ...process.env, ETCDCTL_API: '3' },
       stdio: ['ignore', 'pipe', 'pipe'],

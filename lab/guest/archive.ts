@@ -9,10 +9,13 @@ export type Entry =
   | { readonly kind: 'file'; readonly path: string; readonly data: Buffer; readonly executable?: boolean }
   | { readonly kind: 'character device'; readonly path: string; readonly major: number; readonly minor: number };
 
-/** An initramfs, root's from top to bottom: a cpio archive of the "newc" kind (Documentation/driver-api/early-userspace/buffer-format.rst). */
-export function initramfs(entries: readonly Entry[]): Buffer {
+/**
+ * An initramfs, root's from top to bottom, piece by piece: a cpio archive of the "newc" kind
+ * (Documentation/driver-api/early-userspace/buffer-format.rst).
+ */
+export function initramfs(entries: readonly Entry[]): Buffer[] {
   const trailer = record({ mode: 0, path: 'TRAILER!!!' });
-  return Buffer.concat([...entries.map((entry, index) => record(fieldsOf(entry, index + 1))), trailer]);
+  return [...entries.flatMap((entry, index) => record(fieldsOf(entry, index + 1))), ...trailer];
 }
 
 type Fields = {
@@ -36,16 +39,16 @@ function fieldsOf(entry: Entry, inode: number): Fields {
   }
 }
 
-function record({ path, mode, inode = 0, data = Buffer.alloc(0), major = 0, minor = 0 }: Fields): Buffer {
+function record({ path, mode, inode = 0, data = Buffer.alloc(0), major = 0, minor = 0 }: Fields): Buffer[] {
   const name = Buffer.from(`${path}\0`);
   const links = 1;
   // ino mode uid gid nlink mtime filesize maj min rmaj rmin namesize check
   const numbers = [inode, mode, 0, 0, links, 0, data.length, 0, 0, major, minor, name.length, 0];
   const header = `070701${numbers.map((number) => number.toString(16).padStart(8, '0')).join('')}`;
-  return Buffer.concat([padded(Buffer.concat([Buffer.from(header), name])), padded(data)]);
+  return [...padded(Buffer.concat([Buffer.from(header), name])), ...padded(data)];
 }
 
 /** To a multiple of four bytes. */
-function padded(data: Buffer): Buffer {
-  return Buffer.concat([data, Buffer.alloc(-data.length & 3)]);
+function padded(data: Buffer): Buffer[] {
+  return [data, Buffer.alloc(-data.length & 3)];
 }

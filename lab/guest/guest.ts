@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { CulvertError } from '../../src/errors.ts';
-import { find, guestImage } from './image.ts';
+import { type Contents, find, guestImage } from './image.ts';
 import { GuestKernel } from './kernel.ts';
 
 /** ms: some seconds where the machine is idle; it emulates each instruction */
@@ -15,7 +15,11 @@ const POWER_OFF_MS = 15_000;
 /** seconds, of one command */
 const RUN_S = 60;
 
-const MEMORY_MIB = 192;
+export type Equipment = {
+  /** more than the little that it boots with */
+  readonly contents?: Contents;
+  readonly memory_MiB?: number;
+};
 
 export type GuestNetwork = {
   /** Of the namespace that has the TAP. */
@@ -65,31 +69,35 @@ export class Guest implements AsyncDisposable {
   /**
    * Boots one and waits until it takes commands.
    *
+   * @param network none where it has its own loopback alone
    * @throws CulvertError `guest_unavailable`: the machine lacks something, which the message names; `guest_failed`
    */
-  static async boot({ netns, tap, mac, bootArguments }: GuestNetwork): Promise<Guest> {
+  static async boot(
+    network: GuestNetwork | undefined,
+    { contents = {}, memory_MiB = 192 }: Equipment = {},
+  ): Promise<Guest> {
     const qemu = find('qemu-system-x86_64', 'qemu-system-x86');
     const kernel = GuestKernel.find();
-    const image = guestImage(kernel);
+    const image = guestImage(kernel, contents);
     const folder = mkdtempSync(join(tmpdir(), 'culvert-guest-'));
     const initrd = join(folder, 'initramfs');
-    writeFileSync(initrd, image);
+    for (const piece of image) appendFileSync(initrd, piece);
     const machine = [
       ['-accel', 'tcg'],
       ['-machine', 'q35'],
-      ['-m', String(MEMORY_MIB)],
+      ['-m', String(memory_MiB)],
       ['-nodefaults', '-nographic', '-no-reboot'],
       ['-kernel', kernel.image],
       ['-initrd', initrd],
-      ['-append', `console=ttyS0 quiet panic=-1 ${bootArguments}`],
+      ['-append', `console=ttyS0 quiet panic=-1 ${network?.bootArguments ?? ''}`],
       ['-serial', `file:${join(folder, 'console')}`],
       ['-serial', 'stdio'],
-      ['-netdev', `tap,id=net,ifname=${tap},script=no,downscript=no`],
-      ['-device', `virtio-net-pci,netdev=net,mac=${mac},romfile=`],
+      ...(network === undefined ? [] : networkOf(network)),
     ].flat();
     // The machine ends with this process, however this process ends.
-    const wrapped = [`--net=${netns}`, 'setpriv', '--pdeathsig', 'KILL', qemu, ...machine];
-    const guest = new Guest(folder, spawn('nsenter', wrapped, { stdio: ['pipe', 'pipe', 'pipe'] }));
+    const mortal = ['setpriv', '--pdeathsig', 'KILL', qemu, ...machine];
+    const [command = '', ...rest] = network === undefined ? mortal : ['nsenter', `--net=${network.netns}`, ...mortal];
+    const guest = new Guest(folder, spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe'] }));
     try {
       await guest.#wait(0, 'boot', BOOT_MS);
     } catch (error) {
@@ -145,4 +153,11 @@ export class Guest implements AsyncDisposable {
     const shown = existsSync(console) ? readFileSync(console, 'utf8').slice(-4000) : '';
     return new CulvertError('guest_failed', `Cannot use the guest: ${why}\n${this.#errors}${shown}`);
   }
+}
+
+function networkOf({ tap, mac }: GuestNetwork): string[][] {
+  return [
+    ['-netdev', `tap,id=net,ifname=${tap},script=no,downscript=no`],
+    ['-device', `virtio-net-pci,netdev=net,mac=${mac},romfile=`],
+  ];
 }

@@ -1,31 +1,51 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { CulvertError } from '../../src/errors.ts';
 import { type Entry, initramfs } from './archive.ts';
 import type { GuestKernel } from './kernel.ts';
 
-/** What a guest boots into: the modules that its devices need, busybox, and `init.sh` over them. */
-export function guestImage(kernel: GuestKernel): Buffer {
+/** What an image holds besides what it takes to boot. */
+export type Contents = {
+  readonly modules?: readonly string[];
+  /** paths of this machine's; they are commands there, with their libraries */
+  readonly programs?: readonly string[];
+  /** files and folders of this machine's, by where they are there, without a leading slash */
+  readonly files?: Readonly<Record<string, string>>;
+};
+
+/** What a guest boots into, piece by piece: the modules that it needs, busybox, `init.sh` over them, and what else is wanted. */
+export function guestImage(kernel: GuestKernel, { modules = [], programs = [], files = {} }: Contents): Buffer[] {
   const busybox = find('busybox', 'busybox-static');
-  const modules = kernel.modules('virtio_pci', 'virtio_net');
-  const files: Entry[] = [
-    { kind: 'file', path: 'init', data: readFileSync(join(import.meta.dirname, 'init.sh')), executable: true },
-    { kind: 'file', path: 'bin/busybox', data: readFileSync(busybox), executable: true },
+  const libraries = new Set([busybox, ...programs].flatMap(librariesOf));
+  const entries: Entry[] = [
+    fileEntry('init', join(import.meta.dirname, 'init.sh')),
+    fileEntry('bin/busybox', busybox),
     // They are loaded in the order of their names.
-    ...modules.map(({ name, data }, index): Entry => {
+    ...kernel.modules('virtio_pci', 'virtio_net', ...modules).map(({ name, data }, index): Entry => {
       return { kind: 'file', path: `modules/${String(index).padStart(2, '0')}-${name}.ko`, data };
     }),
-    ...librariesOf(busybox).map((path): Entry => {
-      return { kind: 'file', path: path.slice(1), data: readFileSync(path), executable: true };
-    }),
+    ...[...libraries].map((path) => fileEntry(path.slice(1), path)),
+    ...programs.map((path) => fileEntry(`usr/bin/${basename(path)}`, path)),
+    ...Object.entries(files).flatMap(([path, from]) => entriesOf(path, from)),
   ];
-  const folders = new Set(['proc', 'sys', 'dev', 'modules', ...files.flatMap(({ path }) => foldersAround(path))]);
+  const empty = ['proc', 'sys', 'dev', 'run', 'tmp', 'var', 'modules'];
+  const folders = new Set([...empty, ...entries.flatMap(({ path }) => foldersAround(path))]);
   return initramfs([
     ...[...folders].map((path): Entry => ({ kind: 'folder', path })),
     { kind: 'character device', path: 'dev/console', major: 5, minor: 1 },
-    ...files,
+    ...entries,
   ]);
+}
+
+function fileEntry(path: string, from: string): Entry {
+  return { kind: 'file', path, data: readFileSync(from), executable: true };
+}
+
+/** A file, or all files of a folder. */
+function entriesOf(path: string, from: string): Entry[] {
+  if (!statSync(from).isDirectory()) return [fileEntry(path, from)];
+  return readdirSync(from).flatMap((name) => entriesOf(join(path, name), join(from, name)));
 }
 
 /**

@@ -3,7 +3,8 @@
 # the commands that come in on the second serial line until it is told to power off.
 
 /bin/busybox --install -s /bin
-export PATH=/bin
+export PATH=/usr/bin:/bin
+ln -s /run /var/run
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev

@@ -19,6 +19,18 @@ export class Hosts {
   readonly #alive = new Set<string>();
   /** Why a record could not be read, by name of the host. */
   readonly unreadable = new Map<string, string>();
+  #remembered: readonly string[];
+  #isComplete = false;
+
+  /** @param remembered names of hosts that are taken for there until the registry has told which are */
+  constructor(remembered: readonly string[] = []) {
+    this.#remembered = remembered;
+  }
+
+  /** Whether the registry has told of all that there are. */
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
 
   get all(): ReadonlyMap<string, KnownHost> {
     return this.#hosts;
@@ -28,12 +40,19 @@ export class Hosts {
   take(prefix: typeof HOSTS | typeof ALIVE, news: News): HostChange[] {
     const names =
       news.kind === 'all' ? this.#takeAll(prefix, news.entries) : news.changes.map((one) => this.#takeOne(one));
-    return [...new Set(names)].map((name) => ({ name, host: this.#hosts.get(name) }));
+    const changes = [...new Set(names)].map((name) => ({ name, host: this.#hosts.get(name) }));
+    // that one is alive says nothing before it is told who it is
+    return prefix === HOSTS ? changes : changes.filter(({ host }) => host !== undefined);
   }
 
   #takeAll(prefix: typeof HOSTS | typeof ALIVE, entries: readonly Entry[]): string[] {
     const keys = new Set(entries.map(({ key }) => key));
-    const known = prefix === HOSTS ? [...this.#hosts.keys(), ...this.unreadable.keys()] : [...this.#alive];
+    const records = [...this.#hosts.keys(), ...this.unreadable.keys(), ...this.#remembered];
+    const known = prefix === HOSTS ? records : [...this.#alive];
+    if (prefix === HOSTS) {
+      this.#remembered = [];
+      this.#isComplete = true;
+    }
     const gone = known.map((name) => `${prefix}${name}`).filter((key) => !keys.has(key));
     return [
       ...gone.map((key) => this.#takeOne({ key, value: undefined })),

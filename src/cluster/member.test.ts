@@ -246,6 +246,23 @@ describe('a member', () => {
 });
 
 describe('all hosts', () => {
+  it('are told gone that were remembered and are not there', async () => {
+    const heard: unknown[] = [];
+    const giveUp = new AbortController();
+    await join('h1');
+    const hosts = new Hosts(['h1', 'h2']);
+    const following = followHosts(registry, hosts, (changes) => void heard.push(...changes), giveUp.signal);
+    await expect.poll(() => hosts.all.get('h1')?.isAlive).toBe(true);
+    expect(heard.slice(0, 2)).toEqual(
+      [
+        { name: 'h1', host: expect.objectContaining({ name: 'h1' }) },
+        { name: 'h2', host: undefined },
+      ].toReversed(),
+    );
+    giveUp.abort();
+    await following;
+  });
+
   it('are known to who follows, and one that cannot be read stays as it was', async () => {
     const hosts = new Hosts();
     const giveUp = new AbortController();

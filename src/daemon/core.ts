@@ -12,6 +12,9 @@ import type { ArpTiming } from '../linux/arp/timing.ts';
 import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
+import { HostMesh, type MeshOptions } from '../mesh/host-mesh.ts';
+import { meshLink } from '../mesh/link.ts';
+import type { PeerChange } from '../mesh/peers.ts';
 import { diff, type Plan } from '../plan/diff.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
@@ -52,6 +55,8 @@ export type CoreOptions = {
   readonly quarantineFloor_ms: number;
   /** that a sandbox may have opened at a time */
   readonly maxFlows: number;
+  /** absent for a host that is in no cluster */
+  readonly mesh?: MeshOptions;
   /** of probes on the bridge; as RFC 5227 says where absent */
   readonly arpTiming?: ArpTiming;
   readonly stuck?: CrewParts['stuck'];
@@ -81,6 +86,7 @@ export class Core implements Disposable {
   readonly #gate: Gate;
   readonly #bridge: BridgeWatch;
   readonly #reports: Reports;
+  readonly #mesh: HostMesh | undefined;
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
   /** Of what was adopted. */
@@ -118,6 +124,9 @@ export class Core implements Disposable {
     });
     this.#root.setUp();
     this.#openLegacy();
+    const { mesh } = options;
+    const meshParts = { kernel: this.#kernel, link: meshLink(host.instance), mtu: host.layout.mtu };
+    this.#mesh = mesh === undefined ? undefined : opened.use(new HostMesh(mesh, meshParts));
     const netfilter = opened.use(this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER)));
     this.#gate = new Gate(
       netfilter,
@@ -172,6 +181,7 @@ export class Core implements Disposable {
       gate: this.#gate,
       tracking: this.#tracking,
       verification: this.#verification,
+      mesh: this.#mesh,
       nowMs: () => this.#nowMs,
       emit,
       failed: options.failed,
@@ -260,6 +270,11 @@ export class Core implements Disposable {
     return view;
   }
 
+  /** See {@link HostMesh.update}. */
+  updatePeers(changes: readonly PeerChange[], isAll: boolean): void {
+    this.#mesh?.update(changes, isAll);
+  }
+
   /** Everything that is Culvert's on this host, and nothing else. The leases stay: their generations must. */
   purge(): void {
     this.remove(this.list().map(({ id }) => id));
@@ -271,6 +286,7 @@ export class Core implements Disposable {
       if (namespace !== ROUTER) this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace } }]);
     }
     this.#root.remove();
+    this.#mesh?.remove();
     this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace: ROUTER } }]);
     this.#reaper.quarantineAll();
     releasePins(join(this.#options.runDir, 'netns'));
@@ -305,6 +321,10 @@ export class Core implements Disposable {
         ...this.#verification.problems(),
         ...this.#reports.problems(this.#nowMs),
         ...this.#bridge.problems(this.#nowMs),
+        ...[...(this.#mesh?.refused ?? [])].map(([name, reason]) => ({
+          code: 'peer_refused',
+          message: `No traffic with host ${name}: ${reason}`,
+        })),
       ],
     };
   }

@@ -1,4 +1,5 @@
 import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
+import type { PeerChange } from '../mesh/peers.ts';
 import type { CulvertEvent, Problem } from '../sandbox/event.ts';
 import type { CreateRequest, LeaseView, Removal, SandboxChange } from '../sandbox/request.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
@@ -66,6 +67,12 @@ export interface Engine {
   /** The difference between what should be and what is, a line per operation, applied unless `dryRun`. */
   reconcile(options: { readonly dryRun: boolean }): Promise<{ readonly plan: string[]; readonly applied: boolean }>;
   status(): Promise<Status>;
+  /**
+   * Takes in what other hosts of the cluster tell, in the order of the calls.
+   *
+   * @param isAll whether those that were not told of are no more
+   */
+  updatePeers(changes: readonly PeerChange[], isAll: boolean): Promise<void>;
   /** Removes every sandbox and everything else that is Culvert's on this host. */
   purge(): Promise<void>;
   /**

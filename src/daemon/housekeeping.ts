@@ -1,3 +1,4 @@
+import type { HostMesh } from '../mesh/host-mesh.ts';
 import type { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
 import { inBrief, type NewEvent, type Problem } from '../sandbox/event.ts';
 import type { Gate } from '../sandbox/gate.ts';
@@ -31,6 +32,7 @@ export type HousekeepingOptions = {
   readonly gate: Gate;
   readonly tracking: Tracking;
   readonly verification: Verification;
+  readonly mesh: HostMesh | undefined;
   /** of a clock that never goes back */
   readonly nowMs: () => number;
   readonly emit: (event: NewEvent) => void;
@@ -64,6 +66,7 @@ export class Housekeeping {
       again: part('do again what was refused', () => manager.tryAgain(), undefined),
       verification: part('verify what was adopted', () => verification.step(nowMs()), false),
       policies: part('end flows that policies deny', () => this.#holdToPolicies(), undefined),
+      mesh: part('keep the mesh up', () => this.#keepMesh(), undefined),
       pool: part('fill the pool', () => manager.fillPool(), false),
     };
   }
@@ -82,7 +85,7 @@ export class Housekeeping {
 
   /** A little of it. Returns after how many ms there is more of it. */
   step(): number {
-    const { root, changes, tables, reports, reaper, bridge, again, verification, policies, pool } = this.#parts;
+    const { root, changes, tables, reports, reaper, bridge, again, verification, policies, mesh, pool } = this.#parts;
     const nowMs = this.#options.nowMs();
     const listens = nowMs - this.#listenedMs >= LISTEN_MS;
     if (listens) this.#listenedMs = nowMs;
@@ -98,6 +101,7 @@ export class Housekeeping {
     if (freed.length > 0) this.#options.bridge.expect();
     if (listens || freed.length > 0) bridge.step();
     again.step();
+    mesh.step();
     const verifies = verification.step();
     if (this.#owesPolicies && this.#options.verification.rulesAreVerified) policies.step();
     const fills = !verifies && pool.step();
@@ -137,6 +141,12 @@ export class Housekeeping {
     if (repairs.length === 0) return;
     this.#options.emit({ type: 'host.repaired', message: `Put right in the router’s tables: ${inBrief(repairs)}` });
     this.#owesPolicies = true;
+  }
+
+  #keepMesh(): void {
+    this.#options.mesh?.step(this.#options.nowMs(), (changes) => {
+      this.#options.emit({ type: 'host.repaired', message: `Put right in the mesh: ${inBrief(changes)}` });
+    });
   }
 
   #passes(): Pass[] {

@@ -13,7 +13,9 @@ export class Listeners {
   #last = 0;
 
   publish(event: NewEvent): void {
-    const whole = { sequence: ++this.#last, wallMs: Date.now(), ...event };
+    const whole = { sequence: 0, wallMs: Date.now(), ...event };
+    // one that comes from another list has a number of that one's
+    whole.sequence = ++this.#last;
     for (const listener of this.#listeners) listener(whole);
     if (this.#waiting?.push(whole) === MAX_WAITING + 1) this.#waiting.shift();
   }

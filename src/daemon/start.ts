@@ -1,25 +1,26 @@
+import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
-import { formatPrefix, type Prefix, prefixAround, prefixesOverlap } from '../addr/prefix.ts';
-import { CulvertError, InputError } from '../errors.ts';
 import { parseSlot } from '../ipam/lease.ts';
-import { NETLINK_ROUTE } from '../linux/netlink/constants.ts';
-import { NetlinkSocket } from '../linux/netlink/socket.ts';
-import { type NamespaceState, observeNamespace } from '../linux/observe/namespace.ts';
-import { type KernelObject, ROOT } from '../plan/state.ts';
-import { type Host, rootCable } from '../sandbox/host/objects.ts';
-import { assertNameFree, claimRunFolder } from './claim.ts';
-import { type Config, layoutOf } from './config/config.ts';
+import { hasKernelWireguard } from '../linux/wireguard/kernel.ts';
+import type { MeshOptions } from '../mesh/host-mesh.ts';
+import { claimRunFolder } from './claim.ts';
+import { ClusteredEngine } from './cluster/clustered-engine.ts';
+import { assertNoPlace, type ClusterConfig, enterCluster, keyFileIn } from './cluster/enter.ts';
+import { type Config, withHostRange } from './config/config.ts';
+import type { Engine } from './engine.ts';
+import { readHost } from './read-host.ts';
 import { loadKernelThread, ThreadEngine } from './thread-engine.ts';
 import { startThreadPool } from './thread-pool.ts';
 
-/** The least size that every IPv4 link must carry, RFC 791. */
-const LEAST_MTU = 576;
+/** An engine, and when and why it has ended. */
+export type StartedEngine = Engine & { readonly ended: ThreadEngine['ended'] };
 
 /**
- * Starts the engine on this host.
+ * Starts the engine on this host, as a part of its cluster where the config says so.
  *
  * @param version of the program, for the status
  * @param thread for who has begun to load it before
+ * @param report takes note of what could not be told to the cluster in the end
  * @throws InputError where the config does not fit the host; CulvertError `folder_in_use`, `name_in_use`, or of whatever
  *   kept the engine from starting
  */
@@ -27,88 +28,61 @@ export async function startEngine(
   config: Config,
   version: string,
   thread: Worker = loadKernelThread(),
-): Promise<ThreadEngine> {
+  report: (error: unknown) => void = () => undefined,
+): Promise<StartedEngine> {
   await startThreadPool();
   const held = claimRunFolder(config);
   try {
-    const host = readHost(config);
-    const options = {
-      host,
-      version,
-      stateDir: config.stateDir,
-      runDir: config.runDir,
-      slots: { first: parseSlot(1), last: parseSlot(config.limits.sandboxes) },
-      poolSizes: config.pool,
-      quarantineFloor_ms: config.quarantine.floorMs,
-      maxFlows: config.limits.flows,
-    };
-    return await ThreadEngine.start(thread, options, held);
+    if (config.cluster === undefined) {
+      assertNoPlace(config);
+      return await startThread(config, { version, thread, held });
+    }
+    return await startInCluster(config, config.cluster, { version, thread, held, report });
   } catch (error) {
     held[Symbol.dispose]();
     throw error;
   }
 }
 
-/** What the daemon must know of the root namespace; changes nothing. */
-function readHost(config: Config): Host {
-  using socket = new NetlinkSocket(NETLINK_ROUTE);
-  const root = observeNamespace(socket, ROOT);
-  assertNameFree(config, root);
-  const uplink = config.uplink ?? defaultUplink(root);
-  const mtu = config.mtu ?? mtuOf(config, root, uplink);
-  const host: Host = {
-    instance: config.name,
-    layout: layoutOf(config, mtu),
-    inbound: config.inbound,
-    ...(uplink === undefined ? {} : { uplink }),
+type StartParts = { readonly version: string; readonly thread: Worker; readonly held: Disposable };
+
+async function startInCluster(
+  config: Config,
+  wanted: ClusterConfig,
+  { report, ...parts }: StartParts & { readonly report: (error: unknown) => void },
+): Promise<StartedEngine> {
+  const cluster = await enterCluster(config, wanted, parts.version);
+  try {
+    const { place } = cluster;
+    const mesh = {
+      name: place.name,
+      subnet: place.subnet,
+      unit: place.unit,
+      keyFile: keyFileIn(config.stateDir),
+      port: wanted.port,
+      backend: hasKernelWireguard() ? 'kernel' : 'userspace',
+      folder: join(config.runDir, 'wireguard'),
+      known: place.peers,
+    } as const;
+    const engine = await startThread(withHostRange(config, place.subnet), parts, mesh);
+    return Object.assign(new ClusteredEngine(engine, cluster, report), { ended: engine.ended });
+  } catch (error) {
+    await cluster.stop({ keepsSubnet: true }).catch(report);
+    throw error;
+  }
+}
+
+function startThread(config: Config, { version, thread, held }: StartParts, mesh?: MeshOptions): Promise<ThreadEngine> {
+  const options = {
+    host: readHost(config),
+    version,
+    stateDir: config.stateDir,
+    runDir: config.runDir,
+    slots: { first: parseSlot(1), last: parseSlot(config.limits.sandboxes) },
+    poolSizes: config.pool,
+    quarantineFloor_ms: config.quarantine.floorMs,
+    maxFlows: config.limits.flows,
+    ...(mesh === undefined ? {} : { mesh }),
   };
-  assertRangesFree(config, root, host);
-  return host;
-}
-
-/** The link of the default route; undefined on a host that has none. */
-function defaultUplink({ objects }: NamespaceState): string | undefined {
-  const route = objects.find((object) => object.kind === 'route' && object.destination.length === 0);
-  return route?.kind === 'route' ? route.link.name : undefined;
-}
-
-/** Where the uplink is away for now, what runs keeps the MTU that it has. */
-function mtuOf({ name, tunnelRoom }: Config, { links }: NamespaceState, uplink: string | undefined): number {
-  const cable = links.find(({ link }) => link.name === rootCable(name).name);
-  if (cable !== undefined && !links.some(({ link }) => link.name === uplink)) return cable.mtu;
-  if (uplink === undefined) {
-    const message = 'Cannot derive the MTU of sandboxes: the host has no default route; set uplink or mtu';
-    throw new InputError('no_uplink', message, { field: 'uplink' });
-  }
-  const found = links.find(({ link }) => link.name === uplink);
-  if (found === undefined) {
-    throw new InputError('no_uplink', `Cannot use ${uplink} as the uplink: there is no such link`, { field: 'uplink' });
-  }
-  const mtu = found.mtu - tunnelRoom;
-  if (mtu >= LEAST_MTU) return mtu;
-  throw new CulvertError(
-    'mtu_too_small',
-    `Cannot use ${uplink} as the uplink: its MTU of ${found.mtu} less ${tunnelRoom} for a tunnel is below ${LEAST_MTU}`,
-  );
-}
-
-/** A range that the host reaches elsewhere would be cut off from it, so it is refused. */
-function assertRangesFree({ ranges }: Config, { objects }: NamespaceState, host: Host): void {
-  const ours = rootCable(host.instance).name;
-  for (const object of objects) {
-    const taken = reached(object);
-    if (taken === undefined || !('link' in object) || object.link.name === ours) continue;
-    for (const [name, range] of Object.entries(ranges)) {
-      if (!prefixesOverlap(taken, range)) continue;
-      const field = `ranges.${name}`;
-      const found = `the host reaches ${formatPrefix(taken)} over ${object.link.name}`;
-      throw new InputError('range_in_use', `Cannot use ${formatPrefix(range)} as ${field}: ${found}`, { field });
-    }
-  }
-}
-
-/** What an object makes the host reach: a route its destination, an address the network around it. */
-function reached(object: KernelObject): Prefix | undefined {
-  if (object.kind === 'address') return prefixAround(object.address, object.length);
-  return object.kind === 'route' && object.destination.length > 0 ? object.destination : undefined;
+  return ThreadEngine.start(thread, options, held);
 }

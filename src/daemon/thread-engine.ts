@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { CulvertError } from '../errors.ts';
 import type { SandboxId, Slot } from '../ipam/lease.ts';
+import type { PeerChange } from '../mesh/peers.ts';
 import { errorOf } from '../wire-error.ts';
 import type { ThreadOptions } from './core.ts';
 import type { CreateRequest, CulvertEvent, Engine, SandboxChange } from './engine.ts';
@@ -110,6 +111,10 @@ export class ThreadEngine implements Engine {
 
   status(): ReturnType<Engine['status']> {
     return this.#call('status');
+  }
+
+  updatePeers(changes: readonly PeerChange[], isAll: boolean): Promise<void> {
+    return this.#call('updatePeers', changes, isAll);
   }
 
   purge(): Promise<void> {

@@ -12,6 +12,7 @@ export type Method =
   | 'release'
   | 'reconcile'
   | 'status'
+  | 'updatePeers'
   | 'purge';
 
 export type Call = { readonly id: number; readonly method: Method; readonly parameters: unknown[] };

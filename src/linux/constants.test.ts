@@ -5,10 +5,12 @@ import * as netlink from './netlink/constants.ts';
 import * as nflog from './nflog/constants.ts';
 import * as route from './route/constants.ts';
 import { headerNames } from './testing/header-names.ts';
+import * as wireguard from './wireguard/constants.ts';
 
 const names = headerNames(
   'asm-generic/socket.h',
   'linux/netlink.h',
+  'linux/genetlink.h',
   'linux/rtnetlink.h',
   'linux/netconf.h',
   'linux/if.h',
@@ -21,6 +23,7 @@ const names = headerNames(
   'linux/neighbour.h',
   'linux/pkt_sched.h',
   'linux/veth.h',
+  'linux/wireguard.h',
   'linux/netfilter/nfnetlink.h',
   'linux/netfilter/nfnetlink_conntrack.h',
   'linux/netfilter/nfnetlink_log.h',
@@ -30,10 +33,10 @@ const names = headerNames(
 const OF_LIBC = /^(AF|SOCK|MSG)_|^SOL_(NETLINK|PACKET)$/;
 
 /** Lengths that the headers compute with sizeof, and the complement of two flags. */
-const COMPUTED = new Set(['NLMSG_HDRLEN', 'NLA_HDRLEN', 'NLA_TYPE_MASK']);
+const COMPUTED = new Set(['NLMSG_HDRLEN', 'NLA_HDRLEN', 'NLA_TYPE_MASK', 'GENL_HDRLEN']);
 
 describe.skipIf(names === undefined)('the numbers of the kernel', () => {
-  const all = Object.entries({ ...netlink, ...route, ...conntrack, ...nflog, ...arp });
+  const all = Object.entries({ ...netlink, ...route, ...conntrack, ...nflog, ...arp, ...wireguard });
 
   it.each(all.filter(([name]) => !OF_LIBC.test(name) && !COMPUTED.has(name)))(
     '%s is what the header says',

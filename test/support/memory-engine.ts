@@ -142,6 +142,10 @@ export class MemoryEngine implements Engine {
     return { plan, applied: !dryRun };
   }
 
+  async updatePeers(): Promise<void> {
+    this.#check();
+  }
+
   async status(): Promise<Status> {
     this.#check();
     const live = { microvm: 0, netns: 0, bridge: 0 };

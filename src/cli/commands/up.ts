@@ -14,6 +14,7 @@ type Options = Common & {
   readonly runDir?: string;
   readonly config?: string;
   readonly name?: string;
+  readonly registry?: string;
 };
 
 export function addUp(program: Command): void {
@@ -29,12 +30,14 @@ export function addUp(program: Command): void {
         'culvert up --config b.yaml --name b --run-dir /run/b --state-dir /srv/b',
         'another one; b.yaml has other ranges',
       ],
+      ['culvert up --registry etcd://10.0.0.5:2379 --name h1', 'as the host h1 of a cluster'],
     ],
   })
     .option('--state-dir <dir>', 'holds the leases, on a disk that outlives a boot (default: /var/lib/culvert)')
     .option('--run-dir <dir>', 'holds api.sock, culvert.pid and netns/ (default: /run/culvert)')
     .option('--config <file>', 'YAML, or JSON where the name ends so')
-    .option('--name <name>', 'tells daemons on one host apart (default: main)')
+    .option('--name <name>', 'tells daemons on one host apart, and hosts of a cluster (default: main)')
+    .option('--registry <url>', 'where the hosts of a cluster agree: etcd://HOST:PORT,…, etcds://…, or file:/PATH')
     .action(up);
 }
 
@@ -59,12 +62,16 @@ async function run({ json, config: file, ...given }: Options, thread: Worker): P
   using manager = new ServiceManager(process.env, note);
   const config = await loadConfig(file, {
     ...(given.name === undefined ? {} : { name: given.name }),
+    ...(given.registry === undefined ? {} : { registry: given.registry }),
     ...(given.stateDir === undefined ? {} : { stateDir: resolve(given.stateDir) }),
     ...(given.runDir === undefined ? {} : { runDir: resolve(given.runDir) }),
   });
   const version = readVersion();
   // The API is loaded while the kernel thread takes over what an earlier run left.
-  const [engine, { serve }] = await Promise.all([startEngine(config, version, thread), import('../../daemon/main.ts')]);
+  const [engine, { serve }] = await Promise.all([
+    startEngine(config, version, thread, note),
+    import('../../daemon/main.ts'),
+  ]);
   const daemon = await serve(engine, config, version, note);
   closeOnSignals(daemon);
   try {

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { noop } from 'cockatiel';
+import { ExponentialBackoff, noop } from 'cockatiel';
 import {
   castGrpcError,
   Etcd3,
@@ -29,6 +29,8 @@ export type EtcdOptions = {
 };
 
 const TIMEOUT_MS = 3000;
+/** ms between attempts to watch again; a timer of the library’s keeps a process that ends waiting for as long. */
+const WATCH_BACKOFF = { initialDelay: 100, maxDelay: 2000 };
 /** How long a follower waits before it asks again where the registry is away. */
 const RETRY_MS = 500;
 
@@ -243,7 +245,7 @@ function clientOptions({ endpoints, user, tls }: EtcdOptions, timeout_ms: number
     // Deadlines are of the wall clock, which somebody may set: time is kept by who calls.
     ...(user === undefined ? {} : { auth: { username: user.name, password: user.password } }),
     ...(tls === undefined ? {} : { credentials: credentialsOf(tls) }),
-    faultHandling: { global: noop },
+    faultHandling: { global: noop, watchBackoff: new ExponentialBackoff(WATCH_BACKOFF).next() },
   };
 }
 

@@ -4,6 +4,7 @@ import {
   firstAddress,
   formatPrefix,
   lastAddress,
+  type Prefix,
   parsePrefix,
   prefixAround,
   prefixesOverlap,
@@ -44,6 +45,18 @@ export function parseConfig(input: unknown): Config {
   checkRanges(ranges);
   checkTap(topology.microvm, ranges);
   return { ...result.data, limits: { ...limits, sandboxes: checkSandboxes(limits.sandboxes, ranges) } };
+}
+
+/**
+ * The same with another range for the host's sandboxes, and no more of them than it holds.
+ *
+ * @throws InputError `invalid_config` where it does not go with the other ranges
+ */
+export function withHostRange(config: Config, host: Prefix): Config {
+  const ranges = { ...config.ranges, host };
+  checkRanges(ranges);
+  const sandboxes = Math.min(config.limits.sandboxes, checkSandboxes(undefined, ranges));
+  return { ...config, ranges, limits: { ...config.limits, sandboxes } };
 }
 
 /**

@@ -7,7 +7,13 @@ import { type Config, parseConfig } from './config.ts';
 const FILE_MAX = 1_048_576;
 
 /** What a command line says over the file. */
-export type Overrides = { readonly name?: string; readonly stateDir?: string; readonly runDir?: string };
+export type Overrides = {
+  readonly name?: string;
+  readonly stateDir?: string;
+  readonly runDir?: string;
+  /** in place of `cluster.registry` */
+  readonly registry?: string;
+};
 
 /**
  * The config in `file` (JSON where its name ends so, YAML otherwise) or, without one, the defaults.
@@ -16,19 +22,25 @@ export type Overrides = { readonly name?: string; readonly stateDir?: string; re
  *   the message names file and key
  */
 export async function loadConfig(file: string | undefined, overrides: Overrides = {}): Promise<Config> {
-  if (file === undefined) return parseConfig({ ...overrides });
+  if (file === undefined) return parseConfig(overridden({}, overrides));
   const content = await parseText(readText(file), file);
   try {
     const isObject = typeof content === 'object' && content !== null && !Array.isArray(content);
     // Checked before it is overridden: a mistake in the file is one whatever the command line says.
     const config = parseConfig(content);
-    return isObject && Object.keys(overrides).length > 0 ? parseConfig({ ...content, ...overrides }) : config;
+    return isObject && Object.keys(overrides).length > 0 ? parseConfig(overridden(content, overrides)) : config;
   } catch (error) {
     if (!(error instanceof CulvertError)) throw error;
     const { code, message, field } = error;
     const where = field === undefined || message.includes(field) ? file : `${field} of ${file}`;
     throw new InputError(code, `${message} (in ${where})`, { ...(field === undefined ? {} : { field }), cause: error });
   }
+}
+
+function overridden(content: object, { registry, ...overrides }: Overrides): object {
+  if (registry === undefined) return { ...content, ...overrides };
+  const { cluster } = content as { readonly cluster?: object };
+  return { ...content, ...overrides, cluster: { ...cluster, registry } };
 }
 
 function readText(file: string): string {

@@ -140,6 +140,51 @@ export const configSchema = closedObject({
       .meta({ description: 'To each of the API’s sockets at a time' }),
     subscribers: z.int().min(1).max(1024).default(64).meta({ description: 'Event streams at a time' }),
   }).prefault({}),
+  cluster: closedObject({
+    registry: z.string().max(1024).optional().meta({
+      description:
+        'Where hosts agree: `etcd://HOST:PORT,HOST:PORT/NAMESPACE`, `etcds://` for TLS, or `file:/PATH` for daemons on one machine; `culvert up --registry` says it too',
+    }),
+    name: z
+      .string()
+      .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'want 1 to 63 of a-z, 0-9 and -, no - first or last')
+      .optional()
+      .meta({ description: 'Of this host, unique in the cluster; the daemon’s `name` where absent' }),
+    user: z.string().max(256).optional().meta({ description: 'Who asks the registry' }),
+    passwordFile: folder.optional().meta({ description: 'A file of mode 0600 that holds the user’s password' }),
+    caFile: folder.optional().meta({ description: 'PEM: the authority of the registry’s certificate' }),
+    certificateFile: folder.optional().meta({ description: 'PEM: this host’s own, where the registry wants one' }),
+    keyFile: folder.optional().meta({ description: 'PEM: the key of `certificateFile`' }),
+    range: prefix.optional().meta({
+      description: 'Of all hosts’ subnets; the first host gives it to the cluster, `10.64.0.0/10` where absent',
+    }),
+    unit: z
+      .int()
+      .min(12)
+      .max(29)
+      .optional()
+      .meta({ description: 'Prefix length of the pieces that `range` is cut into; 20 where absent' }),
+    subnetLength: z
+      .int()
+      .min(9)
+      .max(29)
+      .optional()
+      .meta({ description: 'Prefix length of this host’s subnet, up to eight pieces; one piece where absent' }),
+    endpoint: ipv4
+      .optional()
+      .meta({ description: 'Where other hosts reach this one; the uplink’s first address where absent' }),
+    port: z.int().min(1).max(65_535).default(51_820).meta({ description: 'UDP port of WireGuard' }),
+    holdMs: z
+      .int()
+      .min(10_000)
+      .max(86_400_000)
+      .default(600_000)
+      .meta({ description: 'ms that the subnet of a host that is lost stays its own: its sandboxes may live' }),
+  })
+    .optional()
+    .meta({
+      description: 'Makes the host one of several; `ranges.host` is then the subnet that it has in the cluster',
+    }),
   api: closedObject({
     tcp: closedObject({
       listen: listen.meta({ description: 'IPv4 address and port, such as `127.0.0.1:7070`' }),

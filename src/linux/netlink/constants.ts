@@ -16,6 +16,7 @@ export const SO_SNDTIMEO_OLD = 21;
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
+export const NETLINK_GENERIC = 16;
 
 export const NETLINK_EXT_ACK = 11;
 export const NETLINK_CAP_ACK = 10;
@@ -40,3 +41,10 @@ export const NLMSG_HDRLEN = 16;
 export const NLA_HDRLEN = 4;
 export const NLA_TYPE_MASK = 0x3fff;
 export const NLA_F_NESTED = 0x8000;
+
+/** linux/genetlink.h */
+export const GENL_HDRLEN = 4;
+export const GENL_ID_CTRL = 16;
+export const CTRL_CMD_GETFAMILY = 3;
+export const CTRL_ATTR_FAMILY_ID = 1;
+export const CTRL_ATTR_FAMILY_NAME = 2;

@@ -83,6 +83,13 @@ export class MessageWriter {
     return this.#pad();
   }
 
+  attrU16(type: number, value: number): this {
+    this.u16(NLA_HDRLEN + 2)
+      .u16(type)
+      .u16(value);
+    return this.#pad();
+  }
+
   attrU32(type: number, value: number): this {
     return this.u16(NLA_HDRLEN + 4)
       .u16(type)

@@ -13,6 +13,7 @@ const SIOCGIFFLAGS = 0x8913;
 const SIOCGIFMTU = 0x8921;
 const SIOCGIFHWADDR = 0x8927;
 const SIOCGIFNAME = 0x8910;
+const SIOCGIFINDEX = 0x8933;
 /** linux/if.h */
 const IFF_UP = 0x1;
 const IFF_RUNNING = 0x40;
@@ -31,6 +32,11 @@ export function hasLink(socket: NetlinkSocket, index: number): boolean {
   request.fill(0);
   view.setInt32(UNION, index, true);
   return socket.askLink(`look for link ${index}`, SIOCGIFNAME, request);
+}
+
+/** The index of the link of this name in the socket's namespace; undefined where there is none. */
+export function linkIndex(socket: NetlinkSocket, name: string): number | undefined {
+  return ask(socket, SIOCGIFINDEX, name) ? view.getInt32(UNION, true) : undefined;
 }
 
 /** What the link of this index is in the socket's namespace; undefined where it is not there. */

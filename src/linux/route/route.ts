@@ -5,6 +5,7 @@ import type { Request } from '../netlink/socket.ts';
 import {
   AF_INET,
   RT_SCOPE_LINK,
+  RT_SCOPE_NOWHERE,
   RT_SCOPE_UNIVERSE,
   RT_TABLE_MAIN,
   RTA_DST,
@@ -15,6 +16,7 @@ import {
   RTM_NEWROUTE,
   RTN_UNICAST,
   RTPROT_STATIC,
+  RTPROT_UNSPEC,
 } from './constants.ts';
 
 type Route = Extract<KernelObject, { kind: 'route' }>;
@@ -28,19 +30,24 @@ export function replaceRoute(route: Route): Request {
   return { ...message('replace', route), type: RTM_NEWROUTE, flags: NLM_F_CREATE | NLM_F_REPLACE };
 }
 
+/** Whoever has made it, by whatever protocol. */
 export function deleteRoute(route: Route): Request {
-  return { ...message('delete', route), type: RTM_DELROUTE, flags: 0 };
+  return { ...message('delete', route, RTPROT_UNSPEC, RT_SCOPE_NOWHERE), type: RTM_DELROUTE, flags: 0 };
 }
 
 /** struct rtmsg, then attributes. */
-function message(verb: string, route: Route): Pick<Request, 'attempt' | 'write'> {
+function message(
+  verb: string,
+  route: Route,
+  protocol = RTPROT_STATIC,
+  scope = route.via === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+): Pick<Request, 'attempt' | 'write'> {
   const { destination, link, via, source } = route;
-  const scope = via === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   return {
     attempt: `${verb} route ${formatPrefix(destination)} on ${link.name}`,
     write(writer) {
       writer.u8(AF_INET).u8(destination.length).u8(0).u8(0);
-      writer.u8(RT_TABLE_MAIN).u8(RTPROT_STATIC).u8(scope).u8(RTN_UNICAST).u32(0);
+      writer.u8(RT_TABLE_MAIN).u8(protocol).u8(scope).u8(RTN_UNICAST).u32(0);
       if (destination.length > 0) writer.attrU32be(RTA_DST, destination.address);
       if (via !== undefined) writer.attrU32be(RTA_GATEWAY, via);
       if (source !== undefined) writer.attrU32be(RTA_PREFSRC, source);

@@ -3,6 +3,9 @@ import type { Edit } from '../../plan/wireguard/edit.ts';
 
 /** One device, whatever makes it: the kernel, or a program in user space. `backend.test.ts` holds both to the same. */
 export interface WireguardBackend extends Disposable {
+  /** Whether the device is there; cheap to ask. */
+  readonly isAlive: boolean;
+
   /** @throws CulvertError `dump_interrupted` where it was never read whole; `wireguard_away` where it does not answer */
   read(): SeenDevice;
 

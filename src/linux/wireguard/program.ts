@@ -2,6 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../../errors.ts';
+import { SyscallError } from '../syscall.ts';
+import { GET } from './uapi.ts';
+import { UapiSocket } from './uapi-socket.ts';
 
 /**
  * Where wireguard-go makes its socket is compiled in and the same for all namespaces of the network: two of one name
@@ -39,10 +42,27 @@ export function startProgram(folder: string, name: string): void {
       timeout: START_MS,
       env: { PATH: process.env['PATH'], LOG_LEVEL: 'error' },
     });
-    if (error === undefined && status === 0) return;
-    fail(folder, name, error?.message ?? `it ended with ${signal ?? status}`);
+    if (error !== undefined || status !== 0) fail(folder, name, error?.message ?? `it ended with ${signal ?? status}`);
+    waitForAnswer(folder, name, performance.now() + START_MS);
   } finally {
     closeSync(log);
+  }
+}
+
+/**
+ * What is in the background by now has yet to look for its link by name, and ends where that has been moved away or
+ * renamed meanwhile. When it answers it has.
+ */
+function waitForAnswer(folder: string, name: string, deadline: number): void {
+  for (;;) {
+    try {
+      using socket = new UapiSocket(folder, `${name}.sock`);
+      return void socket.ask(`see ${name} start`, GET);
+    } catch (error) {
+      if (!(error instanceof CulvertError)) throw error;
+      const isLate = error.cause instanceof SyscallError && error.cause.errnoName === 'EAGAIN';
+      if (!isLate || performance.now() > deadline) fail(folder, name, error.message);
+    }
   }
 }
 

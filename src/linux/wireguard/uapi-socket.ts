@@ -1,4 +1,5 @@
 import { CulvertError } from '../../errors.ts';
+import { errnoName } from '../errno.ts';
 import { MSG_DONTWAIT, SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SOCK_CLOEXEC, SOL_SOCKET } from '../netlink/constants.ts';
 import { AF_UNIX } from '../notify-socket.ts';
 import { close, connect, open, recv, recvNow, SyscallError, send, setsockoptBytes, socket } from '../syscall.ts';
@@ -10,6 +11,8 @@ const O_PATH_CLOEXEC = 0o12000000;
 
 /** One who does not answer for so long is as good as gone: everything else waits meanwhile. */
 const TIMEOUT_S = 2;
+/** of one call */
+const INTERRUPTIONS_MAX = 100;
 /** bytes of the longest answer: that of some hundred thousand peers */
 const ANSWER_MAX = 64 * 1024 * 1024;
 
@@ -27,24 +30,16 @@ export class UapiSocket implements Disposable {
    */
   constructor(folder: string, name: string) {
     this.#path = `${folder}/${name}`;
-    const at = open(folder, O_PATH_CLOEXEC);
     try {
-      this.#fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      try {
-        const seconds = new Uint8Array(new BigInt64Array([BigInt(TIMEOUT_S), 0n]).buffer);
-        for (const option of [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD]) setsockoptBytes(this.#fd, SOL_SOCKET, option, seconds);
-        connect(this.#fd, unixPath(`/proc/self/fd/${at}/${name}`), `reach the WireGuard at ${this.#path}`);
-      } catch (error) {
-        close(this.#fd);
-        throw this.#away(error);
-      }
-    } finally {
-      close(at);
+      this.#fd = connected(folder, name);
+    } catch (error) {
+      throw this.#away(error);
     }
   }
 
   /**
-   * The lines of the answer, without `errno`.
+   * The lines of the answer, without `errno`. What was refused was the last that it was asked: the rest of it is taken
+   * for a question that makes no sense, and ends the connection.
    *
    * @throws CulvertError `wireguard_away`; `wireguard_refused`
    */
@@ -54,7 +49,7 @@ export class UapiSocket implements Disposable {
       this.#send(new TextEncoder().encode(text));
       for (let length = 0; !isEnd(chunks); ) {
         const buffer = new Uint8Array(256 * 1024);
-        const received = recv(this.#fd, buffer, 0);
+        const received = uninterrupted(() => recv(this.#fd, buffer, 0));
         length += received;
         if (received === 0 || length > ANSWER_MAX)
           throw new Error(received === 0 ? 'it has ended' : 'its answer has no end');
@@ -69,7 +64,7 @@ export class UapiSocket implements Disposable {
     if (errno === 0) return answer.slice(0, at);
     throw new CulvertError(
       'wireguard_refused',
-      `Cannot ${attempt}: the WireGuard at ${this.#path} said errno ${errno}`,
+      `Cannot ${attempt}: the WireGuard at ${this.#path} said ${errnoName(Math.abs(errno))}`,
     );
   }
 
@@ -88,8 +83,13 @@ export class UapiSocket implements Disposable {
     close(this.#fd);
   }
 
+  /** As far as it listens: one that refuses a line reads no more of them, and its answer is there. */
   #send(bytes: Uint8Array): void {
-    for (let sent = 0; sent < bytes.length; ) sent += send(this.#fd, bytes.subarray(sent));
+    try {
+      for (let sent = 0; sent < bytes.length; ) sent += uninterrupted(() => send(this.#fd, bytes.subarray(sent)));
+    } catch (error) {
+      if (!(error instanceof SyscallError && ['EPIPE', 'ECONNRESET'].includes(error.errnoName))) throw error;
+    }
   }
 
   #away(error: unknown): CulvertError {
@@ -99,12 +99,42 @@ export class UapiSocket implements Disposable {
   }
 }
 
+/** signal(7): a socket that waits for a time only does not go on by itself after a signal, such as that of a child's end. */
+function uninterrupted<T>(call: () => T): T {
+  for (let left = INTERRUPTIONS_MAX; ; left--) {
+    try {
+      return call();
+    } catch (error) {
+      if (left === 0 || !(error instanceof SyscallError && error.errnoName === 'EINTR')) throw error;
+    }
+  }
+}
+
 function isEnd(chunks: readonly Uint8Array[]): boolean {
   const last = chunks.at(-1);
   if (last === undefined) return false;
   // a line that is empty ends it, and may come in two pieces
   const end = last.length > 1 ? last.subarray(-2) : Buffer.concat(chunks.slice(-2)).subarray(-2);
   return end.length === 2 && end[0] === 10 && end[1] === 10;
+}
+
+function connected(folder: string, name: string): number {
+  const at = open(folder, O_PATH_CLOEXEC);
+  try {
+    const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    try {
+      const seconds = new Uint8Array(new BigInt64Array([BigInt(TIMEOUT_S), 0n]).buffer);
+      for (const option of [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD]) setsockoptBytes(fd, SOL_SOCKET, option, seconds);
+      // a path may be longer than an address holds
+      connect(fd, unixPath(`/proc/self/fd/${at}/${name}`), 'connect');
+      return fd;
+    } catch (error) {
+      close(fd);
+      throw error;
+    }
+  } finally {
+    close(at);
+  }
 }
 
 /** struct sockaddr_un, linux/un.h */

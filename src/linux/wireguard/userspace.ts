@@ -1,37 +1,61 @@
+import { CulvertError } from '../../errors.ts';
 import type { SeenDevice } from '../../plan/wireguard/device.ts';
 import type { Edit } from '../../plan/wireguard/edit.ts';
 import type { WireguardBackend } from './backend.ts';
 import { GET, readDevice, setText } from './uapi.ts';
 import { UapiSocket } from './uapi-socket.ts';
 
+/** Of one question: an answer is not waited for as long as a slow machine may take for a thousand peers. */
+const EDITS_MAX = 50;
+
 /** A device that a program in user space makes, such as wireguard-go. */
 export class UserspaceWireguard implements WireguardBackend {
+  readonly #folder: string;
   readonly #name: string;
-  readonly #socket: UapiSocket;
+  #socket: UapiSocket;
 
   /**
    * @param folder of the program's socket, `NAME.sock`
    * @throws CulvertError `wireguard_away` where nobody listens
    */
   constructor(folder: string, name: string) {
+    this.#folder = folder;
     this.#name = name;
-    this.#socket = new UapiSocket(folder, `${name}.sock`);
+    this.#socket = this.#connect();
   }
 
-  /** Whether the program is there; cheap to ask. */
   get isAlive(): boolean {
     return this.#socket.isOpen;
   }
 
   read(): SeenDevice {
-    return readDevice(this.#socket.ask(`read ${this.#name}`, GET));
+    return readDevice(this.#ask('read', GET));
   }
 
   edit(edits: readonly Edit[]): void {
-    if (edits.length > 0) this.#socket.ask(`set ${this.#name}`, setText(edits));
+    for (let at = 0; at < edits.length; at += EDITS_MAX) this.#ask('set', setText(edits.slice(at, at + EDITS_MAX)));
   }
 
   [Symbol.dispose](): void {
     this.#socket[Symbol.dispose]();
+  }
+
+  #ask(verb: string, text: string): string {
+    try {
+      return this.#socket.ask(`${verb} ${this.#name}`, text);
+    } catch (error) {
+      if (error instanceof CulvertError && error.code === 'wireguard_refused') this.#reconnect();
+      throw error;
+    }
+  }
+
+  #reconnect(): void {
+    const former = this.#socket;
+    this.#socket = this.#connect();
+    former[Symbol.dispose]();
+  }
+
+  #connect(): UapiSocket {
+    return new UapiSocket(this.#folder, `${this.#name}.sock`);
   }
 }

@@ -23,7 +23,7 @@ class NaiveDevice {
   }
 
   #put({ publicKey, presharedKey, allowedIps, ...settings }: PeerSettings): void {
-    const nothing = {
+    const nothing: SeenPeer = {
       publicKey,
       keepalive_s: 0,
       allowedIps: [],

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { CulvertError } from '../../errors.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { applyTransaction } from '../../linux/nftables/batch.ts';
@@ -6,6 +6,7 @@ import { observeTable } from '../../linux/nftables/observe.ts';
 import { deleteTable, newTable, tableText } from '../../linux/nftables/table.ts';
 import { readSysctl, writeSysctl } from '../../linux/sysctl.ts';
 import { MAX_COMMENT_BYTES, type Table } from '../../plan/ruleset.ts';
+import { readFileIfThere, writeWholeFile } from '../../whole-file.ts';
 
 type Values = Readonly<Record<string, string>>;
 type Content = { readonly bootId: string; readonly values: Values };
@@ -76,26 +77,19 @@ export class FormerSettings {
 
   #read(): Values {
     try {
-      const { bootId, values } = JSON.parse(readFileSync(this.#path, 'utf8')) as Content;
+      const text = readFileIfThere(this.#path);
+      if (text === undefined) return {};
+      const { bootId, values } = JSON.parse(text) as Content;
       return bootId === this.#bootId ? values : {};
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return {};
       throw unreadable(this.#path, cause);
     }
   }
 
   #write(values: Values): void {
-    const draft = `${this.#path}.new`;
+    const content: Content = { bootId: this.#bootId, values };
     try {
-      const fd = openSync(draft, 'w', 0o600);
-      try {
-        const content: Content = { bootId: this.#bootId, values };
-        writeSync(fd, `${JSON.stringify(content)}\n`);
-        fsyncSync(fd);
-      } finally {
-        closeSync(fd);
-      }
-      renameSync(draft, this.#path);
+      writeWholeFile(this.#path, `${JSON.stringify(content)}\n`);
     } catch (cause) {
       throw new CulvertError('former_settings', `Cannot write ${this.#path}: ${String(cause)}`, { cause });
     }

@@ -1,0 +1,250 @@
+import type { Clock } from '../../clock.ts';
+import { followHosts, type HostChange, Hosts } from '../../cluster/hosts.ts';
+import type { JoinRequest } from '../../cluster/join.ts';
+import { Member, type Standing } from '../../cluster/member.ts';
+import type { Registry } from '../../cluster/registry.ts';
+import { CulvertError } from '../../errors.ts';
+import type { MeshPeer, PeerChange } from '../../mesh/peers.ts';
+import { readPeer } from '../../mesh/published.ts';
+import type { NewEvent, Problem } from '../../sandbox/event.ts';
+import { type Place, type Seat, writeSeat } from './seat.ts';
+
+/** How long what is remembered of the peers is not written again; changes that come meanwhile go together. */
+const REMEMBER_MS = 1000;
+/** How often a host that could not join tries again, and how often following is begun anew where it was refused. */
+const RETRY_MS = 2000;
+
+export type ClusterParts = {
+  readonly registry: Registry;
+  readonly request: JoinRequest;
+  readonly holdMs: number;
+  readonly stateDir: string;
+  readonly clock: Clock;
+};
+
+/** Heard by who runs the mesh. */
+export type ClusterEars = {
+  /** @param isAll whether those that were not told of are no more: not before the registry has been heard */
+  readonly peersChanged: (changes: readonly PeerChange[], isAll: boolean) => void;
+  readonly emit: (event: NewEvent) => void;
+};
+
+/** ms that a host is taken for alive after it was last heard of */
+const ALIVE_MS = 10_000;
+
+/**
+ * The host's place in a cluster, and what it knows of the others. It is there before the registry is, where it was in
+ * the cluster before: then it goes on with what it remembers, and joins when it can.
+ */
+export class Cluster {
+  readonly #parts: ClusterParts;
+  readonly #hosts: Hosts;
+  readonly #peers = new Map<string, MeshPeer>();
+  /** Why a host is no peer, by its name. */
+  readonly #unusable = new Map<string, string>();
+  readonly #giveUp = new AbortController();
+  #member: Member | undefined;
+  #seat: Seat & { readonly place: Place };
+  #ears: ClusterEars | undefined;
+  #joining: NodeJS.Timeout | undefined;
+  #remembering: NodeJS.Timeout | undefined;
+  /** whether more is known of the peers than is remembered */
+  #isOutdated = false;
+  #wasComplete = false;
+  /** why it is not in the cluster now */
+  #absence: { readonly sinceMs: number; readonly reason: string } | undefined;
+
+  private constructor(parts: ClusterParts, seat: Seat & { readonly place: Place }, member: Member | undefined) {
+    this.#parts = parts;
+    this.#seat = seat;
+    this.#member = member;
+    this.#hosts = new Hosts(seat.place.peers.map(({ name }) => name));
+    for (const peer of seat.place.peers) this.#peers.set(peer.name, peer);
+  }
+
+  /**
+   * Joins, or comes back to the place that it had.
+   *
+   * @throws CulvertError, InputError as `join` does; `registry_unavailable` only where it has had no place before
+   */
+  static async enter(parts: ClusterParts, seat: Seat): Promise<Cluster> {
+    const { stateDir } = parts;
+    const former = seat.place;
+    let cluster: Cluster | undefined;
+    try {
+      const member = await joinWith(parts, (standing) => {
+        if (cluster !== undefined) cluster.#stand(standing);
+      });
+      const place = placeOf(parts, member, former?.peers ?? []);
+      writeSeat(stateDir, { ...seat, place });
+      cluster = new Cluster(parts, { ...seat, place }, member);
+      return cluster;
+    } catch (error) {
+      const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
+      if (!isAway || former === undefined) throw error;
+      cluster = new Cluster(parts, { ...seat, place: former }, undefined);
+      cluster.#absence = { sinceMs: parts.clock.monotonicMs(), reason: error.message };
+      return cluster;
+    }
+  }
+
+  get place(): Place {
+    return this.#seat.place;
+  }
+
+  /** Begins to follow the others, and to join where it has not. */
+  follow(ears: ClusterEars): void {
+    this.#ears = ears;
+    if (this.#member === undefined) this.#joinLater();
+    void this.#followHosts();
+  }
+
+  /** What a person has to see to. */
+  problems(): Problem[] {
+    const { registry, clock } = this.#parts;
+    const standing = this.#member?.standing;
+    const unusable = [...this.#hosts.unreadable, ...this.#unusable].map(([name, reason]) => ({
+      code: 'peer_unreadable',
+      message: `No traffic with host ${name}: ${reason}`,
+    }));
+    if (standing?.kind === 'expelled') return [{ code: 'expelled', message: standing.reason }, ...unusable];
+    const away = standing?.kind === 'away' ? standing : this.#absence;
+    if (away === undefined) return unusable;
+    const seconds = Math.round((clock.monotonicMs() - away.sinceMs) / 1000);
+    const still = 'what runs goes on, and no other host learns of changes';
+    const message = `The registry ${registry.name} is away for ${seconds} s; ${still}: ${away.reason}`;
+    return [{ code: 'registry_away', message }, ...unusable];
+  }
+
+  /** Ends its part for now. @param keepsSubnet where sandboxes live on */
+  async stop({ keepsSubnet }: { readonly keepsSubnet: boolean }): Promise<void> {
+    await this.#end((member) => member.stop({ keepsSubnet }));
+  }
+
+  /** Gives back its place; no sandbox may be left. */
+  async resign(): Promise<void> {
+    await this.#end((member) => member.resign());
+  }
+
+  async #end(leave: (member: Member) => Promise<void>): Promise<void> {
+    this.#giveUp.abort();
+    clearTimeout(this.#joining);
+    clearTimeout(this.#remembering);
+    if (this.#isOutdated) this.#remember();
+    try {
+      if (this.#member !== undefined) await leave(this.#member);
+    } finally {
+      await this.#parts.registry[Symbol.asyncDispose]();
+    }
+  }
+
+  #joinLater(): void {
+    this.#joining = setTimeout(() => void this.#joinAgain(), RETRY_MS);
+  }
+
+  async #joinAgain(): Promise<void> {
+    try {
+      const { place } = this;
+      const request = { ...this.#parts.request, clusterId: place.clusterId, bound: place.subnet };
+      const member = await joinWith({ ...this.#parts, request }, (standing) => this.#stand(standing));
+      if (this.#giveUp.signal.aborted) return await member.stop({ keepsSubnet: true });
+      this.#member = member;
+      this.#absence = undefined;
+      this.#emit('cluster.joined', `Back in the cluster as ${place.name}`);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#absence = { sinceMs: this.#absence?.sinceMs ?? this.#parts.clock.monotonicMs(), reason };
+      if (!this.#giveUp.signal.aborted) this.#joinLater();
+    }
+  }
+
+  async #followHosts(): Promise<void> {
+    const { signal } = this.#giveUp;
+    try {
+      await followHosts(this.#parts.registry, this.#hosts, (changes) => this.#take(changes), signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#emit('cluster.unreadable', error instanceof Error ? error.message : String(error));
+      setTimeout(() => void this.#followHosts(), RETRY_MS).unref();
+    }
+  }
+
+  #take(changes: readonly HostChange[]): void {
+    const own = this.#parts.request.name;
+    const turned = changes.flatMap((change) => {
+      if (change.name !== own) return this.#peerChange(change) ?? [];
+      this.#member?.see(change.host?.record);
+      return [];
+    });
+    const { isComplete } = this.#hosts;
+    if (turned.length === 0 && isComplete === this.#wasComplete) return;
+    this.#wasComplete = isComplete;
+    this.#ears?.peersChanged(turned, isComplete);
+    this.#rememberSoon();
+  }
+
+  /** At once, and then no more often than once in a while. */
+  #rememberSoon(): void {
+    if (this.#remembering !== undefined) {
+      this.#isOutdated = true;
+      return;
+    }
+    this.#remember();
+    this.#remembering = setTimeout(() => {
+      this.#remembering = undefined;
+      if (this.#isOutdated) this.#rememberSoon();
+    }, REMEMBER_MS);
+  }
+
+  /** undefined where nothing that the mesh knows of it has changed */
+  #peerChange({ name, host }: HostChange): PeerChange | undefined {
+    const former = this.#peers.get(name);
+    this.#unusable.delete(name);
+    if (host === undefined) {
+      // one whose record cannot be read stands as it did
+      if (former === undefined || this.#hosts.unreadable.has(name)) return undefined;
+      this.#peers.delete(name);
+      return { name, peer: undefined };
+    }
+    try {
+      const peer = readPeer(name, host.record.subnet, host.record.published);
+      if (JSON.stringify(peer) === JSON.stringify(former)) return undefined;
+      this.#peers.set(name, peer);
+      return { name, peer };
+    } catch (error) {
+      this.#unusable.set(name, error instanceof Error ? error.message : String(error));
+      return undefined;
+    }
+  }
+
+  #remember(): void {
+    this.#isOutdated = false;
+    this.#seat = { ...this.#seat, place: { ...this.place, peers: [...this.#peers.values()] } };
+    try {
+      writeSeat(this.#parts.stateDir, this.#seat);
+    } catch (error) {
+      this.#emit('daemon.problem', error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #stand(standing: Standing): void {
+    if (standing.kind === 'joined') this.#emit('cluster.joined', 'The registry is there again');
+    else this.#emit(`cluster.${standing.kind}`, standing.reason);
+  }
+
+  #emit(type: string, message: string): void {
+    this.#ears?.emit({ type, message });
+  }
+}
+
+function joinWith(parts: ClusterParts, changed: (standing: Standing) => void): Promise<Member> {
+  const { registry, request, holdMs, clock } = parts;
+  const timing = { alive_ms: ALIVE_MS, hold_ms: holdMs };
+  return Member.join({ registry, request, timing, nowMs: () => clock.monotonicMs(), changed });
+}
+
+function placeOf({ request }: ClusterParts, { membership }: Member, peers: readonly MeshPeer[]): Place {
+  const { cluster, host } = membership;
+  const { id: clusterId, range, unit } = cluster;
+  return { clusterId, name: request.name, subnet: host.subnet, range, unit, peers };
+}

@@ -1,0 +1,102 @@
+import type { SandboxId, Slot } from '../../ipam/lease.ts';
+import type { PeerChange } from '../../mesh/peers.ts';
+import type { CreateRequest, CulvertEvent, Engine, SandboxChange, Status } from '../engine.ts';
+import { Listeners } from '../listeners.ts';
+import type { Cluster } from './cluster.ts';
+
+/** An engine that is more than its host: what other hosts tell goes to it, and its place goes when it does. */
+export class ClusteredEngine<Inner extends Engine> implements Engine {
+  readonly inner: Inner;
+  readonly #cluster: Cluster;
+  readonly #listeners = new Listeners();
+  #hasLeft = false;
+
+  readonly #report: (error: unknown) => void;
+
+  /** @param report takes note of what could not be told to the cluster in the end */
+  constructor(inner: Inner, cluster: Cluster, report: (error: unknown) => void) {
+    this.inner = inner;
+    this.#cluster = cluster;
+    this.#report = report;
+    inner.subscribe((event) => this.#listeners.publish(event));
+    cluster.follow({
+      emit: (event) => this.#listeners.publish(event),
+      peersChanged: (changes, isAll) => {
+        this.updatePeers(changes, isAll).catch((error: unknown) => {
+          const message = error instanceof Error ? error.message : String(error);
+          this.#listeners.publish({ type: 'daemon.problem', message });
+        });
+      },
+    });
+  }
+
+  create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
+    return this.inner.create(requests);
+  }
+
+  update(id: SandboxId, change: SandboxChange): ReturnType<Engine['update']> {
+    return this.inner.update(id, change);
+  }
+
+  remove(ids: readonly SandboxId[]): ReturnType<Engine['remove']> {
+    return this.inner.remove(ids);
+  }
+
+  list(): ReturnType<Engine['list']> {
+    return this.inner.list();
+  }
+
+  inspect(id: SandboxId): ReturnType<Engine['inspect']> {
+    return this.inner.inspect(id);
+  }
+
+  leases(): ReturnType<Engine['leases']> {
+    return this.inner.leases();
+  }
+
+  release(slot: Slot, options: { readonly force: boolean }): ReturnType<Engine['release']> {
+    return this.inner.release(slot, options);
+  }
+
+  reconcile(options: { readonly dryRun: boolean }): ReturnType<Engine['reconcile']> {
+    return this.inner.reconcile(options);
+  }
+
+  async status(): Promise<Status> {
+    const status = await this.inner.status();
+    return { ...status, problems: [...status.problems, ...this.#cluster.problems()] };
+  }
+
+  updatePeers(changes: readonly PeerChange[], isAll: boolean): Promise<void> {
+    return this.inner.updatePeers(changes, isAll);
+  }
+
+  async purge(): Promise<void> {
+    await this.inner.purge();
+    this.#hasLeft = true;
+    await this.#cluster.resign();
+  }
+
+  subscribe(listener: (event: CulvertEvent) => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#hasLeft) return this.inner.close();
+    const keepsSubnet = await this.#hasSandboxes();
+    await this.inner.close();
+    this.#hasLeft = true;
+    // with the registry away the hold says for how long the subnet stays its own
+    await this.#cluster.stop({ keepsSubnet }).catch(this.#report);
+  }
+
+  async #hasSandboxes(): Promise<boolean> {
+    try {
+      const { live } = await this.inner.status();
+      return live.microvm + live.netns + live.bridge > 0;
+    } catch (error) {
+      this.#report(error);
+      return true;
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Ipv4 } from '../../addr/ipv4.ts';
+import { formatPrefix, type Prefix, parsePrefix } from '../../addr/prefix.ts';
+import { systemClock } from '../../clock.ts';
+import { openRegistry } from '../../cluster/open.ts';
+import { CulvertError, InputError } from '../../errors.ts';
+import { isNamespace } from '../../linux/namespace.ts';
+import { publicKeyOf, readPrivateKey } from '../../mesh/keys.ts';
+import { writePublished } from '../../mesh/published.ts';
+import { isSandboxNamespace } from '../../sandbox/topology/layout.ts';
+import type { Config } from '../config/config.ts';
+import { assertFree, readUplink, type Uplink } from '../read-host.ts';
+import { makeFolder } from '../state-folder.ts';
+import { Cluster } from './cluster.ts';
+import { newSeat, readSeat, type Seat } from './seat.ts';
+
+export type ClusterConfig = NonNullable<Config['cluster']>;
+
+/** What a cluster has where nobody says otherwise. */
+const DEFAULT_RANGE = parsePrefix('10.64.0.0/10');
+
+export function keyFileIn(stateDir: string): string {
+  return join(stateDir, 'wireguard.key');
+}
+
+/**
+ * Joins the cluster of the config, or comes back to the place that the state folder remembers.
+ *
+ * @throws InputError `range_in_use`, `no_endpoint`, `registry_*`; CulvertError `sandboxes_live` where sandboxes have
+ *   addresses of no cluster, and of whatever else keeps it from joining
+ */
+export async function enterCluster(config: Config, wanted: ClusterConfig, version: string): Promise<Cluster> {
+  const { stateDir } = config;
+  if (wanted.registry === undefined) {
+    const message = 'Cannot join a cluster: cluster.registry is missing, which says where its hosts agree';
+    throw new InputError('invalid_config', message, { field: 'cluster.registry' });
+  }
+  makeFolder(stateDir);
+  const uplink = readUplink(config);
+  assertFree(config, uplink.root, 'cluster.range', wanted.range ?? DEFAULT_RANGE);
+  const endpoint = { address: wanted.endpoint ?? addressOf(uplink), port: wanted.port };
+  const seat = readSeat(stateDir) ?? newSeat(stateDir);
+  const bound = boundTo(config, seat);
+  const publicKey = publicKeyOf(readPrivateKey(keyFileIn(stateDir)));
+  const { place } = seat;
+  const clock = systemClock();
+  const request = {
+    name: wanted.name ?? config.name,
+    identity: seat.identity,
+    version,
+    ...(wanted.range === undefined ? {} : { range: wanted.range }),
+    ...(wanted.unit === undefined ? {} : { unit: wanted.unit }),
+    ...(wanted.subnetLength === undefined ? {} : { length: wanted.subnetLength }),
+    ...(place === undefined ? {} : { clusterId: place.clusterId }),
+    ...(bound === undefined ? {} : { bound }),
+    published: writePublished({ publicKey, endpoint, mtu: uplink.mtu }),
+  };
+  const registry = openRegistry({ ...files(wanted), url: wanted.registry }, clock);
+  let cluster: Cluster | undefined;
+  try {
+    cluster = await Cluster.enter({ registry, request, holdMs: wanted.holdMs, stateDir, clock }, seat);
+    assertFree(config, uplink.root, 'cluster.range', cluster.place.range);
+    return cluster;
+  } catch (error) {
+    await (cluster?.stop({ keepsSubnet: false }) ?? registry[Symbol.asyncDispose]());
+    throw error;
+  }
+}
+
+/**
+ * Sandboxes have addresses of the subnet: without the cluster nobody would hold it for them.
+ *
+ * @throws CulvertError `cluster_left`
+ */
+export function assertNoPlace(config: Config): void {
+  const place = readSeat(config.stateDir)?.place;
+  const live = place === undefined ? 0 : countSandboxes(config);
+  if (place === undefined || live === 0) return;
+  const message = `Cannot start outside of a cluster: ${live} networks have addresses of ${formatPrefix(place.subnet)}, as host ${place.name} of cluster ${place.clusterId}; start with cluster.registry, or remove them`;
+  throw new CulvertError('cluster_left', message);
+}
+
+/** The subnet that networks have addresses of, undefined where there are none. */
+function boundTo(config: Config, { place }: Seat): Prefix | undefined {
+  const live = countSandboxes(config);
+  if (live === 0) return undefined;
+  if (place !== undefined) return place.subnet;
+  const host = formatPrefix(config.ranges.host);
+  const message = `Cannot join a cluster: ${live} networks have addresses of ${host}, which no other host can reach; remove them (culvert down --purge), then join`;
+  throw new CulvertError('sandboxes_live', message);
+}
+
+function countSandboxes({ runDir }: Config): number {
+  const pins = join(runDir, 'netns');
+  if (!existsSync(pins)) return 0;
+  return readdirSync(pins).filter((name) => isSandboxNamespace(name) && isNamespace(join(pins, name))).length;
+}
+
+function addressOf({ root, uplink }: Uplink): Ipv4 {
+  for (const object of root.objects) {
+    if (object.kind === 'address' && object.link.name === uplink) return object.address;
+  }
+  const message = `Cannot tell other hosts where this one is: ${uplink ?? 'the uplink'} has no IPv4 address; set cluster.endpoint`;
+  throw new InputError('no_endpoint', message, { field: 'cluster.endpoint' });
+}
+
+type Files = { user?: string; passwordFile?: string; caFile?: string; certificateFile?: string; keyFile?: string };
+
+function files({ user, passwordFile, caFile, certificateFile, keyFile }: ClusterConfig): Files {
+  return {
+    ...(user === undefined ? {} : { user }),
+    ...(passwordFile === undefined ? {} : { passwordFile }),
+    ...(caFile === undefined ? {} : { caFile }),
+    ...(certificateFile === undefined ? {} : { certificateFile }),
+    ...(keyFile === undefined ? {} : { keyFile }),
+  };
+}

@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { formatIpv4 } from '../../addr/ipv4.ts';
+import { formatPrefix, type Prefix, parsePrefix } from '../../addr/prefix.ts';
+import { CulvertError } from '../../errors.ts';
+import type { MeshPeer } from '../../mesh/peers.ts';
+import { readPeer } from '../../mesh/published.ts';
+import { readFileIfThere, writeWholeFile } from '../../whole-file.ts';
+
+/** What a host remembers of its cluster, so that it is back with the registry away. */
+export type Seat = {
+  /** of this state folder, a UUID */
+  readonly identity: string;
+  /** absent before it has joined for the first time */
+  readonly place?: Place;
+};
+
+export type Place = {
+  readonly clusterId: string;
+  readonly name: string;
+  readonly subnet: Prefix;
+  /** of all hosts' subnets, cut into units of this prefix length */
+  readonly range: Prefix;
+  readonly unit: number;
+  readonly peers: readonly MeshPeer[];
+};
+
+const peer = z.object({ name: z.string(), subnet: z.string(), publicKey: z.string(), endpoint: z.string() });
+
+const schema = z.object({
+  identity: z.uuid(),
+  place: z
+    .object({
+      clusterId: z.uuid(),
+      name: z.string(),
+      subnet: z.string().transform((text) => parsePrefix(text)),
+      range: z.string().transform((text) => parsePrefix(text)),
+      unit: z.int(),
+      peers: z.array(
+        peer.transform(({ name, subnet, ...published }) =>
+          readPeer(name, parsePrefix(subnet), { ...published, mtu: 1280 }),
+        ),
+      ),
+    })
+    .optional(),
+});
+
+function fileIn(stateDir: string): string {
+  return join(stateDir, 'cluster.json');
+}
+
+/** @throws CulvertError `cluster_file` where it cannot be read: without it the host would be another one */
+export function readSeat(stateDir: string): Seat | undefined {
+  const file = fileIn(stateDir);
+  try {
+    const text = readFileIfThere(file);
+    if (text === undefined) return undefined;
+    const { identity, place } = schema.parse(JSON.parse(text));
+    return { identity, ...(place === undefined ? {} : { place }) };
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `Cannot read ${file}, which says what host of what cluster this is: ${why}; put it back as it was`;
+    throw new CulvertError('cluster_file', message, { cause });
+  }
+}
+
+/** A host that was in no cluster yet. @throws CulvertError `cluster_file` */
+export function newSeat(stateDir: string): Seat {
+  const seat = { identity: randomUUID() };
+  writeSeat(stateDir, seat);
+  return seat;
+}
+
+/** @throws CulvertError `cluster_file` */
+export function writeSeat(stateDir: string, { identity, place }: Seat): void {
+  const written = place && {
+    ...place,
+    subnet: formatPrefix(place.subnet),
+    range: formatPrefix(place.range),
+    peers: place.peers.map(({ name, subnet, publicKey, endpoint }) => ({
+      name,
+      subnet: formatPrefix(subnet),
+      publicKey,
+      endpoint: endpoint === undefined ? '' : `${formatIpv4(endpoint.address)}:${endpoint.port}`,
+    })),
+  };
+  const file = fileIn(stateDir);
+  try {
+    writeWholeFile(file, `${JSON.stringify({ identity, place: written }, undefined, 1)}\n`);
+  } catch (cause) {
+    const why = String((cause as NodeJS.ErrnoException).code ?? cause);
+    throw new CulvertError('cluster_file', `Cannot write ${file}: ${why}`, { cause });
+  }
+}

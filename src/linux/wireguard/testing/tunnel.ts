@@ -1,0 +1,102 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { formatIpv4 } from '../../../addr/ipv4.ts';
+import { parsePrefix } from '../../../addr/prefix.ts';
+import type { Device, Peer } from '../../../plan/wireguard/device.ts';
+import { edits } from '../../../plan/wireguard/edit.ts';
+import { type Key, keyOf } from '../../../plan/wireguard/key.ts';
+import type { WireguardBackend } from '../backend.ts';
+import type { Side, TunnelHosts } from './hosts.ts';
+import { type DeviceMaker, type LabDevice, WG0 } from './lab-device.ts';
+import { until } from './until.ts';
+
+export const PORT = 51_820;
+
+type KeyPair = { readonly privateKey: Key; readonly publicKey: Key };
+
+function keyPair(): KeyPair {
+  const { d = '', x = '' } = generateKeyPairSync('x25519').privateKey.export({ format: 'jwk' });
+  const [privateKey, publicKey] = [d, x].map((part) => keyOf(Buffer.from(part, 'base64url')));
+  if (privateKey === undefined || publicKey === undefined) throw new Error('A pair of keys is two');
+  return { privateKey, publicKey };
+}
+
+/** One end of a {@link Tunnel}. */
+export class End implements AsyncDisposable {
+  readonly side: Side;
+  readonly device: LabDevice;
+  readonly backend: WireguardBackend;
+  readonly keys = keyPair();
+
+  constructor(side: Side, maker: DeviceMaker) {
+    this.side = side;
+    this.device = maker.make(side);
+    this.backend = this.device.open();
+  }
+
+  /** Sets the device up with peers and its link. */
+  raise(...peers: readonly Peer[]): void {
+    this.bring(this.as(...peers));
+    const { router, inner } = this.side;
+    router.ip(`link set ${WG0.name} up`, `address add ${formatIpv4(inner)}/24 dev ${WG0.name}`);
+  }
+
+  /** Says what there is to say so that the device is so. */
+  bring(desired: Device): void {
+    this.backend.edit(edits(this.backend.read(), desired, Date.now()));
+  }
+
+  /** The device that has these peers. */
+  as(...peers: readonly Peer[]): Device {
+    const { privateKey } = this.keys;
+    return { privateKey, listenPort: PORT, peers: new Map(peers.map((peer) => [peer.publicKey, peer])) };
+  }
+
+  /** What another end has to know to speak with this one. */
+  get peer(): Peer {
+    const { outer, inner } = this.side;
+    return {
+      publicKey: this.keys.publicKey,
+      endpoint: { address: outer, port: PORT },
+      keepalive_s: 0,
+      allowedIps: [parsePrefix(`${formatIpv4(inner)}/32`)],
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.backend[Symbol.dispose]();
+    await this.device[Symbol.asyncDispose]();
+  }
+}
+
+/** Two devices that know each other. */
+export class Tunnel implements AsyncDisposable {
+  readonly left: End;
+  readonly right: End;
+
+  constructor(hosts: TunnelHosts, maker: DeviceMaker) {
+    this.left = new End(hosts.left, maker);
+    this.right = new End(hosts.right, maker);
+  }
+
+  /** Resolves when it carries packets. */
+  async raise(): Promise<void> {
+    const { left, right } = this;
+    left.raise(right.peer);
+    right.raise(left.peer);
+    await until('the tunnel to carry packets', () => reaches(left, right));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.left, this.right].map((end) => end[Symbol.asyncDispose]()));
+  }
+}
+
+/** Whether one end gets an answer from the other one, soon. */
+export function reaches(from: End, to: End): boolean {
+  try {
+    from.side.router.run('ping', '-n', '-c', '1', '-W', '2', formatIpv4(to.side.inner));
+    return true;
+  } catch {
+    return false;
+  }
+}

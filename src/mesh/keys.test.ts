@@ -1,0 +1,40 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { generatePrivateKey, publicKeyOf, readPrivateKey } from './keys.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'culvert-keys-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+it('has the public keys that wg(8) has', () => {
+  for (let count = 0; count < 20; count++) {
+    const key = generatePrivateKey();
+    expect(publicKeyOf(key)).toBe(execFileSync('wg', ['pubkey'], { input: key, encoding: 'utf8' }).trim());
+  }
+});
+
+it('keeps a private key for its owner alone, and the same one for good', () => {
+  const file = join(folder, 'key');
+  const key = readPrivateKey(file);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  expect(readPrivateKey(file)).toBe(key);
+  expect(readFileSync(file, 'utf8')).toBe(`${key}\n`);
+  expect(readdirSync(folder)).toEqual(['key']);
+});
+
+it('makes no other where there is one that cannot be read, and does not show it', () => {
+  const file = join(folder, 'key');
+  writeFileSync(file, 'a secret that is no key');
+  expect(() => readPrivateKey(file)).toThrow(expect.objectContaining({ code: 'key_file' }));
+  expect(() => readPrivateKey(file)).not.toThrow(/secret/);
+  rmSync(file);
+  writeFileSync(join(folder, 'key.new'), 'half of one');
+  chmodSync(join(folder, 'key.new'), 0o600);
+  readPrivateKey(file);
+  expect(readdirSync(folder)).toEqual(['key']);
+});

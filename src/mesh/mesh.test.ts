@@ -1,0 +1,246 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Underlay, type UnderlayHost } from '../../lab/underlay.ts';
+import { addIpv4, formatIpv4 } from '../addr/ipv4.ts';
+import { type Prefix, parsePrefix } from '../addr/prefix.ts';
+import { Kernel } from '../linux/apply.ts';
+import { diff } from '../plan/diff.ts';
+import { type Link, ROOT, ROUTER } from '../plan/state.ts';
+import { type Key, keyOf } from '../plan/wireguard/key.ts';
+import { Mesh } from './mesh.ts';
+import { type MeshPeer, Peers } from './peers.ts';
+import { Tunnel } from './tunnel.ts';
+
+/*
+ * Two hosts with a router namespace each, and an address of their subnet in it:
+ *
+ *     router 10.64.0.1 ── wa-main ── h1 eth0 ══ wire ══ eth0 h2 ── wa-main ── router 10.64.16.1
+ */
+
+const LINK: Link = { name: 'wa-main', index: 9_996 };
+const PORT = 51_820;
+const MTU = 1420;
+
+function keyPair(): { readonly privateKey: Key; readonly publicKey: Key } {
+  const { privateKey, publicKey } = generateKeyPairSync('x25519');
+  // the key is the end of what its encodings hold
+  return {
+    privateKey: keyOf(new Uint8Array(privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32))),
+    publicKey: keyOf(new Uint8Array(publicKey.export({ type: 'spki', format: 'der' }).subarray(-32))),
+  };
+}
+
+class Host implements Disposable {
+  readonly underlay: Underlay;
+  readonly place: UnderlayHost;
+  readonly keys = keyPair();
+  readonly subnet: Prefix;
+  readonly kernel: Kernel;
+  tunnel: Tunnel;
+  mesh: Mesh;
+
+  constructor(underlay: Underlay, place: UnderlayHost, subnet: string) {
+    this.underlay = underlay;
+    this.place = place;
+    this.subnet = parsePrefix(subnet);
+    const pins = join(place.folder, 'netns');
+    mkdirSync(pins);
+    this.kernel = underlay.inside(place, () => new Kernel(pins, [ROOT, ROUTER]));
+    this.inside(() => this.kernel.apply(diff([], [{ kind: 'namespace', namespace: ROUTER }])));
+    underlay.run(this.router, 'ip', 'address', 'add', `${formatIpv4(this.address)}/32`, 'dev', 'lo');
+    underlay.run(this.router, 'ip', 'link', 'set', 'lo', 'up');
+    this.tunnel = this.open();
+    this.mesh = this.join();
+    this.inside(() => this.mesh.reconcile(Date.now(), { removes: true }));
+  }
+
+  get address() {
+    return addIpv4(this.subnet.address, 1);
+  }
+
+  get router(): string {
+    return this.kernel.pin(ROUTER);
+  }
+
+  get peer(): MeshPeer {
+    const { name, address } = this.place;
+    const { subnet, keys } = this;
+    return { name, subnet, publicKey: keys.publicKey, endpoint: { address, port: PORT }, keepalive_s: 0 };
+  }
+
+  open(): Tunnel {
+    const parts = { kernel: this.kernel, link: LINK, mtu: MTU, backend: 'userspace' } as const;
+    return this.inside(() => new Tunnel({ ...parts, folder: join(this.place.folder, 'wireguard') }));
+  }
+
+  join(): Mesh {
+    const { kernel, tunnel, keys } = this;
+    const parts = { kernel, tunnel, link: LINK, privateKey: keys.privateKey, listenPort: PORT };
+    return new Mesh({ ...parts, peers: new Peers(20, this.peer) });
+  }
+
+  inside<T>(body: () => T): T {
+    return this.underlay.inside(this.place, body);
+  }
+
+  know(...others: Host[]): string[] {
+    return this.inside(() => this.mesh.update(others.map(({ peer }) => ({ name: peer.name, peer }))));
+  }
+
+  ping(other: Host, ...options: string[]): string {
+    const target = formatIpv4(other.address);
+    return this.underlay.run(this.router, 'ping', '-I', formatIpv4(this.address), '-W', '3', ...options, target);
+  }
+
+  [Symbol.dispose](): void {
+    this.inside(() => this.tunnel.remove());
+    this.kernel[Symbol.dispose]();
+  }
+}
+
+const timeout = 60_000;
+
+describe('a mesh of two hosts', { timeout }, () => {
+  let opened: DisposableStack;
+  let one: Host;
+  let other: Host;
+
+  beforeEach(() => {
+    opened = new DisposableStack();
+    const underlay = opened.use(new Underlay(2));
+    const [first, second] = underlay.hosts;
+    if (first === undefined || second === undefined) throw new Error('There are two');
+    one = opened.use(new Host(underlay, first, '10.64.0.0/20'));
+    other = opened.use(new Host(underlay, second, '10.64.16.0/20'));
+  });
+  afterEach(() => opened.dispose());
+
+  it('joins their subnets, once they know each other', () => {
+    expect(one.know(other)).toEqual([
+      `wg set wa-main peer ${other.keys.publicKey} endpoint 192.0.2.12:51820 allowed-ips 10.64.16.0/20`,
+      'ip -n router route change 10.64.16.0/20 dev wa-main',
+    ]);
+    other.know(one);
+    expect(one.ping(other, '-c', '3')).toContain(' 0% packet loss');
+    expect(other.ping(one, '-c', '1', '-M', 'do', '-s', String(MTU - 28))).toContain(' 0% packet loss');
+    const { peers } = one.inside(() => one.tunnel.read());
+    expect(peers.get(other.keys.publicKey)?.lastHandshakeMs).toBeGreaterThan(0);
+  });
+
+  it('says nothing to a device that is as it should be', () => {
+    one.know(other);
+    expect(one.know(other)).toEqual([]);
+    expect(one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }))).toEqual([]);
+  });
+
+  it('has no way any more to a host that is gone', () => {
+    one.know(other);
+    const gone = one.inside(() => one.mesh.update([{ name: 'h2', peer: undefined }]));
+    expect(gone).toEqual([
+      `wg set wa-main peer ${other.keys.publicKey} remove`,
+      'ip -n router route delete 10.64.16.0/20 dev wa-main',
+    ]);
+    expect(one.inside(() => one.tunnel.read()).peers.size).toBe(0);
+  });
+
+  it('is put right where others have changed it, without a loss', () => {
+    one.know(other);
+    other.know(one);
+    one.ping(other, '-c', '1');
+    one.underlay.run(one.router, 'ip', 'route', 'delete', '10.64.16.0/20');
+    one.underlay.run(one.router, 'ip', 'route', 'add', '10.64.32.0/20', 'dev', 'wa-main');
+    one.underlay.run(one.router, 'ip', 'link', 'set', 'wa-main', 'mtu', '1400');
+    one.inside(() => one.tunnel.edit([{ verb: 'change', peer: { publicKey: other.keys.publicKey, keepalive_s: 7 } }]));
+    const before = one.inside(() => one.tunnel.read()).peers.get(other.keys.publicKey)?.lastHandshakeMs;
+    expect(one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }))).toEqual([
+      'ip -n router link set wa-main mtu 1420',
+      `wg set wa-main peer ${other.keys.publicKey} persistent-keepalive off`,
+      'ip -n router route delete 10.64.32.0/20 dev wa-main',
+      'ip -n router route add 10.64.16.0/20 dev wa-main',
+    ]);
+    expect(one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }))).toEqual([]);
+    expect(one.ping(other, '-c', '1')).toContain(' 0% packet loss');
+    expect(one.inside(() => one.tunnel.read()).peers.get(other.keys.publicKey)?.lastHandshakeMs).toBe(before);
+  });
+
+  it('outlives who made it, and is taken over as it is', () => {
+    one.know(other);
+    other.know(one);
+    one.ping(other, '-c', '1');
+    const before = one.inside(() => one.tunnel.read());
+    one.tunnel[Symbol.dispose]();
+    one.tunnel = one.open();
+    one.mesh = one.join();
+    expect(one.inside(() => one.tunnel.read())).toEqual(before);
+    expect(one.ping(other, '-c', '1')).toContain(' 0% packet loss');
+    one.know(other);
+    expect(one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }))).toEqual([]);
+  });
+
+  it('keeps what it does not know while it may remember less than it knew', () => {
+    one.know(other);
+    one.mesh = one.join();
+    expect(one.inside(() => one.mesh.reconcile(Date.now(), { removes: false }))).toEqual([]);
+    expect(one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }))).toEqual([
+      `wg set wa-main peer ${other.keys.publicKey} remove`,
+      'ip -n router route delete 10.64.16.0/20 dev wa-main',
+    ]);
+  });
+
+  it('is made anew where its program has died, and the other host finds it again', () => {
+    one.know(other);
+    other.know(one);
+    one.ping(other, '-c', '1');
+    expect(one.tunnel.isAlive).toBe(true);
+    one.underlay.run(one.router, 'ip', 'link', 'delete', 'wa-main');
+    for (const deadline = performance.now() + 5000; one.tunnel.isAlive && performance.now() < deadline; );
+    expect(one.tunnel.isAlive).toBe(false);
+    one.inside(() => {
+      one.tunnel.revive();
+      one.mesh.reconcile(Date.now(), { removes: true });
+    });
+    expect(one.ping(other, '-c', '1', '-w', '20')).toContain(' 0% packet loss');
+  });
+});
+
+describe('peers', () => {
+  const own = { name: 'own', subnet: parsePrefix('10.64.0.0/20'), publicKey: keyPair().publicKey, keepalive_s: 0 };
+  const peer = (name: string, subnet: string, publicKey = keyPair().publicKey): MeshPeer => ({
+    ...own,
+    name,
+    subnet: parsePrefix(subnet),
+    publicKey,
+  });
+  const take = (peers: Peers, ...all: MeshPeer[]): unknown =>
+    peers.take(all.map((one) => ({ name: one.name, peer: one }))).map(({ former, next }) => [former?.name, next?.name]);
+
+  it('that claim one subnet, or one key, are not used, until one of them is gone', () => {
+    const peers = new Peers(20, own);
+    const [one, two] = [peer('one', '10.64.16.0/20'), peer('two', '10.64.32.0/20')];
+    expect(take(peers, one, two)).toEqual([
+      [undefined, 'one'],
+      [undefined, 'two'],
+    ]);
+    expect(take(peers, peer('three', '10.64.16.0/21'))).toEqual([['one', undefined]]);
+    expect(peers.refused.get('one')).toBe('its subnet 10.64.16.0/20 overlaps that of three');
+    expect(peers.refused.get('three')).toBe('its subnet 10.64.16.0/21 overlaps that of one');
+    expect(take(peers, peer('four', '10.64.48.0/20', two.publicKey))).toEqual([['two', undefined]]);
+    expect(peers.refused.get('two')).toBe('it has the public key of four');
+    expect(peers.take([{ name: 'three', peer: undefined }]).map(({ next }) => next?.name)).toEqual(['one']);
+    expect(take(peers, peer('four', '10.64.48.0/20'))).toEqual([
+      [undefined, 'two'],
+      [undefined, 'four'],
+    ]);
+    expect(peers.refused.size).toBe(0);
+    expect([...peers.used.keys()].toSorted()).toEqual(['four', 'one', 'two']);
+  });
+
+  it('have nothing that is the host’s own', () => {
+    const peers = new Peers(20, own);
+    expect(take(peers, peer('one', '10.64.0.0/19'), peer('two', '10.64.32.0/20', own.publicKey))).toEqual([]);
+    expect(peers.refused.size).toBe(2);
+    expect(take(peers, { ...own, subnet: parsePrefix('10.64.64.0/20') })).toEqual([]);
+  });
+});

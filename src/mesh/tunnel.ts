@@ -1,0 +1,192 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { CulvertError } from '../errors.ts';
+import type { Kernel } from '../linux/apply.ts';
+import { NamespaceHandle } from '../linux/namespace.ts';
+import { hasLink, linkIndex, readLinkEnd } from '../linux/route/ifreq.ts';
+import { deleteLink, setLink, setLinkUp } from '../linux/route/link.ts';
+import { moveLink } from '../linux/route/move.ts';
+import { newWireguard } from '../linux/route/wireguard.ts';
+import { hasSysctl, readSysctl, writeSysctl } from '../linux/sysctl.ts';
+import type { WireguardBackend } from '../linux/wireguard/backend.ts';
+import { KernelWireguard } from '../linux/wireguard/kernel.ts';
+import { startProgram } from '../linux/wireguard/program.ts';
+import { UserspaceWireguard } from '../linux/wireguard/userspace.ts';
+import { type Link, ROOT, ROUTER } from '../plan/state.ts';
+import type { Device, SeenDevice } from '../plan/wireguard/device.ts';
+import { type Edit, edits, editText } from '../plan/wireguard/edit.ts';
+
+/** Who makes the device: the kernel where it can, else a program. */
+export type BackendKind = 'kernel' | 'userspace';
+
+export type TunnelParts = {
+  readonly kernel: Kernel;
+  /** Its name is the same in the root namespace, where it is born. */
+  readonly link: Link;
+  /** bytes */
+  readonly mtu: number;
+  readonly backend: BackendKind;
+  /** for the program's socket and log */
+  readonly folder: string;
+};
+
+/**
+ * One WireGuard device in the router namespace: its clear side is there, its encrypted packets come and go in the root
+ * namespace, where it was born. It outlives this process, and is found again.
+ *
+ *     root namespace             router namespace
+ *     UDP :51820  ◄── encrypted ── wa-main ◄── clear ── routes to the peers' subnets
+ */
+export class Tunnel implements Disposable {
+  readonly #parts: TunnelParts;
+  #device: WireguardBackend & { readonly isAlive: boolean };
+
+  /**
+   * Takes over the device that is there, or makes one.
+   *
+   * @throws CulvertError `no_wireguard`, `wireguard_failed`, `wireguard_away`; SyscallError
+   */
+  constructor(parts: TunnelParts) {
+    this.#parts = parts;
+    this.#device = this.#find() ?? this.#make();
+  }
+
+  /** Whether it is still there; cheap to ask. */
+  get isAlive(): boolean {
+    return this.#device.isAlive;
+  }
+
+  read(): SeenDevice {
+    return this.#device.read();
+  }
+
+  edit(said: readonly Edit[]): void {
+    if (said.length > 0) this.#device.edit(said);
+  }
+
+  /**
+   * Brings link and device to what they should be. Where they are, nothing is written.
+   *
+   * @param nowMs since the epoch
+   * @param removes whether peers that are not desired go
+   * @returns what was put right, in the words of ip(8) and wg(8)
+   */
+  bringTo(desired: Device, nowMs: number, { removes }: { readonly removes: boolean }): string[] {
+    const said = edits(this.read(), desired, nowMs).filter(({ verb }) => removes || verb !== 'remove');
+    this.edit(said);
+    return [...this.#raise(), ...said.map((edit) => editText(this.#parts.link.name, edit))];
+  }
+
+  /** Makes it anew where it has died: it has nothing then. */
+  revive(): void {
+    this.#device[Symbol.dispose]();
+    this.#clear();
+    this.#device = this.#make();
+  }
+
+  /** Takes it away, and the program that made it. */
+  remove(): void {
+    this.#device[Symbol.dispose]();
+    this.#clear();
+  }
+
+  /** Lets go of it; it stays. */
+  [Symbol.dispose](): void {
+    this.#device[Symbol.dispose]();
+  }
+
+  #find(): (WireguardBackend & { readonly isAlive: boolean }) | undefined {
+    const { kernel, link } = this.#parts;
+    try {
+      const device = this.#open();
+      device.read();
+      const isThere = kernel.withSocket(ROUTER, (socket) => hasLink(socket, link.index)) || this.#move();
+      if (isThere) return device;
+      device[Symbol.dispose]();
+    } catch (error) {
+      if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
+    }
+    // half of one helps nobody
+    this.#clear();
+    return undefined;
+  }
+
+  #make(): WireguardBackend & { readonly isAlive: boolean } {
+    const device = this.#parts.backend === 'userspace' ? this.#startProgram() : this.#makeOfKernel();
+    this.#raise();
+    return device;
+  }
+
+  #startProgram(): WireguardBackend & { readonly isAlive: boolean } {
+    const { link, folder } = this.#parts;
+    startProgram(folder, link.name);
+    const device = this.#open();
+    // until it answers it looks for its link where that was born
+    device.read();
+    if (this.#move()) return device;
+    device[Symbol.dispose]();
+    throw new CulvertError('wireguard_failed', `Cannot use ${link.name}: its link is not there`);
+  }
+
+  #makeOfKernel(): WireguardBackend & { readonly isAlive: boolean } {
+    const { kernel, link, mtu } = this.#parts;
+    using router = new NamespaceHandle(kernel.pin(ROUTER));
+    kernel.withSocket(ROOT, (socket) => socket.request(newWireguard(link, mtu, router.fd)));
+    return this.#open();
+  }
+
+  #open(): WireguardBackend & { readonly isAlive: boolean } {
+    const { kernel, link, backend, folder } = this.#parts;
+    if (backend === 'userspace') return new UserspaceWireguard(folder, link.name);
+    return kernel.inside(ROUTER, () => new KernelWireguard(link.name));
+  }
+
+  /** From the root namespace, where the program makes it; false where it is not there. */
+  #move(): boolean {
+    const { kernel, link } = this.#parts;
+    using router = new NamespaceHandle(kernel.pin(ROUTER));
+    return kernel.withSocket(ROOT, (socket) => {
+      const index = linkIndex(socket, link.name);
+      if (index === undefined) return false;
+      socket.request(moveLink({ name: link.name, index }, link.index, router.fd));
+      return true;
+    });
+  }
+
+  /** Sets what of the link is not as it should be, and says what that was. */
+  #raise(): string[] {
+    const { kernel, link, mtu } = this.#parts;
+    const filter = `net/ipv4/conf/${link.name}/rp_filter`;
+    return kernel.withSocket(ROUTER, (socket) => {
+      const end = readLinkEnd(socket, ROUTER, link.index);
+      const done: string[] = [];
+      // The source is bound to the peer already; while hosts switch one after the other, answers come another way.
+      kernel.inside(ROUTER, () => {
+        if (hasSysctl(filter) && readSysctl(filter) === '0') return;
+        writeSysctl(filter, '0');
+        done.push(`sysctl -w ${filter}=0`);
+      });
+      if (end === undefined) return done;
+      if (end.mtu !== mtu) {
+        socket.request(setLink({ ...end, mtu }, end));
+        done.push(`ip -n ${ROUTER} link set ${link.name} mtu ${mtu}`);
+      }
+      if (!end.up) {
+        socket.request(setLinkUp(link, true));
+        done.push(`ip -n ${ROUTER} link set ${link.name} up`);
+      }
+      return done;
+    });
+  }
+
+  /** Whatever is left of it anywhere. A program ends when its link does. */
+  #clear(): void {
+    const { kernel, link, folder } = this.#parts;
+    kernel.deleteLinks(ROUTER, [link]);
+    kernel.withSocket(ROOT, (socket) => {
+      const index = linkIndex(socket, link.name);
+      if (index !== undefined) socket.request(deleteLink({ name: link.name, index }));
+    });
+    rmSync(join(folder, `${link.name}.sock`), { force: true });
+  }
+}

@@ -1,0 +1,226 @@
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LabEtcd } from '../lab/etcd.ts';
+import { Underlay, type UnderlayHost } from '../lab/underlay.ts';
+import type { SandboxResource, StatusResource } from '../src/api/client/client.ts';
+import { CULVERT, ended, lineOf } from './support/command-line.ts';
+
+/*
+ * Daemons as people run them, each on a host of its own, and an etcd that all of them reach:
+ *
+ *     h1 ──┐
+ *     h2 ──┤ wire ── etcd at 192.0.2.11, the first host's
+ *     h3 ──┘
+ */
+
+const POOL = { microvm: 1, netns: 1, bridge: 1 };
+
+type UpOptions = { readonly alone?: boolean; readonly name?: string; readonly cluster?: object };
+
+class Daemon {
+  readonly place: UnderlayHost;
+  readonly runDir: string;
+  readonly stateDir: string;
+  readonly #registry: string;
+  #child: ChildProcess | undefined;
+
+  constructor(place: UnderlayHost, registry: string) {
+    this.place = place;
+    this.#registry = registry;
+    this.runDir = join(place.folder, 'run');
+    this.stateDir = join(place.folder, 'state');
+  }
+
+  get #config(): string {
+    return join(this.place.folder, 'config.json');
+  }
+
+  async up({ alone = false, name = this.place.name, ...config }: UpOptions = {}): Promise<void> {
+    writeFileSync(this.#config, JSON.stringify({ pool: POOL, quarantine: { floorMs: 0 }, ...config }));
+    const folders = ['--run-dir', this.runDir, '--state-dir', this.stateDir, '--config', this.#config];
+    const cluster = ['--name', name, ...(alone ? [] : ['--registry', this.#registry])];
+    const command = [
+      `--net=${this.place.pin}`,
+      'setpriv',
+      '--pdeathsig',
+      'KILL',
+      CULVERT,
+      'up',
+      ...folders,
+      ...cluster,
+    ];
+    this.#child = spawn('nsenter', command, { stdio: ['ignore', 'pipe', 'pipe'] });
+    await lineOf(this.#child, /is ready/);
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = ended(child);
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  run(...parameters: string[]): string {
+    return execFileSync('nsenter', [`--net=${this.place.pin}`, CULVERT, ...parameters], {
+      encoding: 'utf8',
+      env: { ...process.env, CULVERT_SOCKET: join(this.runDir, 'api.sock') },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  }
+
+  json(...parameters: string[]): unknown {
+    return JSON.parse(this.run(...parameters, '--json'));
+  }
+
+  problems(): string[] {
+    return (this.json('status') as StatusResource).problems.map(({ code }) => code);
+  }
+
+  /** Lines of ip(8) in the router namespace. */
+  routes(): string[] {
+    const router = join(this.runDir, 'netns', 'router');
+    const show = [`--net=${router}`, 'ip', 'route', 'show', 'dev', `wa-${this.place.name}`];
+    const { stdout } = spawnSync('nsenter', show);
+    return stdout
+      .toString()
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' ')[0] ?? '')
+      .toSorted();
+  }
+
+  subnet(): string {
+    const seat = JSON.parse(readFileSync(join(this.stateDir, 'cluster.json'), 'utf8')) as { place: { subnet: string } };
+    return seat.place.subnet;
+  }
+}
+
+const PATIENCE = { timeout: 30_000, interval: 50 };
+
+describe('a cluster of three hosts', { timeout: 180_000 }, () => {
+  let opened: AsyncDisposableStack;
+  let etcd: LabEtcd;
+  let daemons: Daemon[];
+
+  beforeEach(async () => {
+    opened = new AsyncDisposableStack();
+    const underlay = opened.use(new Underlay(3));
+    const [first] = underlay.hosts;
+    if (first === undefined) throw new Error('There are three');
+    etcd = opened.use(await LabEtcd.start({ on: first }));
+    daemons = underlay.hosts.map((place) => new Daemon(place, `etcd://${etcd.endpoints.join(',')}/lab`));
+    opened.defer(async () => {
+      await Promise.all(daemons.map((daemon) => daemon.kill()));
+    });
+    await Promise.all(daemons.map((daemon) => daemon.up()));
+  });
+  afterEach(() => opened.disposeAsync());
+
+  const others = (daemon: Daemon): string[] =>
+    daemons
+      .filter((one) => one !== daemon)
+      .map((one) => one.subnet())
+      .toSorted();
+
+  it('has a subnet for each, a way to each from each, and keeps them over a kill and without etcd', async () => {
+    expect(new Set(daemons.map((daemon) => daemon.subnet())).size).toBe(3);
+    for (const daemon of daemons) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await expect.poll(() => daemon.routes(), PATIENCE).toEqual(others(daemon));
+      expect(daemon.problems()).toEqual([]);
+      expect(statSync(join(daemon.stateDir, 'wireguard.key')).mode & 0o777).toBe(0o600);
+    }
+    const [one, two] = daemons;
+    if (one === undefined || two === undefined) throw new Error('There are three');
+    const created = two.json('create', 'a', '--topology', 'netns') as SandboxResource[];
+    const subnet = two.subnet();
+    expect(created[0]?.hostAddress.split('.').slice(0, 2)).toEqual(subnet.split('.').slice(0, 2));
+    // what runs goes on with the registry away, and a daemon that is killed is back without it
+    await etcd.kill(0);
+    await two.kill();
+    await two.up();
+    expect(two.subnet()).toBe(subnet);
+    expect(two.problems()).toEqual(['registry_away']);
+    expect(two.routes()).toEqual(others(two));
+    expect(two.json('ls')).toMatchObject([{ id: 'a', hostAddress: created[0]?.hostAddress }]);
+    two.run('create', 'b', '--topology', 'netns');
+    etcd.launch(0);
+    await etcd.ready();
+    await expect.poll(() => two.problems(), PATIENCE).toEqual([]);
+    // a host that leaves for good is nobody's way any more
+    one.run('down', '--purge');
+    await expect.poll(() => two.routes(), PATIENCE).toEqual([daemons[2]?.subnet()]);
+    const keys = etcd.control('get', '--prefix', '', '--keys-only');
+    expect(keys).not.toContain('h1');
+    const secrets = daemons
+      .slice(1)
+      .map((daemon) => readFileSync(join(daemon.stateDir, 'wireguard.key'), 'utf8').trim());
+    const told = etcd.control('get', '--prefix', '');
+    for (const secret of secrets) expect(told).not.toContain(secret);
+  });
+});
+
+describe('a host', { timeout: 120_000 }, () => {
+  let opened: AsyncDisposableStack;
+  let one: Daemon;
+  let other: Daemon;
+
+  beforeEach(() => {
+    opened = new AsyncDisposableStack();
+    const underlay = opened.use(new Underlay(2));
+    const [first, second] = underlay.hosts;
+    if (first === undefined || second === undefined) throw new Error('There are two');
+    const registry = `file:${join(first.folder, 'registry.sqlite')}`;
+    one = new Daemon(first, registry);
+    other = new Daemon(second, registry);
+    opened.defer(async () => void (await Promise.all([one.kill(), other.kill()])));
+  });
+  afterEach(() => opened.disposeAsync());
+
+  it('with sandboxes of its own does not join, nor one with the cluster’s leave it', async () => {
+    await one.up({ alone: true });
+    one.run('create', 'a', '--topology', 'netns');
+    one.run('down');
+    await expect(one.up()).rejects.toThrow(/Cannot join a cluster: \d networks have addresses of 10\.11\.0\.0\/16/);
+    await one.up({ alone: true });
+    one.run('down', '--purge');
+    await one.up();
+    one.run('create', 'b', '--topology', 'netns');
+    one.run('down');
+    await expect(one.up({ alone: true })).rejects.toThrow(
+      /Cannot start outside of a cluster: \d networks have addresses/,
+    );
+    await one.up();
+    expect(one.json('ls')).toMatchObject([{ id: 'b' }]);
+  });
+
+  it('is told why it cannot join', async () => {
+    await expect(one.up({ alone: true, cluster: {} })).rejects.toThrow(/cluster\.registry is missing/);
+    await one.up();
+    const attempts: [UpOptions, RegExp][] = [
+      [{ name: 'h1' }, /another machine of that name is there/],
+      [{ cluster: { range: '10.128.0.0/10' } }, /it has 10\.64\.0\.0\/10 in subnets of \/20, and the config says/],
+      [{ cluster: { range: '192.0.0.0/10' } }, /Cannot use 192\.0\.0\.0\/10 as cluster\.range: the host reaches/],
+      [{ cluster: { subnetLength: 24 } }, /Cannot claim a subnet of \/24/],
+    ];
+    for (const [options, reason] of attempts) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await expect(other.up(options)).rejects.toThrow(reason);
+    }
+    await other.up({ cluster: { subnetLength: 19 } });
+    await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);
+    expect(other.subnet()).toMatch(/\/19$/);
+  });
+
+  it('has its WireGuard back where that has died, with the way to the others', async () => {
+    await Promise.all([one.up(), other.up()]);
+    await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);
+    const router = join(one.runDir, 'netns', 'router');
+    execFileSync('nsenter', [`--net=${router}`, 'ip', 'link', 'delete', 'wa-h1']);
+    await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);
+    expect(one.problems()).toEqual([]);
+  });
+});

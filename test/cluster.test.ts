@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabEtcd } from '../lab/etcd.ts';
 import { Underlay, type UnderlayHost } from '../lab/underlay.ts';
-import type { SandboxResource, StatusResource } from '../src/api/client/client.ts';
+import type { HostResource, SandboxResource, StatusResource } from '../src/api/client/client.ts';
 import { CULVERT, ended, lineOf } from './support/command-line.ts';
 
 /*
@@ -222,5 +222,29 @@ describe('a host', { timeout: 120_000 }, () => {
     execFileSync('nsenter', [`--net=${router}`, 'ip', 'link', 'delete', 'wa-h1']);
     await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);
     expect(one.problems()).toEqual([]);
+  });
+
+  it('shows who is there, and is rid of one that is gone for good when a person says so', async () => {
+    await Promise.all([one.up(), other.up()]);
+    const hosts = (): HostResource[] => one.json('hosts') as HostResource[];
+    await expect.poll(hosts, PATIENCE).toMatchObject([
+      { name: 'h1', isSelf: true, isAlive: true, subnet: one.subnet(), endpoint: '192.0.2.11:51820', mtu: 1420 },
+      { name: 'h2', isSelf: false, isAlive: true, subnet: other.subnet(), endpoint: '192.0.2.12:51820', mtu: 1420 },
+    ]);
+    expect(() => one.run('hosts', 'remove', 'h2')).toThrow(/Cannot remove host h2: it is there/);
+    expect(() => one.run('hosts', 'remove', 'h3')).toThrow(/the cluster has none of that name/);
+    await other.kill();
+    await expect.poll(() => one.run('hosts'), PATIENCE).toMatch(/^h2 +lost /m);
+    // one that is lost keeps its place, and the way to it
+    expect(one.routes()).toEqual([other.subnet()]);
+    expect(one.run('hosts', 'remove', 'h2')).toBe('Removed host h2; its subnet is free\n');
+    await expect.poll(() => one.routes(), PATIENCE).toEqual(['']);
+    expect(hosts()).toHaveLength(1);
+    await expect(other.up()).rejects.toThrow(/which the cluster has given away or does not know; remove them first/);
+  });
+
+  it('is in no cluster, and says so', async () => {
+    await one.up({ alone: true });
+    expect(() => one.run('hosts')).toThrow(/this one is in no cluster; start it with --registry/);
   });
 });

@@ -4,7 +4,10 @@ import { CulvertClient as ExportedClient } from 'culvert';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryDaemon } from '../../test/support/memory-daemon.ts';
 import { MemoryEngine } from '../../test/support/memory-engine.ts';
+import { parseIpv4 } from '../addr/ipv4.ts';
+import { parsePrefix } from '../addr/prefix.ts';
 import { CulvertError, InputError } from '../errors.ts';
+import { keyOf } from '../plan/wireguard/key.ts';
 import { CulvertClient } from './client/client.ts';
 
 let daemon: MemoryDaemon;
@@ -15,6 +18,36 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await daemon[Symbol.asyncDispose]();
+});
+
+describe('the hosts', () => {
+  it('are none where the host is in no cluster', async () => {
+    await expect(client.hosts()).rejects.toMatchObject({ code: 'no_cluster' });
+    await expect(client.removeHost('h1')).rejects.toMatchObject({ code: 'no_cluster' });
+  });
+
+  it('are listed, and removed where they are gone', async () => {
+    const host = { isSelf: false, generation: 1, version: '1', subnet: parsePrefix('10.64.16.0/20') };
+    const mesh = {
+      publicKey: keyOf(new Uint8Array(32)),
+      endpoint: { address: parseIpv4('192.0.2.2'), port: 51_820 },
+      mtu: 1420,
+    };
+    daemon.engine.cluster = [
+      { ...host, name: 'h1', isAlive: true, mesh },
+      { ...host, name: 'h2', isAlive: false, problem: 'it is of another world' },
+    ];
+    const told = { isSelf: false, generation: 1, version: '1', subnet: '10.64.16.0/20' };
+    const first = { ...told, name: 'h1', isAlive: true, ...mesh, endpoint: '192.0.2.2:51820' };
+    expect(await client.hosts()).toEqual([
+      first,
+      { ...told, name: 'h2', isAlive: false, problem: 'it is of another world' },
+    ]);
+    await expect(client.removeHost('h1')).rejects.toMatchObject({ code: 'host_alive' });
+    await expect(client.removeHost('h3')).rejects.toMatchObject({ code: 'host_unknown' });
+    await client.removeHost('h2');
+    expect(await client.hosts()).toEqual([first]);
+  });
 });
 
 describe('the sandboxes', () => {

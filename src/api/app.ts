@@ -5,6 +5,7 @@ import { matchedRoutes } from 'hono/route';
 import { CulvertError, InputError } from '../errors.ts';
 import { inputError } from '../schema/issue.ts';
 import { failureBody, isNoteworthy, statusOf } from './failure.ts';
+import { clusterRoutes } from './routes/cluster.ts';
 import { eventRoutes } from './routes/events.ts';
 import { hostRoutes } from './routes/host.ts';
 import { leaseRoutes } from './routes/leases.ts';
@@ -57,6 +58,7 @@ export function createApp(services: Services, version: string): App {
 
   app.route('/', sandboxRoutes(services));
   app.route('/', leaseRoutes(services));
+  app.route('/', clusterRoutes(services));
   app.route('/', hostRoutes(services));
   app.route('/', eventRoutes(services));
   app.doc31('/openapi.json', {

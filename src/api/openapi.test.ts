@@ -25,11 +25,13 @@ describe('/openapi.json', () => {
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
     );
     expect(routes.toSorted()).toEqual([
+      'DELETE /v1/hosts/{name}',
       'DELETE /v1/sandboxes',
       'DELETE /v1/sandboxes/{id}',
       'GET /healthz',
       'GET /metrics',
       'GET /v1/events',
+      'GET /v1/hosts',
       'GET /v1/leases',
       'GET /v1/leases/{slot}',
       'GET /v1/sandboxes',

@@ -153,6 +153,25 @@ export const releaseBody = closedObject({
   force: z.boolean().default(false).meta({ description: 'Also where old flows may be left' }),
 }).meta({ id: 'ReleaseLease' });
 
+const hostResource = z
+  .object({
+    name: z.string(),
+    isSelf: z.boolean().meta({ description: 'It is the host that answers' }),
+    isAlive: z
+      .boolean()
+      .meta({ description: 'It was heard of in the last seconds; one that was not keeps its subnet' }),
+    subnet: prefixText.meta({ description: 'Of its sandboxes’ addresses' }),
+    generation: z.int().meta({ description: 'Which machine of that name' }),
+    version: z.string(),
+    publicKey: z.string().optional(),
+    endpoint: z.string().optional().meta({ description: 'Address and UDP port of WireGuard' }),
+    mtu: z.int().optional().meta({ description: 'bytes, of its sandboxes’ links' }),
+    problem: z.string().optional().meta({ description: 'Why there is no traffic with it' }),
+  })
+  .meta({ id: 'Host' });
+
+export const hostList = z.object({ hosts: z.array(hostResource) }).meta({ id: 'HostList' });
+
 export const reconcileBody = closedObject({
   dryRun: z.boolean().default(false).meta({ description: 'Only say what would be done' }),
 }).meta({ id: 'Reconcile' });
@@ -216,6 +235,7 @@ export const failureResource = z
 export type SandboxResource = z.output<typeof sandboxResource>;
 export type FirecrackerResource = z.output<typeof firecrackerResource>;
 export type LeaseResource = z.output<typeof leaseResource>;
+export type HostResource = z.output<typeof hostResource>;
 export type StatusResource = z.output<typeof statusResource>;
 export type EventResource = z.output<typeof eventResource>;
 export type CreateBody = z.input<typeof createBody>;

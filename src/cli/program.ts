@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
   ls: async () => (await import('./commands/ls.ts')).addLs,
   inspect: async () => (await import('./commands/inspect.ts')).addInspect,
   exec: async () => (await import('./commands/exec.ts')).addExec,
+  hosts: async () => (await import('./commands/hosts.ts')).addHosts,
   leases: async () => (await import('./commands/leases.ts')).addLeases,
   reconcile: async () => (await import('./commands/reconcile.ts')).addReconcile,
   events: async () => (await import('./commands/events.ts')).addEvents,

@@ -12,6 +12,7 @@ import { followHosts, Hosts } from './hosts.ts';
 import type { JoinRequest } from './join.ts';
 import { ALIVE, HOLDS, HOSTS, SUBNETS } from './keys.ts';
 import { Member, type Standing } from './member.ts';
+import { removeHost } from './remove.ts';
 import { candidates, firstUnit, subnetAt, unitCount } from './subnets.ts';
 
 const TIMING = { alive_ms: 10_000, hold_ms: 600_000 };
@@ -205,6 +206,23 @@ describe('a host that is gone', () => {
     expect(JSON.parse(entries[0]?.value ?? '')).toMatchObject({ generation: 2, published: 'here' });
     await former.stop({ keepsSubnet: true });
     expect(await keys(ALIVE)).toEqual(['alive/h1']);
+  });
+});
+
+describe('a host that is removed by hand', () => {
+  it('leaves nothing, and its subnet is free at once', async () => {
+    const lost = await join('h1', TWO);
+    await join('h2');
+    await expect(removeHost(registry, 'h1')).rejects.toMatchObject({ code: 'host_alive' });
+    await expect(removeHost(registry, 'h3')).rejects.toMatchObject({ code: 'host_unknown' });
+    forget(lost);
+    clock.monotonic += TIMING.alive_ms;
+    await beat();
+    expect(await removeHost(registry, 'h1')).toEqual(lost.membership.host);
+    expect((await keys('')).filter((key) => key.includes('h1'))).toEqual([]);
+    expect(subnetOf(await join('h3'))).toBe(subnetOf(lost));
+    await lost.publish('here again');
+    expect(lost.standing).toMatchObject({ kind: 'expelled' });
   });
 });
 

@@ -1,5 +1,7 @@
+import type { Prefix } from '../addr/prefix.ts';
 import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
 import type { PeerChange } from '../mesh/peers.ts';
+import type { Published } from '../mesh/published.ts';
 import type { CulvertEvent, Problem } from '../sandbox/event.ts';
 import type { CreateRequest, LeaseView, Removal, SandboxChange } from '../sandbox/request.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
@@ -27,6 +29,21 @@ export type Status = {
   readonly flows: { readonly root: number; readonly router: number; readonly most: number };
   /** What a person should act on; empty where all is well. */
   readonly problems: readonly Problem[];
+};
+
+/** A host of the cluster, as the registry shows it. */
+export type HostView = {
+  readonly name: string;
+  /** whether it is the one that is asked */
+  readonly isSelf: boolean;
+  /** whether it was heard of in the last seconds; one that was not keeps its place */
+  readonly isAlive: boolean;
+  readonly subnet: Prefix;
+  readonly generation: number;
+  readonly version: string;
+  readonly mesh?: Published;
+  /** why there is no traffic with it */
+  readonly problem?: string;
 };
 
 /**
@@ -73,6 +90,14 @@ export interface Engine {
    * @param isAll whether those that were not told of are no more
    */
   updatePeers(changes: readonly PeerChange[], isAll: boolean): Promise<void>;
+  /** Hosts of the cluster, by name. @throws InputError `no_cluster` where the host is in none */
+  hosts(): Promise<HostView[]>;
+  /**
+   * Takes a host out of the cluster that is gone for good.
+   *
+   * @throws InputError `no_cluster`, `host_unknown`; CulvertError `host_alive`, `registry_*`
+   */
+  removeHost(name: string): Promise<void>;
   /** Removes every sandbox and everything else that is Culvert's on this host. */
   purge(): Promise<void>;
   /**

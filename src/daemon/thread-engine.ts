@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { CulvertError } from '../errors.ts';
+import { CulvertError, InputError } from '../errors.ts';
 import type { SandboxId, Slot } from '../ipam/lease.ts';
 import type { PeerChange } from '../mesh/peers.ts';
 import { errorOf } from '../wire-error.ts';
@@ -117,6 +117,14 @@ export class ThreadEngine implements Engine {
     return this.#call('updatePeers', changes, isAll);
   }
 
+  hosts(): ReturnType<Engine['hosts']> {
+    return Promise.reject(noCluster());
+  }
+
+  removeHost(): Promise<void> {
+    return Promise.reject(noCluster());
+  }
+
   purge(): Promise<void> {
     return this.#call('purge');
   }
@@ -186,4 +194,8 @@ export class ThreadEngine implements Engine {
     for (const { reject } of this.#waiting.values()) reject(this.#failure);
     this.#waiting.clear();
   }
+}
+
+function noCluster(): InputError {
+  return new InputError('no_cluster', 'Cannot tell of hosts: this one is in no cluster; start it with --registry');
 }

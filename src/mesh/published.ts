@@ -27,12 +27,17 @@ export function writePublished({ publicKey, endpoint, mtu }: Published): object 
   return { publicKey, endpoint: `${formatIpv4(endpoint.address)}:${endpoint.port}`, mtu };
 }
 
+/** @throws an error that says what of it cannot be used */
+export function readPublished(published: unknown): Published {
+  return schema.parse(published);
+}
+
 /**
  * The peer that a host is by what it tells.
  *
  * @throws an error that says what of it cannot be used
  */
 export function readPeer(name: string, subnet: Prefix, published: unknown): MeshPeer & { readonly endpoint: Endpoint } {
-  const { publicKey, endpoint } = schema.parse(published);
+  const { publicKey, endpoint } = readPublished(published);
   return { name, subnet, publicKey, endpoint, keepalive_s: 0 };
 }

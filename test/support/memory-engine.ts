@@ -3,6 +3,7 @@ import type {
   CreateRequest,
   CulvertEvent,
   Engine,
+  HostView,
   LeaseView,
   Removal,
   SandboxChange,
@@ -140,6 +141,22 @@ export class MemoryEngine implements Engine {
     const plan = this.#drift;
     if (!dryRun) this.#drift = [];
     return { plan, applied: !dryRun };
+  }
+
+  /** What the cluster has, where there is one. */
+  cluster: HostView[] | undefined;
+
+  async hosts(): Promise<HostView[]> {
+    this.#check();
+    if (this.cluster === undefined) throw new InputError('no_cluster', 'Cannot tell of hosts: there is no cluster');
+    return this.cluster;
+  }
+
+  async removeHost(name: string): Promise<void> {
+    const host = (await this.hosts()).find((one) => one.name === name);
+    if (host === undefined) throw new InputError('host_unknown', `Cannot remove host ${name}: there is none`);
+    if (host.isAlive) throw new CulvertError('host_alive', `Cannot remove host ${name}: it is there`);
+    this.cluster = this.cluster?.filter((one) => one !== host);
   }
 
   async updatePeers(): Promise<void> {

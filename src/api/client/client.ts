@@ -4,6 +4,7 @@ import type {
   CreateBody,
   EventResource,
   FirecrackerResource,
+  HostResource,
   LeaseResource,
   ReconcileResult,
   RemovalResource,
@@ -19,6 +20,7 @@ export type {
   CreateBody,
   EventResource,
   FirecrackerResource,
+  HostResource,
   LeaseResource,
   ReconcileResult,
   RemovalResource,
@@ -96,6 +98,16 @@ export class CulvertClient implements Disposable {
 
   release(slot: number, options: { readonly force: boolean }): Promise<LeaseResource> {
     return this.#call('POST', `/v1/leases/${slot}/release`, options);
+  }
+
+  /** Hosts of the cluster. @throws InputError `no_cluster` */
+  async hosts(): Promise<HostResource[]> {
+    return (await this.#call<{ hosts: HostResource[] }>('GET', '/v1/hosts')).hosts;
+  }
+
+  /** Takes a host out of the cluster that is gone for good. @throws InputError `host_unknown`; CulvertError `host_alive` */
+  async removeHost(name: string): Promise<void> {
+    await this.#call('DELETE', `/v1/hosts/${encodeURIComponent(name)}`);
   }
 
   reconcile(options: { readonly dryRun: boolean }): Promise<ReconcileResult> {

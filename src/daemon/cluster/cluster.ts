@@ -1,12 +1,15 @@
+import { formatPrefix } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
-import { followHosts, type HostChange, Hosts } from '../../cluster/hosts.ts';
+import { followHosts, type HostChange, Hosts, type KnownHost } from '../../cluster/hosts.ts';
 import type { JoinRequest } from '../../cluster/join.ts';
 import { Member, type Standing } from '../../cluster/member.ts';
 import type { Registry } from '../../cluster/registry.ts';
+import { removeHost } from '../../cluster/remove.ts';
 import { CulvertError } from '../../errors.ts';
 import type { MeshPeer, PeerChange } from '../../mesh/peers.ts';
-import { readPeer } from '../../mesh/published.ts';
+import { readPeer, readPublished } from '../../mesh/published.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
+import type { HostView } from '../engine.ts';
 import { type Place, type Seat, writeSeat } from './seat.ts';
 
 /** How long what is remembered of the peers is not written again; changes that come meanwhile go together. */
@@ -97,6 +100,17 @@ export class Cluster {
     this.#ears = ears;
     if (this.#member === undefined) this.#joinLater();
     void this.#followHosts();
+  }
+
+  /** All hosts that the registry tells of, by name. */
+  hosts(): HostView[] {
+    return [...this.#hosts.all.values()].map((host) => this.#viewOf(host)).toSorted(byName);
+  }
+
+  /** See {@link removeHost}. */
+  async removeHost(name: string): Promise<void> {
+    const { subnet } = await removeHost(this.#parts.registry, name);
+    this.#emit('cluster.host_removed', `Host ${name} was removed by hand; its subnet ${formatPrefix(subnet)} is free`);
   }
 
   /** What a person has to see to. */
@@ -196,6 +210,18 @@ export class Cluster {
     }, REMEMBER_MS);
   }
 
+  #viewOf({ name, record, isAlive }: KnownHost): HostView {
+    const { subnet, generation, version } = record;
+    const isSelf = name === this.#parts.request.name;
+    const common = { name, isSelf, isAlive, subnet, generation, version };
+    try {
+      const problem = this.#hosts.unreadable.get(name);
+      return { ...common, mesh: readPublished(record.published), ...(problem === undefined ? {} : { problem }) };
+    } catch (error) {
+      return { ...common, problem: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
   /** undefined where nothing that the mesh knows of it has changed */
   #peerChange({ name, host }: HostChange): PeerChange | undefined {
     const former = this.#peers.get(name);
@@ -235,6 +261,10 @@ export class Cluster {
   #emit(type: string, message: string): void {
     this.#ears?.emit({ type, message });
   }
+}
+
+function byName(one: HostView, other: HostView): number {
+  return one.name.localeCompare(other.name, 'en', { numeric: true });
 }
 
 function joinWith(parts: ClusterParts, changed: (standing: Standing) => void): Promise<Member> {

@@ -71,6 +71,14 @@ export class ClusteredEngine<Inner extends Engine> implements Engine {
     return this.inner.updatePeers(changes, isAll);
   }
 
+  async hosts(): ReturnType<Engine['hosts']> {
+    return this.#cluster.hosts();
+  }
+
+  removeHost(name: string): Promise<void> {
+    return this.#cluster.removeHost(name);
+  }
+
   async purge(): Promise<void> {
     await this.inner.purge();
     this.#hasLeft = true;

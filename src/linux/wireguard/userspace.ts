@@ -44,6 +44,7 @@ export class UserspaceWireguard implements WireguardBackend {
     try {
       return this.#socket.ask(`${verb} ${this.#name}`, text);
     } catch (error) {
+      // who refuses ends the connection
       if (error instanceof CulvertError && error.code === 'wireguard_refused') this.#reconnect();
       throw error;
     }

@@ -1,7 +1,8 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import type { Prefix } from '../addr/prefix.ts';
 import type { Kernel } from '../linux/apply.ts';
-import { diff, type Operation } from '../plan/diff.ts';
+import { diff, type Operation, type Plan } from '../plan/diff.ts';
+import { sameObject } from '../plan/same.ts';
 import { type KernelObject, type Link, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import type { Device, Peer } from '../plan/wireguard/device.ts';
@@ -19,6 +20,8 @@ export type MeshParts = {
   readonly peers: Peers;
 };
 
+type Route = Extract<KernelObject, { kind: 'route' }>;
+
 /** 0.0.0.0/32: no route leads there. */
 const NOWHERE: Prefix = { address: 0 as Ipv4, length: 32 };
 
@@ -28,15 +31,21 @@ const NOWHERE: Prefix = { address: 0 as Ipv4, length: 32 };
  */
 export class Mesh {
   readonly #parts: MeshParts;
+  /** What follows from the peers that are used. */
+  readonly #wanted = { peers: new Map<Key, Peer>(), routes: new Map<Ipv4, Route>() };
 
   constructor(parts: MeshParts) {
     this.#parts = parts;
+    for (const next of parts.peers.used.values()) this.#want({ former: undefined, next });
   }
 
   /** Takes in what other hosts tell, and says what was done, in the words of wg(8) and ip(8). */
   update(changes: readonly PeerChange[]): string[] {
     const { kernel, tunnel, link, peers } = this.#parts;
     const turns = peers.take(changes);
+    // what one had another may have now
+    for (const { former } of turns) this.#want({ former, next: undefined });
+    for (const { next } of turns) this.#want({ former: undefined, next });
     const said = turns.flatMap(peerEdits);
     const routes = turns.flatMap((turn) => this.#routeOperations(turn));
     // what goes makes room for what comes
@@ -66,21 +75,24 @@ export class Mesh {
   }
 
   #device(): Device {
-    const { privateKey, listenPort, peers } = this.#parts;
-    const all = [...peers.used.values()].map((peer): [Key, Peer] => [peer.publicKey, asPeer(peer)]);
-    return { privateKey, listenPort, peers: new Map(all) };
+    const { privateKey, listenPort } = this.#parts;
+    return { privateKey, listenPort, peers: this.#wanted.peers };
   }
 
-  #routePlan(): Operation[] {
-    const { kernel, peers } = this.#parts;
-    const wanted = [...peers.used.values()].map((peer) => this.#route(peer));
+  #routePlan(): Plan {
+    const { routes } = this.#wanted;
     // where there are none to be, those that are there are still looked for
-    const looked =
-      wanted.length > 0
-        ? wanted
-        : [{ kind: 'route', namespace: ROUTER, destination: NOWHERE, link: this.#parts.link } as const];
-    const seen = kernel.find(ROUTER, looked).objects.filter(({ kind }) => kind === 'route');
-    return [...diff(seen, wanted)];
+    const [any = { kind: 'route', namespace: ROUTER, destination: NOWHERE, link: this.#parts.link } as const] =
+      routes.values();
+    const seen = this.#parts.kernel.find(ROUTER, [any]).objects.filter((object) => object.kind === 'route');
+    const isWhole =
+      seen.length === routes.size &&
+      seen.every((route) => {
+        const wanted = routes.get(route.destination.address);
+        return wanted !== undefined && sameObject(route, wanted);
+      });
+    // mostly it is, and with five thousand hosts a plan costs more than a look
+    return isWhole ? [] : diff(seen, [...routes.values()]);
   }
 
   #routeOperations({ former, next }: Turn): Operation[] {
@@ -92,7 +104,19 @@ export class Mesh {
     );
   }
 
-  #route({ subnet }: MeshPeer): KernelObject {
+  #want({ former, next }: Turn): void {
+    const { peers, routes } = this.#wanted;
+    if (former !== undefined) {
+      peers.delete(former.publicKey);
+      routes.delete(former.subnet.address);
+    }
+    if (next !== undefined) {
+      peers.set(next.publicKey, asPeer(next));
+      routes.set(next.subnet.address, this.#route(next));
+    }
+  }
+
+  #route({ subnet }: MeshPeer): Route {
     return { kind: 'route', namespace: ROUTER, destination: subnet, link: this.#parts.link };
   }
 }

@@ -27,24 +27,59 @@ export function readDevice(text: string): SeenDevice {
   let listenPort = 0;
   const peers = new Map<Key, SeenPeer>();
   let peer: Draft | undefined;
-  const close = (): void => {
-    if (peer !== undefined) peers.set(peer.publicKey, finish(peer));
-  };
-  for (const line of text.split('\n')) {
-    const at = line.indexOf('=');
-    if (at < 0) continue;
-    const name = line.slice(0, at);
-    const value = line.slice(at + 1);
-    if (name === 'public_key') {
-      close();
-      peer = draft(keyOfHex(value));
-    } else if (peer !== undefined) readPeerLine(peer, name, value);
-    else if (name === 'private_key' && value !== NO_KEY) privateKey = keyOfHex(value);
-    else if (name === 'listen_port') listenPort = Number(value);
+  // Five thousand peers have fifty thousand lines, and most of them say what need not be cut out.
+  for (let at = 0; at < text.length; ) {
+    const found = text.indexOf('\n', at);
+    const end = found < 0 ? text.length : found;
+    const equals = text.indexOf('=', at);
+    if (equals >= 0 && equals < end && !isNothing(text, equals, end)) {
+      const value = text.slice(equals + 1, end);
+      if (isName(text, at, equals, 'public_key')) {
+        if (peer !== undefined) peers.set(peer.publicKey, finish(peer));
+        peer = draft(publicKey(value));
+      } else if (peer !== undefined) readPeerLine(peer, text, at, equals, value);
+      else if (isName(text, at, equals, 'private_key')) privateKey = keyOfHex(value);
+      else if (isName(text, at, equals, 'listen_port')) listenPort = Number(value);
+    }
+    at = end + 1;
   }
-  close();
-  return { ...(privateKey === undefined ? {} : { privateKey }), listenPort, peers };
+  if (peer !== undefined) peers.set(peer.publicKey, finish(peer));
+  return { privateKey, listenPort, peers };
 }
+
+/** A number or a key of which every digit is 0: what is not said is the same. */
+function isNothing(text: string, equals: number, end: number): boolean {
+  const length = end - equals - 1;
+  if (length === 1) return text.charCodeAt(equals + 1) === ZERO;
+  return length === NO_KEY.length && text.startsWith(NO_KEY, equals + 1);
+}
+
+/** the digit 0 */
+const ZERO = 48;
+
+function isName(text: string, at: number, equals: number, name: string): boolean {
+  return equals - at === name.length && text.startsWith(name, at);
+}
+
+/** What was read before is mostly read again. */
+const REMEMBERED_MAX = 16_384;
+
+function remembering<Value>(read: (text: string) => Value): (text: string) => Value {
+  const known = new Map<string, Value>();
+  return (text) => {
+    let value = known.get(text);
+    if (value === undefined) {
+      value = read(text);
+      if (known.size >= REMEMBERED_MAX) known.clear();
+      known.set(text, value);
+    }
+    return value;
+  };
+}
+
+const publicKey = remembering(keyOfHex);
+const allowedIp = remembering(parsePrefix);
+const endpointOf = remembering(readEndpoint);
 
 type Draft = {
   readonly publicKey: Key;
@@ -74,48 +109,38 @@ function draft(publicKey: Key): Draft {
   };
 }
 
-function readPeerLine(peer: Draft, name: string, value: string): void {
-  switch (name) {
-    case 'preshared_key':
-      if (value !== NO_KEY) peer.presharedKey = keyOfHex(value);
-      break;
-    case 'endpoint':
-      peer.endpoint = readEndpoint(value);
-      break;
-    case 'persistent_keepalive_interval':
-      peer.keepalive_s = Number(value);
-      break;
-    case 'allowed_ip':
-      if (value.includes(':')) peer.foreignIps++;
-      else peer.allowedIps.push(parsePrefix(value));
-      break;
-    case 'last_handshake_time_sec':
-      peer.seconds = Number(value);
-      break;
-    case 'last_handshake_time_nsec':
-      peer.nanoseconds = Number(value);
-      break;
-    case 'rx_bytes':
-      peer.received = Number(value);
-      break;
-    case 'tx_bytes':
-      peer.sent = Number(value);
-      break;
-  }
+function readPeerLine(peer: Draft, text: string, at: number, equals: number, value: string): void {
+  const is = (name: string): boolean => isName(text, at, equals, name);
+  if (is('allowed_ip')) {
+    if (value.includes(':')) peer.foreignIps++;
+    else peer.allowedIps.push(allowedIp(value));
+  } else if (is('endpoint')) {
+    if (!value.startsWith('[')) peer.endpoint = endpointOf(value);
+  } else if (is('last_handshake_time_sec')) peer.seconds = Number(value);
+  else if (is('last_handshake_time_nsec')) peer.nanoseconds = Number(value);
+  else if (is('rx_bytes')) peer.received = Number(value);
+  else if (is('tx_bytes')) peer.sent = Number(value);
+  else if (is('persistent_keepalive_interval')) peer.keepalive_s = Number(value);
+  else if (is('preshared_key')) peer.presharedKey = keyOfHex(value);
 }
 
-function finish({ presharedKey, endpoint, seconds, nanoseconds, ...peer }: Draft): SeenPeer {
+function finish(peer: Draft): SeenPeer {
+  const { presharedKey, endpoint } = peer;
   return {
-    ...peer,
+    publicKey: peer.publicKey,
     ...(presharedKey === undefined ? {} : { presharedKey }),
     ...(endpoint === undefined ? {} : { endpoint }),
-    lastHandshakeMs: seconds * 1000 + nanoseconds / 1e6,
+    keepalive_s: peer.keepalive_s,
+    allowedIps: peer.allowedIps,
+    foreignIps: peer.foreignIps,
+    lastHandshakeMs: peer.seconds * 1000 + peer.nanoseconds / 1e6,
+    received: peer.received,
+    sent: peer.sent,
   };
 }
 
-/** @returns undefined for IPv6, which nobody here sets */
-function readEndpoint(text: string): Endpoint | undefined {
-  if (text.startsWith('[')) return undefined;
+/** Of IPv4: nobody here sets another. */
+function readEndpoint(text: string): Endpoint {
   const [address = '', port = ''] = text.split(':');
   return { address: parseIpv4(address), port: Number(port) };
 }

@@ -110,6 +110,9 @@ function differing(found: SeenPeer, peer: Peer, nowMs: number): PeerSettings | u
 
 function changeOf(former: Peer, peer: Peer, isMoved: boolean): PeerSettings | undefined {
   const { publicKey, presharedKey, endpoint, keepalive_s, allowedIps } = peer;
+  // most are as they should be
+  const isSame = former.presharedKey === presharedKey && former.keepalive_s === keepalive_s;
+  if (isSame && !(isMoved && endpoint !== undefined) && samePrefixes(former.allowedIps, allowedIps)) return undefined;
   const change = {
     ...(former.presharedKey === presharedKey ? {} : { presharedKey: presharedKey ?? ('none' as const) }),
     // one that it has cannot be taken away, and need not be

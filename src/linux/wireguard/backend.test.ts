@@ -1,13 +1,11 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { NETLINK_GENERIC } from '../netlink/constants.ts';
-import { familyId } from '../netlink/genetlink.ts';
-import { NetlinkSocket } from '../netlink/socket.ts';
+import { hasKernelWireguard } from './kernel.ts';
 import { cases } from './testing/cases.ts';
 import { TunnelHosts } from './testing/hosts.ts';
 import { kernelDevices, programDevices } from './testing/lab-device.ts';
 
 // Where this kernel has none, test/vm.test.ts runs the same in one that does.
-const makers = hasWireguard() ? [programDevices, kernelDevices] : [programDevices];
+const makers = hasKernelWireguard() ? [programDevices, kernelDevices] : [programDevices];
 
 describe.each(makers)('a WireGuard in $name', (maker) => {
   let hosts: TunnelHosts;
@@ -19,8 +17,3 @@ describe.each(makers)('a WireGuard in $name', (maker) => {
 
   it.each(cases)('$name', ({ run }) => run(hosts, maker));
 });
-
-function hasWireguard(): boolean {
-  using socket = new NetlinkSocket(NETLINK_GENERIC);
-  return familyId(socket, 'wireguard') !== undefined;
-}

@@ -36,7 +36,7 @@ export function readDevice(text: string): SeenDevice {
       const value = text.slice(equals + 1, end);
       if (isName(text, at, equals, 'public_key')) {
         if (peer !== undefined) peers.set(peer.publicKey, finish(peer));
-        peer = draft(publicKey(value));
+        peer = draft(publicKeyOf(value));
       } else if (peer !== undefined) readPeerLine(peer, text, at, equals, value);
       else if (isName(text, at, equals, 'private_key')) privateKey = keyOfHex(value);
       else if (isName(text, at, equals, 'listen_port')) listenPort = Number(value);
@@ -77,7 +77,7 @@ function remembering<Value>(read: (text: string) => Value): (text: string) => Va
   };
 }
 
-const publicKey = remembering(keyOfHex);
+const publicKeyOf = remembering(keyOfHex);
 const allowedIp = remembering(parsePrefix);
 const endpointOf = remembering(readEndpoint);
 

@@ -218,6 +218,7 @@ describe('a host', { timeout: 120_000 }, () => {
   it('has its WireGuard back where that has died, with the way to the others', async () => {
     await Promise.all([one.up(), other.up()]);
     await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);
+    expect(one.run('reconcile', '--dry-run')).toBe('');
     const router = join(one.runDir, 'netns', 'router');
     execFileSync('nsenter', [`--net=${router}`, 'ip', 'link', 'delete', 'wa-h1']);
     await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);

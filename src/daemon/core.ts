@@ -247,7 +247,7 @@ export class Core implements Disposable {
       this.#verification.forgetFailures();
     }
     const passes = holdings.filter(isOwned).map(passOf);
-    const rules: string[] = [];
+    const rules: string[] = this.#mesh?.reconcile({ dryRun }) ?? [];
     if (dryRun) rules.push(...this.#root.missingRules(), ...this.#gate.compare(passes));
     else {
       this.#root.watch((repairs) => rules.push(...repairs));

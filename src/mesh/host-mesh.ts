@@ -97,6 +97,14 @@ export class HostMesh implements Disposable {
     else if (!isNew && changes.length > 0) repaired(changes);
   }
 
+  /** Puts right what is not as it should be, or with `dryRun` says what that is. */
+  reconcile({ dryRun }: { readonly dryRun: boolean }): string[] {
+    const running = this.#running;
+    // a step that follows starts it
+    if (running?.tunnel.isAlive !== true) return dryRun ? [`start WireGuard ${this.#link.name}`] : [];
+    return running.mesh.reconcile(Date.now(), { removes: this.#isAll, dryRun });
+  }
+
   /** Takes all of it away. */
   remove(): void {
     const { tunnel } = (this.#running ??= this.#open());

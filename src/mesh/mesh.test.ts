@@ -154,7 +154,11 @@ describe('a mesh of two hosts', { timeout }, () => {
     one.underlay.run(one.router, 'ip', 'link', 'set', 'wa-main', 'mtu', '1400');
     one.inside(() => one.tunnel.edit([{ verb: 'change', peer: { publicKey: other.keys.publicKey, keepalive_s: 7 } }]));
     const before = one.inside(() => one.tunnel.read()).peers.get(other.keys.publicKey)?.lastHandshakeMs;
-    expect(one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }))).toEqual([
+    const differing = one.inside(() => one.mesh.reconcile(Date.now(), { removes: true, dryRun: true }));
+    expect(one.inside(() => one.mesh.reconcile(Date.now(), { removes: true, dryRun: true }))).toEqual(differing);
+    const done = one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }));
+    expect(done).toEqual(differing);
+    expect(done).toEqual([
       'ip -n router link set wa-main mtu 1420',
       `wg set wa-main peer ${other.keys.publicKey} persistent-keepalive off`,
       'ip -n router route delete 10.64.32.0/20 dev wa-main',

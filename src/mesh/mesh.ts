@@ -9,7 +9,7 @@ import type { Device, Peer } from '../plan/wireguard/device.ts';
 import { type Edit, editText, peerEdit } from '../plan/wireguard/edit.ts';
 import type { Key } from '../plan/wireguard/key.ts';
 import { type MeshPeer, type PeerChange, Peers, type Turn } from './peers.ts';
-import type { Tunnel } from './tunnel.ts';
+import type { Terms, Tunnel } from './tunnel.ts';
 
 export type MeshParts = {
   readonly kernel: Kernel;
@@ -63,14 +63,13 @@ export class Mesh {
    * written.
    *
    * @param nowMs since the epoch
-   * @param removes whether peers and routes that are not known go
    * @returns what was put right
    */
-  reconcile(nowMs: number, { removes }: { readonly removes: boolean }): string[] {
+  reconcile(nowMs: number, terms: Terms): string[] {
     const { kernel, tunnel } = this.#parts;
-    const device = tunnel.bringTo(this.#device(), nowMs, { removes });
-    const plan = this.#routePlan().filter(({ verb }) => removes || verb !== 'delete');
-    kernel.apply(plan);
+    const device = tunnel.bringTo(this.#device(), nowMs, terms);
+    const plan = this.#routePlan().filter(({ verb }) => terms.removes || verb !== 'delete');
+    if (terms.dryRun !== true) kernel.apply(plan);
     return [...device, ...(plan.length === 0 ? [] : planText(plan).split('\n'))];
   }
 

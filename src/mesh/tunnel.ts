@@ -19,6 +19,13 @@ import { type Edit, edits, editText } from '../plan/wireguard/edit.ts';
 /** Who makes the device: the kernel where it can, else a program. */
 export type BackendKind = 'kernel' | 'userspace';
 
+export type Terms = {
+  /** whether peers that are not desired go */
+  readonly removes: boolean;
+  /** Only says what would be done. */
+  readonly dryRun?: boolean;
+};
+
 export type TunnelParts = {
   readonly kernel: Kernel;
   /** Its name is the same in the root namespace, where it is born. */
@@ -68,13 +75,12 @@ export class Tunnel implements Disposable {
    * Brings link and device to what they should be. Where they are, nothing is written.
    *
    * @param nowMs since the epoch
-   * @param removes whether peers that are not desired go
    * @returns what was put right, in the words of ip(8) and wg(8)
    */
-  bringTo(desired: Device, nowMs: number, { removes }: { readonly removes: boolean }): string[] {
+  bringTo(desired: Device, nowMs: number, { removes, dryRun = false }: Terms): string[] {
     const said = edits(this.read(), desired, nowMs).filter(({ verb }) => removes || verb !== 'remove');
-    this.edit(said);
-    return [...this.#raise(), ...said.map((edit) => editText(this.#parts.link.name, edit))];
+    if (!dryRun) this.edit(said);
+    return [...this.#raise({ dryRun }), ...said.map((edit) => editText(this.#parts.link.name, edit))];
   }
 
   /** Makes it anew where it has died: it has nothing then. */
@@ -113,7 +119,7 @@ export class Tunnel implements Disposable {
 
   #make(): WireguardBackend & { readonly isAlive: boolean } {
     const device = this.#parts.backend === 'userspace' ? this.#startProgram() : this.#makeOfKernel();
-    this.#raise();
+    this.#raise({ dryRun: false });
     return device;
   }
 
@@ -154,7 +160,7 @@ export class Tunnel implements Disposable {
   }
 
   /** Sets what of the link is not as it should be, and says what that was. */
-  #raise(): string[] {
+  #raise({ dryRun }: { readonly dryRun: boolean }): string[] {
     const { kernel, link, mtu } = this.#parts;
     const filter = `net/ipv4/conf/${link.name}/rp_filter`;
     return kernel.withSocket(ROUTER, (socket) => {
@@ -163,16 +169,16 @@ export class Tunnel implements Disposable {
       // The source is bound to the peer already; while hosts switch one after the other, answers come another way.
       kernel.inside(ROUTER, () => {
         if (hasSysctl(filter) && readSysctl(filter) === '0') return;
-        writeSysctl(filter, '0');
+        if (!dryRun) writeSysctl(filter, '0');
         done.push(`sysctl -w ${filter}=0`);
       });
       if (end === undefined) return done;
       if (end.mtu !== mtu) {
-        socket.request(setLink({ ...end, mtu }, end));
+        if (!dryRun) socket.request(setLink({ ...end, mtu }, end));
         done.push(`ip -n ${ROUTER} link set ${link.name} mtu ${mtu}`);
       }
       if (!end.up) {
-        socket.request(setLinkUp(link, true));
+        if (!dryRun) socket.request(setLinkUp(link, true));
         done.push(`ip -n ${ROUTER} link set ${link.name} up`);
       }
       return done;

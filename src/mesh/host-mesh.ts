@@ -89,7 +89,11 @@ export class HostMesh implements Disposable {
     const isNew = this.#running === undefined;
     const running = (this.#running ??= this.#open());
     const isAlive = running.tunnel.isAlive;
-    if (!isAlive) running.tunnel.revive();
+    if (!isAlive) {
+      // until that has been done it has nothing
+      this.#reconciledMs = Number.NEGATIVE_INFINITY;
+      running.tunnel.revive();
+    }
     if (isAlive && nowMs - this.#reconciledMs < RECONCILE_MS) return;
     const changes = running.mesh.reconcile(Date.now(), { removes: this.#isAll });
     this.#reconciledMs = nowMs;

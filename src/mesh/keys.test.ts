@@ -38,3 +38,13 @@ it('makes no other where there is one that cannot be read, and does not show it'
   readPrivateKey(file);
   expect(readdirSync(folder)).toEqual(['key']);
 });
+
+it('reads a key of any bits as the curve takes it', () => {
+  const file = join(folder, 'key');
+  writeFileSync(file, Buffer.alloc(32, 255).toString('base64'));
+  const key = readPrivateKey(file);
+  expect(Buffer.from(key, 'base64').at(0)).toBe(248);
+  expect(Buffer.from(key, 'base64').at(31)).toBe(127);
+  const told = execFileSync('wg', ['pubkey'], { input: Buffer.alloc(32, 255).toString('base64'), encoding: 'utf8' });
+  expect(publicKeyOf(key)).toBe(told.trim());
+});

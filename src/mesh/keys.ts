@@ -19,6 +19,14 @@ export function publicKeyOf(privateKey: Key): Key {
   return keyOf(new Uint8Array(key.export({ type: 'spki', format: 'der' }).subarray(-32)));
 }
 
+/** As the curve takes it (RFC 7748, 5), and the kernel gives it back: what is not would differ for ever. */
+function clamped(key: Key): Key {
+  const bytes = keyBytes(key);
+  bytes[0] = (bytes[0] ?? 0) & 248;
+  bytes[31] = ((bytes[31] ?? 0) & 127) | 64;
+  return keyOf(bytes);
+}
+
 /**
  * The private key in a file, made where there is none: only its owner may read it, it is there whole or not at all, and
  * a boot does not lose it.
@@ -28,7 +36,7 @@ export function publicKeyOf(privateKey: Key): Key {
 export function readPrivateKey(file: string): Key {
   try {
     const text = readFileIfThere(file);
-    if (text !== undefined) return parseKey(text.trim());
+    if (text !== undefined) return clamped(parseKey(text.trim()));
     const key = generatePrivateKey();
     writeWholeFile(file, `${key}\n`);
     return key;

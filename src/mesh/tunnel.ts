@@ -127,8 +127,6 @@ export class Tunnel implements Disposable {
     const { link, folder } = this.#parts;
     startProgram(folder, link.name);
     const device = this.#open();
-    // until it answers it looks for its link where that was born
-    device.read();
     if (this.#move()) return device;
     device[Symbol.dispose]();
     throw new CulvertError('wireguard_failed', `Cannot use ${link.name}: its link is not there`);

@@ -6,7 +6,8 @@ export interface WireguardBackend extends Disposable {
   /** Whether the device is there; cheap to ask. */
   readonly isAlive: boolean;
 
-  /** @throws CulvertError `dump_interrupted` where it was never read whole; `wireguard_away` where it does not answer */
+  /** @throws CulvertError `dump_interrupted` where it was never read whole; `wireguard_away` where it is gone, `wireguard_slow`
+   *   where it does not answer */
   read(): SeenDevice;
 
   /**

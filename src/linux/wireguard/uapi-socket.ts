@@ -9,7 +9,7 @@ const SOCK_STREAM = 1;
 /** fcntl.h */
 const O_PATH_CLOEXEC = 0o12000000;
 
-/** One who does not answer for so long is as good as gone: everything else waits meanwhile. */
+/** Everything else waits meanwhile. */
 const TIMEOUT_S = 2;
 /** of one call */
 const INTERRUPTIONS_MAX = 100;
@@ -41,7 +41,8 @@ export class UapiSocket implements Disposable {
    * The lines of the answer, without `errno`. What was refused was the last that it was asked: the rest of it is taken
    * for a question that makes no sense, and ends the connection.
    *
-   * @throws CulvertError `wireguard_away`; `wireguard_refused`
+   * @throws CulvertError `wireguard_away`; `wireguard_refused`, and `wireguard_slow`: a late answer would be taken for that
+   *   of the next question, so there must be none
    */
   ask(attempt: string, text: string): string {
     const chunks: Uint8Array[] = [];
@@ -93,9 +94,11 @@ export class UapiSocket implements Disposable {
   }
 
   #away(error: unknown): CulvertError {
-    const reason = error instanceof Error ? error.message : String(error);
+    // one that is slow is there, and must not be taken for dead
+    const isSlow = error instanceof SyscallError && error.errnoName === 'EAGAIN';
+    const reason = error instanceof Error && !isSlow ? error.message : `no answer in ${TIMEOUT_S} s`;
     const message = `Cannot talk to the WireGuard at ${this.#path}: ${reason}`;
-    return new CulvertError('wireguard_away', message, { cause: error });
+    return new CulvertError(isSlow ? 'wireguard_slow' : 'wireguard_away', message, { cause: error });
   }
 }
 

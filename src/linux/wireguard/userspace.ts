@@ -44,8 +44,8 @@ export class UserspaceWireguard implements WireguardBackend {
     try {
       return this.#socket.ask(`${verb} ${this.#name}`, text);
     } catch (error) {
-      // who refuses ends the connection
-      if (error instanceof CulvertError && error.code === 'wireguard_refused') this.#reconnect();
+      // who refuses ends the connection, and what a slow one still has to say is not to be heard
+      if (error instanceof CulvertError && error.code !== 'wireguard_away') this.#reconnect();
       throw error;
     }
   }

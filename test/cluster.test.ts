@@ -1,10 +1,13 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabEtcd } from '../lab/etcd.ts';
 import { Underlay, type UnderlayHost } from '../lab/underlay.ts';
 import type { HostResource, SandboxResource, StatusResource } from '../src/api/client/client.ts';
+import { systemClock } from '../src/clock.ts';
+import { EmbeddedRegistry } from '../src/cluster/embedded/registry.ts';
 import { CULVERT, ended, lineOf } from './support/command-line.ts';
 
 /*
@@ -17,18 +20,23 @@ import { CULVERT, ended, lineOf } from './support/command-line.ts';
 
 const POOL = { microvm: 1, netns: 1, bridge: 1 };
 
-type UpOptions = { readonly alone?: boolean; readonly name?: string; readonly cluster?: object };
+type UpOptions = {
+  readonly alone?: boolean;
+  readonly name?: string;
+  readonly cluster?: object;
+  readonly ranges?: object;
+};
 
 class Daemon {
   readonly place: UnderlayHost;
   readonly runDir: string;
   readonly stateDir: string;
-  readonly #registry: string;
+  readonly registry: string;
   #child: ChildProcess | undefined;
 
   constructor(place: UnderlayHost, registry: string) {
     this.place = place;
-    this.#registry = registry;
+    this.registry = registry;
     this.runDir = join(place.folder, 'run');
     this.stateDir = join(place.folder, 'state');
   }
@@ -40,7 +48,7 @@ class Daemon {
   async up({ alone = false, name = this.place.name, ...config }: UpOptions = {}): Promise<void> {
     writeFileSync(this.#config, JSON.stringify({ pool: POOL, quarantine: { floorMs: 0 }, ...config }));
     const folders = ['--run-dir', this.runDir, '--state-dir', this.stateDir, '--config', this.#config];
-    const cluster = ['--name', name, ...(alone ? [] : ['--registry', this.#registry])];
+    const cluster = ['--name', name, ...(alone ? [] : ['--registry', this.registry])];
     const command = [
       `--net=${this.place.pin}`,
       'setpriv',
@@ -242,6 +250,53 @@ describe('a host', { timeout: 120_000 }, () => {
     await expect.poll(() => one.routes(), PATIENCE).toEqual(['']);
     expect(hosts()).toHaveLength(1);
     await expect(other.up()).rejects.toThrow(/which the cluster has given away or does not know; remove them first/);
+  });
+
+  it('takes no way from another that is not of the cluster, and goes on with the others', async () => {
+    await Promise.all([one.up(), other.up()]);
+    await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);
+    await using registry = new EmbeddedRegistry(join(one.place.folder, 'registry.sqlite'), systemClock());
+    const record = { format: 1, identity: randomUUID(), generation: 1, version: '1' };
+    const published = { publicKey: Buffer.alloc(32, 8).toString('base64'), endpoint: '192.0.2.99:51820', mtu: 1420 };
+    const evil: Record<string, object> = {
+      'hosts/e1': { ...record, subnet: '0.0.0.0/0', published },
+      'hosts/e2': { ...record, subnet: '8.8.8.0/24', published },
+      'hosts/e3': { ...record, subnet: '10.127.0.0/20', published: { ...published, endpoint: '192.0.2.99:70000' } },
+      'hosts/e4': { ...record, subnet: '10.127.0.0/20', published: { ...published, publicKey: 'secret' } },
+      'hosts/e5': { ...record, format: 2 },
+    };
+    await registry.commit(
+      [],
+      Object.entries(evil).map(([key, value]) => ({ key, value: JSON.stringify(value) })),
+    );
+    await expect.poll(() => one.problems(), PATIENCE).toEqual(Array.from({ length: 5 }, () => 'peer_unreadable'));
+    expect(one.routes()).toEqual([other.subnet()]);
+    for (const name of ['e1', 'e2', 'e3', 'e4', 'e5']) one.run('hosts', 'remove', name);
+    await expect.poll(() => one.problems(), PATIENCE).toEqual([]);
+  });
+
+  it('that was purged is free to go on alone, and to join anew', async () => {
+    await one.up();
+    one.run('down', '--purge');
+    await one.up({ alone: true });
+    await one.kill();
+    await one.up({ alone: true });
+    one.run('create', 'a', '--topology', 'netns');
+    expect(one.json('ls')).toMatchObject([{ hostAddress: expect.stringMatching(/^10\.11\./) }]);
+    one.run('down', '--purge');
+    await one.up();
+    expect(one.problems()).toEqual([]);
+  });
+
+  it('is one of two daemons of a machine', async () => {
+    await one.up();
+    const own = { link: '10.13.0.0/16', bridge: '10.8.65.0/24' };
+    const beside = new Daemon({ ...one.place, name: 'b', folder: other.place.folder }, one.registry);
+    opened.defer(() => beside.kill());
+    await beside.up({ ranges: own, cluster: { port: 51_821 } });
+    await expect.poll(() => one.routes(), PATIENCE).toEqual([beside.subnet()]);
+    await expect.poll(() => beside.routes(), PATIENCE).toEqual([one.subnet()]);
+    expect([...one.problems(), ...beside.problems()]).toEqual([]);
   });
 
   it('is in no cluster, and says so', async () => {

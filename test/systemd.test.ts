@@ -67,7 +67,7 @@ describe('the systemd unit', () => {
 
   it('lets the daemon use the devices and address families that it does', () => {
     expect(options.get('DeviceAllow')).toBe('/dev/net/tun rw');
-    expect(options.get('RestrictNamespaces')).toBe('net');
+    expect(options.get('RestrictNamespaces')).toBe('net mnt');
     expect(options.get('RestrictAddressFamilies')?.split(' ').toSorted()).toEqual([
       'AF_INET',
       'AF_NETLINK',

@@ -89,19 +89,27 @@ export class Hosts {
  * Follows all hosts until it is told to end.
  *
  * @param changed hears which hosts have changed, the first time all of them
+ * @param isOurs is asked before all of them are taken in, and throws where they are another cluster's
  * @throws CulvertError `registry_denied`
  */
 export async function followHosts(
   registry: Registry,
   hosts: Hosts,
   changed: (changes: readonly HostChange[]) => void,
-  signal: AbortSignal,
+  { isOurs, signal }: { readonly isOurs: () => Promise<void>; readonly signal: AbortSignal },
 ): Promise<void> {
+  const failed = new AbortController();
+  const ended = AbortSignal.any([signal, failed.signal]);
   const follow = async (prefix: typeof HOSTS | typeof ALIVE): Promise<void> => {
-    for await (const news of registry.follow(prefix, signal)) {
+    for await (const news of registry.follow(prefix, ended)) {
+      if (news.kind === 'all') await isOurs();
       const changes = hosts.take(prefix, news);
       if (changes.length > 0) changed(changes);
     }
   };
-  await Promise.all([follow(HOSTS), follow(ALIVE)]);
+  try {
+    await Promise.all([follow(HOSTS), follow(ALIVE)]);
+  } finally {
+    failed.abort();
+  }
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { formatPrefix, type Prefix, parsePrefix } from '../addr/prefix.ts';
+import { formatPrefix, type Prefix, parsePrefix, prefixesOverlap } from '../addr/prefix.ts';
 import { CulvertError, InputError } from '../errors.ts';
 import { aliveKey, CLUSTER, HOLDS, holdKey, hostKey, indexIn, SUBNETS, subnetKey } from './keys.ts';
 import {
@@ -57,7 +57,8 @@ export type Membership = {
  * Makes a host part of a cluster, which the first one makes: it gets back the subnet that it had, or one that is free.
  * What is its own is written at once, or nothing of it.
  *
- * @throws CulvertError `cluster_foreign` where it belongs to another cluster; `cluster_mismatch` where the cluster is
+ * @throws CulvertError `cluster_foreign` where it belongs to another cluster, `cluster_absent` where its own is not there;
+ *   `cluster_mismatch` where the cluster is
  *   another than it says; `host_name_in_use` where another machine of that name is there; `subnet_lost` where it cannot
  *   have the subnet that it is bound to; `cluster_full`; `cluster_busy`; `registry_*`
  * @throws InputError `invalid_host_name`, `invalid_range`, `invalid_subnet_size`
@@ -120,7 +121,10 @@ class Joining {
       this.#assertSame(cluster);
       return cluster;
     }
-    if (clusterId !== undefined) throw this.#foreign('there is no cluster', clusterId);
+    if (clusterId !== undefined) {
+      const message = `Cannot join cluster ${clusterId} in ${this.#registry.name}: there is none; put back what etcd had, or start with a state folder of its own`;
+      throw new CulvertError('cluster_absent', message);
+    }
     assertPlan({ range, unit });
     const value = writeCluster({ id: randomUUID(), range, unit });
     await this.#registry.commit([{ key: CLUSTER, revision: 0 }], [{ key: CLUSTER, value }]);
@@ -202,11 +206,31 @@ class Joining {
       const message = `Cannot join cluster ${cluster.id}: all ${unitCount(cluster)} subnets of ${formatPrefix(cluster.range)} are held, ${taken.size} by hosts; remove hosts that are gone (culvert hosts remove), or wait until the hold of one is over`;
       throw new CulvertError('cluster_full', message);
     }
-    const conditions = indexes(free.first, units).flatMap((unit) => [
-      { key: subnetKey(unit), revision: taken.get(unit) ?? 0 },
-      { key: holdKey(unit), revision: 0 },
-    ]);
-    return this.#write(cluster, { generation, subnet: subnetAt(cluster, free.first, units), revision, conditions });
+    const subnet = subnetAt(cluster, free.first, units);
+    const claimed = indexes(free.first, units);
+    const former = await this.#formerHosts(subnet, subnets.entries, claimed);
+    const conditions = [
+      ...claimed.flatMap((unit) => [
+        { key: subnetKey(unit), revision: taken.get(unit) ?? 0 },
+        { key: holdKey(unit), revision: 0 },
+      ]),
+      ...former.map(({ key, revision: read }) => ({ key, revision: read })),
+    ];
+    return this.#write(cluster, { generation, subnet, revision, conditions, gone: former.map(({ key }) => key) });
+  }
+
+  /** Records of hosts that had these units: with them two would have one subnet, to whoever reads. */
+  async #formerHosts(subnet: Prefix, claims: readonly Entry[], units: readonly number[]): Promise<Entry[]> {
+    const own = this.#request.name;
+    const names = claims
+      .filter(({ key }) => units.includes(indexIn(key)))
+      .map(({ key, value }) => readClaim(key, value).host)
+      .filter((name) => name !== own);
+    const found = await Promise.all([...new Set(names)].map((name) => this.#registry.get(hostKey(name))));
+    return found.filter((entry): entry is Entry => {
+      // one that has joined again has another subnet
+      return entry !== undefined && prefixesOverlap(readHost(entry.key, entry.value).subnet, subnet);
+    });
   }
 
   async #write(
@@ -216,12 +240,14 @@ class Joining {
       readonly subnet: Prefix;
       readonly revision: Revision;
       readonly conditions: readonly Condition[];
+      /** keys to delete */
+      readonly gone?: readonly string[];
     },
   ): Promise<Membership | undefined> {
     const { name, identity, version, published } = this.#request;
-    const { generation, subnet, revision, conditions } = what;
+    const { generation, subnet, revision, conditions, gone = [] } = what;
     const host: HostRecord = { identity, generation, subnet, version, isDraining: false, published };
-    const writes = ownWrites(cluster, name, host, this.#leases);
+    const writes = [...ownWrites(cluster, name, host, this.#leases), ...gone.map((key) => ({ key, value: undefined }))];
     const unchanged = { key: hostKey(name), revision };
     const written = await this.#registry.commit([unchanged, ...conditions], writes);
     return written === undefined ? undefined : { cluster, host, revision: written };
@@ -242,15 +268,19 @@ class Joining {
   }
 }
 
+/** The units that a host has. */
+export function ownUnits(cluster: ClusterRecord, { subnet }: HostRecord): number[] {
+  return indexes(firstUnit(cluster, subnet), unitsOf(cluster, subnet.length));
+}
+
 /** All that stands in the registry for one host. */
 export function ownWrites(cluster: ClusterRecord, name: string, host: HostRecord, { alive, hold }: Leases): Write[] {
-  const first = firstUnit(cluster, host.subnet);
   const { identity, generation } = host;
   const claim = writeClaim({ host: name, identity, generation });
   return [
     { key: hostKey(name), value: writeHost(host) },
     { key: aliveKey(name), value: String(generation), lease: alive },
-    ...indexes(first, unitsOf(cluster, host.subnet.length)).flatMap((unit) => [
+    ...ownUnits(cluster, host).flatMap((unit) => [
       { key: subnetKey(unit), value: claim },
       { key: holdKey(unit), value: name, lease: hold },
     ]),

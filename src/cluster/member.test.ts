@@ -154,7 +154,49 @@ describe('a host that is gone', () => {
     await expect(join('h3')).rejects.toMatchObject({ code: 'cluster_full' });
     clock.monotonic += 1;
     await beat();
-    expect(subnetOf(await join('h3'))).toBe(subnetOf(lost));
+    const heir = await join('h3');
+    expect(subnetOf(heir)).toBe(subnetOf(lost));
+    // whoever looks sees one host with the subnet, and what the former says or is told to changes nothing
+    expect(await keys(HOSTS)).toEqual(['hosts/h2', 'hosts/h3']);
+    await lost.stop({ keepsSubnet: true });
+    await expect(removeHost(registry, 'h1')).rejects.toMatchObject({ code: 'host_unknown' });
+    await heir.publish('still here');
+    expect(heir.standing).toEqual({ kind: 'joined' });
+    expect(await keys(HOLDS)).toHaveLength(2);
+    await expect(join('h4')).rejects.toMatchObject({ code: 'cluster_full' });
+  });
+
+  it('does not give back what is another’s by now', async () => {
+    const lost = await join('h1', TWO);
+    await join('h2');
+    forget(lost);
+    clock.monotonic += TIMING.alive_ms + TIMING.hold_ms;
+    await beat();
+    await join('h3');
+    await lost.resign();
+    expect(await keys(SUBNETS)).toHaveLength(2);
+    expect(await keys(HOLDS)).toHaveLength(2);
+  });
+
+  it('makes no cluster of its own where the registry was emptied', async () => {
+    const member = await join('h1');
+    await registry.commit(
+      [],
+      (await keys('')).map((key) => ({ key, value: undefined })),
+    );
+    clock.monotonic += TIMING.alive_ms + TIMING.hold_ms;
+    await member.publish('here');
+    expect(member.standing).toMatchObject({ kind: 'away', reason: expect.stringContaining('there is none') });
+    expect(await keys('')).toEqual([]);
+  });
+
+  it('leaves no lease behind where it is refused', async () => {
+    await join('h1');
+    const count = (): unknown =>
+      new DatabaseSync(registry.name).prepare('SELECT count(*) AS count FROM granted').get()?.['count'];
+    const before = count();
+    await expect(join('h1')).rejects.toMatchObject({ code: 'host_name_in_use' });
+    expect(count()).toBe(before);
   });
 
   it('keeps it without end where it was stopped with sandboxes that live', async () => {
@@ -218,7 +260,7 @@ describe('a host that is removed by hand', () => {
     forget(lost);
     clock.monotonic += TIMING.alive_ms;
     await beat();
-    expect(await removeHost(registry, 'h1')).toEqual(lost.membership.host);
+    expect(await removeHost(registry, 'h1')).toBe(1);
     expect((await keys('')).filter((key) => key.includes('h1'))).toEqual([]);
     expect(subnetOf(await join('h3'))).toBe(subnetOf(lost));
     await lost.publish('here again');
@@ -264,12 +306,17 @@ describe('a member', () => {
 });
 
 describe('all hosts', () => {
+  let giveUp: AbortController;
+  beforeEach(() => {
+    giveUp = new AbortController();
+  });
+  const follow = (): Parameters<typeof followHosts>[3] => ({ isOurs: async () => undefined, signal: giveUp.signal });
+
   it('are told gone that were remembered and are not there', async () => {
     const heard: unknown[] = [];
-    const giveUp = new AbortController();
     await join('h1');
     const hosts = new Hosts(['h1', 'h2']);
-    const following = followHosts(registry, hosts, (changes) => void heard.push(...changes), giveUp.signal);
+    const following = followHosts(registry, hosts, (changes) => void heard.push(...changes), follow());
     await expect.poll(() => hosts.all.get('h1')?.isAlive).toBe(true);
     expect(heard.slice(0, 2)).toEqual(
       [
@@ -283,13 +330,12 @@ describe('all hosts', () => {
 
   it('are known to who follows, and one that cannot be read stays as it was', async () => {
     const hosts = new Hosts();
-    const giveUp = new AbortController();
     const heard: string[] = [];
     const following = followHosts(
       registry,
       hosts,
       (changes) => void heard.push(...changes.map(({ name }) => name)),
-      giveUp.signal,
+      follow(),
     );
     const member = await join('h1');
     await join('h2');

@@ -1,8 +1,8 @@
 import { formatPrefix } from '../addr/prefix.ts';
 import { CulvertError } from '../errors.ts';
-import { type JoinRequest, join, type Leases, type Membership, ownWrites } from './join.ts';
-import { HOLDS, hostKey } from './keys.ts';
-import { type HostRecord, readHost, writeHost } from './records.ts';
+import { type JoinRequest, join, type Leases, type Membership, ownUnits, ownWrites } from './join.ts';
+import { HOLDS, hostKey, subnetKey } from './keys.ts';
+import { type HostRecord, readClaim, readHost, writeHost } from './records.ts';
 import type { Registry, Write } from './registry.ts';
 
 type Timing = {
@@ -56,8 +56,7 @@ export class Member {
     try {
       return new Member(parts, leases, await join(parts.registry, parts.request, leases));
     } catch (error) {
-      // it would end by itself, but nobody is to be taken for alive until then
-      await leases.alive.revoke().catch(() => undefined);
+      await revokeBoth(leases);
       throw error;
     }
   }
@@ -114,8 +113,16 @@ export class Member {
     const { registry, request } = this.#parts;
     const { cluster, host, revision } = this.#membership;
     const writes = change(ownWrites(cluster, request.name, host, this.#leases));
+    const claims = await Promise.all(ownUnits(cluster, host).map((unit) => registry.get(subnetKey(unit))));
+    const isOurs = claims.every(
+      (entry) => entry !== undefined && readClaim(entry.key, entry.value).identity === request.identity,
+    );
     // where it is no more its own there is nothing to give back
-    await registry.commit([{ key: hostKey(request.name), revision }], writes);
+    if (!isOurs) return;
+    const conditions = claims.flatMap((entry) =>
+      entry === undefined ? [] : { key: entry.key, revision: entry.revision },
+    );
+    await registry.commit([{ key: hostKey(request.name), revision }, ...conditions], writes);
   }
 
   #rest(): void {
@@ -153,10 +160,16 @@ export class Member {
   /** It was not heard of for too long; where nobody has taken its place that place is taken again. */
   async #return(): Promise<void> {
     const { registry, request } = this.#parts;
-    const { host } = this.#membership;
+    const { host, cluster } = this.#membership;
     const leases = await grantBoth(this.#parts);
-    const again = { ...request, bound: host.subnet, published: this.#unpublished?.published ?? host.published };
-    this.#membership = await join(registry, again, leases);
+    const published = this.#unpublished?.published ?? host.published;
+    try {
+      const again = { ...request, clusterId: cluster.id, bound: host.subnet, published };
+      this.#membership = await join(registry, again, leases);
+    } catch (error) {
+      await revokeBoth(leases);
+      throw error;
+    }
     this.#leases = leases;
     this.#unpublished = undefined;
   }
@@ -205,7 +218,7 @@ export class Member {
 }
 
 /** What ends a host's part for good. */
-const EXPELS = new Set(['expelled', 'host_name_in_use', 'subnet_lost', 'cluster_foreign', 'cluster_mismatch']);
+export const EXPELS = new Set(['expelled', 'host_name_in_use', 'subnet_lost', 'cluster_foreign', 'cluster_mismatch']);
 
 function expelled(name: string, record: HostRecord | undefined): CulvertError {
   const why =
@@ -217,6 +230,11 @@ function expelled(name: string, record: HostRecord | undefined): CulvertError {
 
 function withoutLease({ key, value }: Write): Write {
   return { key, value: value ?? '' };
+}
+
+/** They would end by themselves; where that cannot be said now, they do. */
+async function revokeBoth({ alive, hold }: Leases): Promise<void> {
+  await Promise.all([alive, hold].map((lease) => lease.revoke().catch(() => undefined)));
 }
 
 async function grantBoth({ registry, timing }: MemberParts): Promise<Leases> {

@@ -32,6 +32,7 @@ describe('a registry', () => {
     'http://a:2379',
     'etcd://a:2379/b/c',
     'etcd://user:secret@a:2379',
+    'etcd://user:s/secret@a:2379',
     'file:relative',
     'etcd://a:2379,',
   ])('is not %j', (url) => {

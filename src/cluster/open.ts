@@ -35,7 +35,7 @@ export function openRegistry(options: RegistryOptions, clock: Clock): Registry {
 
 function urlError(url: string): InputError {
   // whoever puts a password into it is not to find it in a log
-  const shown = url.replace(/\/\/[^/]*@/, '//…@').slice(0, 200);
+  const shown = url.replace(/\/\/.*@/s, '//…@').slice(0, 200);
   const want = 'etcd://HOST:PORT,HOST:PORT/NAMESPACE, etcds:// for TLS, or file:/PATH';
   return new InputError('registry_url', `Cannot use the registry ${shown}: want ${want}`, {
     field: 'cluster.registry',

@@ -3,7 +3,7 @@ import { CulvertError, InputError } from '../errors.ts';
 import { NETLINK_ROUTE } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { type NamespaceState, observeNamespace } from '../linux/observe/namespace.ts';
-import { type KernelObject, ROOT } from '../plan/state.ts';
+import { type KernelObject, type Link, ROOT } from '../plan/state.ts';
 import { type Host, rootCable } from '../sandbox/host/objects.ts';
 import { assertNameFree } from './claim.ts';
 import { type Config, layoutOf } from './config/config.ts';
@@ -19,7 +19,10 @@ const LEAST_MTU = 576;
 export function readHost(config: Config): Host {
   const { root, uplink, mtu } = readUplink(config);
   assertNameFree(config, root);
-  for (const [name, range] of Object.entries(config.ranges)) assertFree(config, root, `ranges.${name}`, range);
+  const ours = rootCable(config.name).name;
+  for (const [name, range] of Object.entries(config.ranges)) {
+    assertFree(root, `ranges.${name}`, range, (link) => link.name === ours);
+  }
   return {
     instance: config.name,
     layout: layoutOf(config, mtu),
@@ -69,11 +72,15 @@ function mtuOf({ name, tunnelRoom }: Config, { links }: NamespaceState, uplink: 
  *
  * @throws InputError `range_in_use`
  */
-export function assertFree({ name }: Config, { objects }: NamespaceState, field: string, range: Prefix): void {
-  const ours = rootCable(name).name;
+export function assertFree(
+  { objects }: NamespaceState,
+  field: string,
+  range: Prefix,
+  isOurs: (link: Link) => boolean,
+): void {
   for (const object of objects) {
     const taken = reached(object);
-    if (taken === undefined || !('link' in object) || object.link.name === ours) continue;
+    if (taken === undefined || !('link' in object) || isOurs(object.link)) continue;
     if (!prefixesOverlap(taken, range)) continue;
     const found = `the host reaches ${formatPrefix(taken)} over ${object.link.name}`;
     throw new InputError('range_in_use', `Cannot use ${formatPrefix(range)} as ${field}: ${found}`, { field });

@@ -111,9 +111,8 @@ export class HostMesh implements Disposable {
 
   /** Takes all of it away. */
   remove(): void {
-    const { tunnel } = (this.#running ??= this.#open());
-    this.#running = undefined;
-    tunnel.remove();
+    this[Symbol.dispose]();
+    Tunnel.remove({ kernel: this.#kernel, link: this.#link, folder: this.#options.folder });
   }
 
   /** Lets go of it; it stays. */

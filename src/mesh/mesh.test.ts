@@ -95,7 +95,8 @@ class Host implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.inside(() => this.tunnel.remove());
+    this.tunnel[Symbol.dispose]();
+    this.inside(() => Tunnel.remove({ kernel: this.kernel, link: LINK, folder: join(this.place.folder, 'wireguard') }));
     this.kernel[Symbol.dispose]();
   }
 }
@@ -206,6 +207,35 @@ describe('a mesh of two hosts', { timeout }, () => {
       one.mesh.reconcile(Date.now(), { removes: true });
     });
     expect(one.ping(other, '-c', '1', '-w', '20')).toContain(' 0% packet loss');
+  });
+
+  it('is made anew also where that has failed at first', () => {
+    one.know(other);
+    one.underlay.run(one.router, 'ip', 'link', 'delete', 'wa-main');
+    const path = process.env['PATH'];
+    try {
+      process.env['PATH'] = '/nowhere';
+      for (let attempt = 0; attempt < 3; attempt++) {
+        expect(() => one.inside(() => one.tunnel.revive())).toThrow();
+        expect(one.tunnel.isAlive).toBe(false);
+      }
+    } finally {
+      process.env['PATH'] = path;
+    }
+    one.inside(() => one.tunnel.revive());
+    expect(one.tunnel.isAlive).toBe(true);
+    one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }));
+    expect([...one.inside(() => one.tunnel.read()).peers.keys()]).toEqual([other.keys.publicKey]);
+  });
+
+  it('has every peer but one that is refused', () => {
+    const nowhere = { ...other.peer, publicKey: keyPair().publicKey, name: 'h3', subnet: parsePrefix('10.64.32.0/20') };
+    const endpoint = { address: other.place.address, port: 70_000 };
+    const all = [{ ...nowhere, endpoint }, other.peer].map((peer) => ({ name: peer.name, peer }));
+    expect(() => one.inside(() => one.mesh.update(all))).toThrow(
+      expect.objectContaining({ code: 'wireguard_refused' }),
+    );
+    expect([...one.inside(() => one.tunnel.read()).peers.keys()]).toContain(other.keys.publicKey);
   });
 });
 

@@ -46,6 +46,8 @@ export type TunnelParts = {
  */
 export class Tunnel implements Disposable {
   readonly #parts: TunnelParts;
+  /** false where it could not be made anew: what was there is let go of */
+  #isThere = true;
   #device: WireguardBackend & { readonly isAlive: boolean };
 
   /**
@@ -60,7 +62,7 @@ export class Tunnel implements Disposable {
 
   /** Whether it is still there; cheap to ask. */
   get isAlive(): boolean {
-    return this.#device.isAlive;
+    return this.#isThere && this.#device.isAlive;
   }
 
   read(): SeenDevice {
@@ -85,15 +87,16 @@ export class Tunnel implements Disposable {
 
   /** Makes it anew where it has died: it has nothing then. */
   revive(): void {
+    this.#isThere = false;
     this.#device[Symbol.dispose]();
-    this.#clear();
+    clear(this.#parts);
     this.#device = this.#make();
+    this.#isThere = true;
   }
 
-  /** Takes it away, and the program that made it. */
-  remove(): void {
-    this.#device[Symbol.dispose]();
-    this.#clear();
+  /** Takes away what there is of one, and the program that made it; nothing of it need be there. */
+  static remove(parts: Pick<TunnelParts, 'kernel' | 'link' | 'folder'>): void {
+    clear(parts);
   }
 
   /** Lets go of it; it stays. */
@@ -103,17 +106,19 @@ export class Tunnel implements Disposable {
 
   #find(): (WireguardBackend & { readonly isAlive: boolean }) | undefined {
     const { kernel, link } = this.#parts;
+    let device: (WireguardBackend & { readonly isAlive: boolean }) | undefined;
     try {
-      const device = this.#open();
+      device = this.#open();
       device.read();
       const isThere = kernel.withSocket(ROUTER, (socket) => hasLink(socket, link.index)) || this.#move();
       if (isThere) return device;
       device[Symbol.dispose]();
     } catch (error) {
+      device?.[Symbol.dispose]();
       if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
     }
     // half of one helps nobody
-    this.#clear();
+    clear(this.#parts);
     return undefined;
   }
 
@@ -127,7 +132,12 @@ export class Tunnel implements Disposable {
     const { link, folder } = this.#parts;
     startProgram(folder, link.name);
     const device = this.#open();
-    if (this.#move()) return device;
+    try {
+      if (this.#move()) return device;
+    } catch (error) {
+      device[Symbol.dispose]();
+      throw error;
+    }
     device[Symbol.dispose]();
     throw new CulvertError('wireguard_failed', `Cannot use ${link.name}: its link is not there`);
   }
@@ -182,15 +192,14 @@ export class Tunnel implements Disposable {
       return done;
     });
   }
+}
 
-  /** Whatever is left of it anywhere. A program ends when its link does. */
-  #clear(): void {
-    const { kernel, link, folder } = this.#parts;
-    kernel.deleteLinks(ROUTER, [link]);
-    kernel.withSocket(ROOT, (socket) => {
-      const index = linkIndex(socket, link.name);
-      if (index !== undefined) socket.request(deleteLink({ name: link.name, index }));
-    });
-    rmSync(join(folder, `${link.name}.sock`), { force: true });
-  }
+/** Whatever is left of a device anywhere. A program ends when its link does. */
+function clear({ kernel, link, folder }: Pick<TunnelParts, 'kernel' | 'link' | 'folder'>): void {
+  if (kernel.exists(ROUTER)) kernel.deleteLinks(ROUTER, [link]);
+  kernel.withSocket(ROOT, (socket) => {
+    const index = linkIndex(socket, link.name);
+    if (index !== undefined) socket.request(deleteLink({ name: link.name, index }));
+  });
+  rmSync(join(folder, `${link.name}.sock`), { force: true });
 }

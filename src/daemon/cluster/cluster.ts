@@ -1,16 +1,17 @@
-import { formatPrefix } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
 import { followHosts, type HostChange, Hosts, type KnownHost } from '../../cluster/hosts.ts';
 import type { JoinRequest } from '../../cluster/join.ts';
-import { Member, type Standing } from '../../cluster/member.ts';
+import { CLUSTER } from '../../cluster/keys.ts';
+import { EXPELS, Member, type Standing } from '../../cluster/member.ts';
+import { readCluster } from '../../cluster/records.ts';
 import type { Registry } from '../../cluster/registry.ts';
 import { removeHost } from '../../cluster/remove.ts';
 import { CulvertError } from '../../errors.ts';
 import type { MeshPeer, PeerChange } from '../../mesh/peers.ts';
-import { readPeer, readPublished } from '../../mesh/published.ts';
+import { readPeer, readPublished, reasonOf } from '../../mesh/published.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
 import type { HostView } from '../engine.ts';
-import { type Place, type Seat, writeSeat } from './seat.ts';
+import { assertSubnet, type Place, type Seat, writeSeat } from './seat.ts';
 
 /** How long what is remembered of the peers is not written again; changes that come meanwhile go together. */
 const REMEMBER_MS = 1000;
@@ -54,8 +55,10 @@ export class Cluster {
   /** whether more is known of the peers than is remembered */
   #isOutdated = false;
   #wasComplete = false;
+  /** why it does not hear of other hosts */
+  #deafness: string | undefined;
   /** why it is not in the cluster now */
-  #absence: { readonly sinceMs: number; readonly reason: string } | undefined;
+  #absence: { readonly sinceMs: number; readonly reason: string; readonly isFinal: boolean } | undefined;
 
   private constructor(parts: ClusterParts, seat: Seat & { readonly place: Place }, member: Member | undefined) {
     this.#parts = parts;
@@ -86,7 +89,7 @@ export class Cluster {
       const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
       if (!isAway || former === undefined) throw error;
       cluster = new Cluster(parts, { ...seat, place: former }, undefined);
-      cluster.#absence = { sinceMs: parts.clock.monotonicMs(), reason: error.message };
+      cluster.#absence = { sinceMs: parts.clock.monotonicMs(), reason: error.message, isFinal: false };
       return cluster;
     }
   }
@@ -109,8 +112,9 @@ export class Cluster {
 
   /** See {@link removeHost}. */
   async removeHost(name: string): Promise<void> {
-    const { subnet } = await removeHost(this.#parts.registry, name);
-    this.#emit('cluster.host_removed', `Host ${name} was removed by hand; its subnet ${formatPrefix(subnet)} is free`);
+    const units = await removeHost(this.#parts.registry, name);
+    const { unit } = this.place;
+    this.#emit('cluster.host_removed', `Host ${name} was removed by hand; ${units} subnets of /${unit} are free`);
   }
 
   /** What a person has to see to. */
@@ -121,7 +125,9 @@ export class Cluster {
       code: 'peer_unreadable',
       message: `No traffic with host ${name}: ${reason}`,
     }));
+    if (this.#deafness !== undefined) unusable.push({ code: 'registry_foreign', message: this.#deafness });
     if (standing?.kind === 'expelled') return [{ code: 'expelled', message: standing.reason }, ...unusable];
+    if (this.#absence?.isFinal === true) return [{ code: 'expelled', message: this.#absence.reason }, ...unusable];
     const away = standing?.kind === 'away' ? standing : this.#absence;
     if (away === undefined) return unusable;
     const seconds = Math.round((clock.monotonicMs() - away.sinceMs) / 1000);
@@ -135,9 +141,16 @@ export class Cluster {
     await this.#end((member) => member.stop({ keepsSubnet }));
   }
 
-  /** Gives back its place; no sandbox may be left. */
+  /**
+   * Gives back its place; no sandbox may be left.
+   *
+   * @throws CulvertError `registry_unavailable` where it is away: others get the place after the hold
+   */
   async resign(): Promise<void> {
     await this.#end((member) => member.resign());
+    const { identity } = this.#seat;
+    // what was given back may be another's by now
+    if (this.#member !== undefined) writeSeat(this.#parts.stateDir, { identity });
   }
 
   async #end(leave: (member: Member) => Promise<void>): Promise<void> {
@@ -167,7 +180,9 @@ export class Cluster {
       this.#emit('cluster.joined', `Back in the cluster as ${place.name}`);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#absence = { sinceMs: this.#absence?.sinceMs ?? this.#parts.clock.monotonicMs(), reason };
+      const isFinal = error instanceof CulvertError && EXPELS.has(error.code);
+      if (isFinal && this.#absence?.isFinal !== true) this.#emit('cluster.expelled', reason);
+      this.#absence = { isFinal, sinceMs: this.#absence?.sinceMs ?? this.#parts.clock.monotonicMs(), reason };
       if (!this.#giveUp.signal.aborted) this.#joinLater();
     }
   }
@@ -175,12 +190,28 @@ export class Cluster {
   async #followHosts(): Promise<void> {
     const { signal } = this.#giveUp;
     try {
-      await followHosts(this.#parts.registry, this.#hosts, (changes) => this.#take(changes), signal);
+      const isOurs = (): Promise<void> => this.#assertOurs();
+      await followHosts(this.#parts.registry, this.#hosts, (changes) => this.#take(changes), { isOurs, signal });
     } catch (error) {
       if (signal.aborted) return;
-      this.#emit('cluster.unreadable', error instanceof Error ? error.message : String(error));
+      const reason = error instanceof Error ? error.message : String(error);
+      if (this.#deafness !== reason) this.#emit('cluster.unreadable', reason);
+      this.#deafness = reason;
       setTimeout(() => void this.#followHosts(), RETRY_MS).unref();
     }
+  }
+
+  /** Whoever is in a registry that was emptied, or is another cluster's, is no peer, and nobody of ours is gone. */
+  async #assertOurs(): Promise<void> {
+    const { registry } = this.#parts;
+    const found = await registry.get(CLUSTER);
+    const id = found === undefined ? undefined : readCluster(found.value).id;
+    if (id !== this.place.clusterId) {
+      const what = id === undefined ? 'there is no cluster' : `there is cluster ${id}`;
+      const message = `Cannot follow cluster ${this.place.clusterId} in ${registry.name}: ${what}`;
+      throw new CulvertError('cluster_foreign', message);
+    }
+    this.#deafness = undefined;
   }
 
   #take(changes: readonly HostChange[]): void {
@@ -218,7 +249,7 @@ export class Cluster {
       const problem = this.#hosts.unreadable.get(name);
       return { ...common, mesh: readPublished(record.published), ...(problem === undefined ? {} : { problem }) };
     } catch (error) {
-      return { ...common, problem: error instanceof Error ? error.message : String(error) };
+      return { ...common, problem: reasonOf(error) };
     }
   }
 
@@ -233,12 +264,14 @@ export class Cluster {
       return { name, peer: undefined };
     }
     try {
-      const peer = readPeer(name, host.record.subnet, host.record.published);
+      const { subnet, published } = host.record;
+      assertSubnet(this.place, subnet);
+      const peer = readPeer(name, subnet, published);
       if (JSON.stringify(peer) === JSON.stringify(former)) return undefined;
       this.#peers.set(name, peer);
       return { name, peer };
     } catch (error) {
-      this.#unusable.set(name, error instanceof Error ? error.message : String(error));
+      this.#unusable.set(name, reasonOf(error));
       return undefined;
     }
   }

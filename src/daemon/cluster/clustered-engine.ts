@@ -82,7 +82,14 @@ export class ClusteredEngine<Inner extends Engine> implements Engine {
   async purge(): Promise<void> {
     await this.inner.purge();
     this.#hasLeft = true;
-    await this.#cluster.resign();
+    try {
+      await this.#cluster.resign();
+    } catch (error) {
+      // nothing is left here to come back to: what the registry holds for it ends with the hold
+      this.#report(error);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#listeners.publish({ type: 'cluster.place_kept', message: `The place was not given back: ${reason}` });
+    }
   }
 
   subscribe(listener: (event: CulvertEvent) => void): () => void {

@@ -1,13 +1,14 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Ipv4 } from '../../addr/ipv4.ts';
-import { formatPrefix, type Prefix, parsePrefix } from '../../addr/prefix.ts';
+import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
 import { systemClock } from '../../clock.ts';
 import { openRegistry } from '../../cluster/open.ts';
 import { CulvertError, InputError } from '../../errors.ts';
 import { isNamespace } from '../../linux/namespace.ts';
 import { publicKeyOf, readPrivateKey } from '../../mesh/keys.ts';
 import { writePublished } from '../../mesh/published.ts';
+import { isRootCable } from '../../sandbox/host/objects.ts';
 import { isSandboxNamespace } from '../../sandbox/topology/layout.ts';
 import type { Config } from '../config/config.ts';
 import { assertFree, readUplink, type Uplink } from '../read-host.ts';
@@ -16,9 +17,6 @@ import { Cluster } from './cluster.ts';
 import { newSeat, readSeat, type Seat } from './seat.ts';
 
 export type ClusterConfig = NonNullable<Config['cluster']>;
-
-/** What a cluster has where nobody says otherwise. */
-const DEFAULT_RANGE = parsePrefix('10.64.0.0/10');
 
 export function keyFileIn(stateDir: string): string {
   return join(stateDir, 'wireguard.key');
@@ -38,7 +36,7 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
   }
   makeFolder(stateDir);
   const uplink = readUplink(config);
-  assertFree(config, uplink.root, 'cluster.range', wanted.range ?? DEFAULT_RANGE);
+  if (wanted.range !== undefined) assertRangeFree(uplink, wanted.range);
   const endpoint = { address: wanted.endpoint ?? addressOf(uplink), port: wanted.port };
   const seat = readSeat(stateDir) ?? newSeat(stateDir);
   const bound = boundTo(config, seat);
@@ -60,7 +58,7 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
   let cluster: Cluster | undefined;
   try {
     cluster = await Cluster.enter({ registry, request, holdMs: wanted.holdMs, stateDir, clock }, seat);
-    assertFree(config, uplink.root, 'cluster.range', cluster.place.range);
+    assertRangeFree(uplink, cluster.place.range);
     return cluster;
   } catch (error) {
     await (cluster?.stop({ keepsSubnet: false }) ?? registry[Symbol.asyncDispose]());
@@ -95,6 +93,11 @@ function countSandboxes({ runDir }: Config): number {
   const pins = join(runDir, 'netns');
   if (!existsSync(pins)) return 0;
   return readdirSync(pins).filter((name) => isSandboxNamespace(name) && isNamespace(join(pins, name))).length;
+}
+
+/** Other daemons of this machine may be of the same cluster. */
+function assertRangeFree({ root }: Uplink, range: Prefix): void {
+  assertFree(root, 'cluster.range', range, isRootCable);
 }
 
 function addressOf({ root, uplink }: Uplink): Ipv4 {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { formatIpv4 } from '../../addr/ipv4.ts';
 import { formatPrefix, type Prefix, parsePrefix } from '../../addr/prefix.ts';
+import { firstUnit, unitsOf } from '../../cluster/subnets.ts';
 import { CulvertError } from '../../errors.ts';
 import type { MeshPeer } from '../../mesh/peers.ts';
 import { readPeer } from '../../mesh/published.ts';
@@ -28,6 +29,21 @@ export type Place = {
 
 const peer = z.object({ name: z.string(), subnet: z.string(), publicKey: z.string(), endpoint: z.string() });
 
+/** undefined for one that is not usable: the registry tells of it again, and the others must not go with it */
+function rememberedPeer(plan: Pick<Place, 'range' | 'unit'>, told: z.output<typeof peer>): MeshPeer | undefined {
+  const { name, subnet, ...published } = told;
+  try {
+    const prefix = parsePrefix(subnet);
+    assertSubnet(plan, prefix);
+    return readPeer(name, prefix, { ...published, mtu: LEAST_MTU });
+  } catch {
+    return undefined;
+  }
+}
+
+/** bytes; what a remembered peer had is not remembered */
+const LEAST_MTU = 576;
+
 const schema = z.object({
   identity: z.uuid(),
   place: z
@@ -37,14 +53,21 @@ const schema = z.object({
       subnet: z.string().transform((text) => parsePrefix(text)),
       range: z.string().transform((text) => parsePrefix(text)),
       unit: z.int(),
-      peers: z.array(
-        peer.transform(({ name, subnet, ...published }) =>
-          readPeer(name, parsePrefix(subnet), { ...published, mtu: 1280 }),
-        ),
-      ),
+      peers: z.array(peer),
     })
+    .transform(({ peers, ...place }) => ({ ...place, peers: peers.flatMap((one) => rememberedPeer(place, one) ?? []) }))
     .optional(),
 });
+
+/**
+ * A host's subnet is of the cluster's range, and of whole units: nothing else is a way to it.
+ *
+ * @throws InputError `invalid_range`, `invalid_subnet_size`
+ */
+export function assertSubnet(plan: Pick<Place, 'range' | 'unit'>, subnet: Prefix): void {
+  firstUnit(plan, subnet);
+  unitsOf(plan, subnet.length);
+}
 
 function fileIn(stateDir: string): string {
   return join(stateDir, 'cluster.json');

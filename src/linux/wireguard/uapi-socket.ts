@@ -23,6 +23,7 @@ const ANSWER_MAX = 64 * 1024 * 1024;
 export class UapiSocket implements Disposable {
   readonly #fd: number;
   readonly #path: string;
+  #isClosed = false;
 
   /**
    * @param folder of the socket, however long its path
@@ -71,6 +72,7 @@ export class UapiSocket implements Disposable {
 
   /** Whether the program is still there; cheap to ask. */
   get isOpen(): boolean {
+    if (this.#isClosed) return false;
     try {
       // nobody sends unasked: what can be read is the end
       return recvNow(this.#fd, new Uint8Array(1), MSG_DONTWAIT) === undefined;
@@ -81,6 +83,8 @@ export class UapiSocket implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     close(this.#fd);
   }
 

@@ -33,7 +33,26 @@ export class UserspaceWireguard implements WireguardBackend {
   }
 
   edit(edits: readonly Edit[]): void {
-    for (let at = 0; at < edits.length; at += EDITS_MAX) this.#ask('set', setText(edits.slice(at, at + EDITS_MAX)));
+    const refusals: unknown[] = [];
+    for (let at = 0; at < edits.length; at += EDITS_MAX) {
+      const some = edits.slice(at, at + EDITS_MAX);
+      // it stops at the first line that it refuses: one peer must not keep the others from being set
+      if (!this.#isDone(some, some.length > 1 ? [] : refusals)) {
+        for (const edit of some.length > 1 ? some : []) this.#isDone([edit], refusals);
+      }
+    }
+    if (refusals.length > 0) throw refusals[0];
+  }
+
+  #isDone(edits: readonly Edit[], refusals: unknown[]): boolean {
+    try {
+      this.#ask('set', setText(edits));
+      return true;
+    } catch (error) {
+      if (!(error instanceof CulvertError && error.code === 'wireguard_refused')) throw error;
+      refusals.push(error);
+      return false;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -25,6 +25,8 @@ const STATUS: Readonly<Record<string, FailureStatus>> = {
   subscribers_exhausted: 503,
   engine_stopped: 503,
   overloaded: 503,
+  expelled: 503,
+  subnet_uncertain: 503,
   registry_unavailable: 503,
   registry_denied: 503,
   cluster_busy: 503,

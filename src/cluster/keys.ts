@@ -2,8 +2,8 @@
  * Every key of the registry, below its namespace:
  *
  *     cluster             what all hosts have in common, written once by the first
- *     subnets/00017       which host has the 18th subnet of the range
- *     holds/00017         there as long as its sandboxes may live, under a lease of the hold
+ *     subnets/00000017    which host has the 18th unit of the range
+ *     holds/00000017      there as long as its sandboxes may live, under a lease of the hold
  *     hosts/NAME          a host: who it is, what it has, what it tells the others
  *     alive/NAME          there as long as it is, under a short lease
  */

@@ -1,3 +1,4 @@
+import { CulvertError } from '../errors.ts';
 import type { Kernel } from '../linux/apply.ts';
 import type { Link } from '../plan/state.ts';
 import { publicKeyOf, readPrivateKey } from './keys.ts';
@@ -25,6 +26,8 @@ export type MeshOptions = {
 const RECONCILE_MS = 5_000;
 /** How often it is looked whether the device is there. */
 const WATCH_MS = 100;
+/** How long after a failure it is tried again. */
+const RETRY_MS = 1_000;
 
 /**
  * The host's part of the mesh, kept up: what cannot be done now is done when it can. Others' packets take it whether or
@@ -39,7 +42,9 @@ export class HostMesh implements Disposable {
   #running: { readonly tunnel: Tunnel; readonly mesh: Mesh } | undefined;
   #isAll = false;
   #reconciledMs = Number.NEGATIVE_INFINITY;
-  #watchedMs = Number.NEGATIVE_INFINITY;
+  #restsUntilMs = Number.NEGATIVE_INFINITY;
+  /** of the last attempt, for as long as none has followed */
+  #failure: unknown;
 
   constructor(options: MeshOptions, parts: { readonly kernel: Kernel; readonly link: Link; readonly mtu: number }) {
     const { name, subnet, unit, keyFile, known } = options;
@@ -82,10 +87,27 @@ export class HostMesh implements Disposable {
    *
    * @param nowMs of a clock that never goes back
    * @param repaired hears what was put right
+   * @throws what kept it from being up when that was last tried
    */
   step(nowMs: number, repaired: (changes: readonly string[]) => void): void {
-    if (nowMs - this.#watchedMs < WATCH_MS) return;
-    this.#watchedMs = nowMs;
+    if (nowMs < this.#restsUntilMs) {
+      if (this.#failure !== undefined) throw this.#failure;
+      return;
+    }
+    try {
+      this.#keepUp(nowMs, repaired);
+      this.#failure = undefined;
+      this.#restsUntilMs = nowMs + WATCH_MS;
+    } catch (error) {
+      this.#failure = error;
+      // what does not answer is waited for, and everything else waits with it
+      const isSlow = error instanceof CulvertError && error.code === 'wireguard_slow';
+      this.#restsUntilMs = nowMs + (isSlow ? RECONCILE_MS : RETRY_MS);
+      throw error;
+    }
+  }
+
+  #keepUp(nowMs: number, repaired: (changes: readonly string[]) => void): void {
     const isNew = this.#running === undefined;
     const running = (this.#running ??= this.#open());
     const isAlive = running.tunnel.isAlive;

@@ -1,3 +1,4 @@
+import { formatPrefix } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
 import { followHosts, type HostChange, Hosts, type KnownHost } from '../../cluster/hosts.ts';
 import type { JoinRequest } from '../../cluster/join.ts';
@@ -103,6 +104,22 @@ export class Cluster {
     this.#ears = ears;
     if (this.#member === undefined) this.#joinLater();
     void this.#followHosts();
+  }
+
+  /**
+   * An address that may be another host's is given to nobody.
+   *
+   * @throws CulvertError `expelled`; `subnet_uncertain` where it was not heard of for as long as its subnet is held
+   */
+  assertMayCreate(): void {
+    const standing = this.#member?.standing;
+    if (standing?.kind === 'expelled') throw new CulvertError('expelled', standing.reason);
+    if (this.#absence?.isFinal === true) throw new CulvertError('expelled', this.#absence.reason);
+    const away = standing?.kind === 'away' ? standing : this.#absence;
+    const { clock, holdMs, registry } = this.#parts;
+    if (away === undefined || clock.monotonicMs() - away.sinceMs < holdMs) return;
+    const message = `Cannot give out addresses of ${formatPrefix(this.place.subnet)}: the registry ${registry.name} was away for as long as they are held, so another host may have them; bring it back`;
+    throw new CulvertError('subnet_uncertain', message);
   }
 
   /** All hosts that the registry tells of, by name. */

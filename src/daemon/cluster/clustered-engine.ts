@@ -4,11 +4,16 @@ import type { CreateRequest, CulvertEvent, Engine, SandboxChange, Status } from 
 import { Listeners } from '../listeners.ts';
 import type { Cluster } from './cluster.ts';
 
+const TELL_AGAIN_MS = 1000;
+
 /** An engine that is more than its host: what other hosts tell goes to it, and its place goes when it does. */
 export class ClusteredEngine<Inner extends Engine> implements Engine {
   readonly inner: Inner;
   readonly #cluster: Cluster;
   readonly #listeners = new Listeners();
+  /** Changes of peers that the engine has not taken yet, by name. */
+  readonly #owed = new Map<string, PeerChange>();
+  #isAll = false;
   #hasLeft = false;
 
   readonly #report: (error: unknown) => void;
@@ -22,15 +27,15 @@ export class ClusteredEngine<Inner extends Engine> implements Engine {
     cluster.follow({
       emit: (event) => this.#listeners.publish(event),
       peersChanged: (changes, isAll) => {
-        this.updatePeers(changes, isAll).catch((error: unknown) => {
-          const message = error instanceof Error ? error.message : String(error);
-          this.#listeners.publish({ type: 'daemon.problem', message });
-        });
+        for (const change of changes) this.#owed.set(change.name, change);
+        this.#isAll = isAll;
+        void this.#tell();
       },
     });
   }
 
-  create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
+  async create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
+    this.#cluster.assertMayCreate();
     return this.inner.create(requests);
   }
 
@@ -65,6 +70,23 @@ export class ClusteredEngine<Inner extends Engine> implements Engine {
   async status(): Promise<Status> {
     const status = await this.inner.status();
     return { ...status, problems: [...status.problems, ...this.#cluster.problems()] };
+  }
+
+  /** What the engine does not take now it is told again: it is told of nothing else a second time. */
+  async #tell(): Promise<void> {
+    const changes = [...this.#owed.values()];
+    this.#owed.clear();
+    try {
+      await this.inner.updatePeers(changes, this.#isAll);
+    } catch (error) {
+      this.#listeners.publish({
+        type: 'daemon.problem',
+        message: error instanceof Error ? error.message : String(error),
+      });
+      // one that has changed again meanwhile is told as it is now
+      for (const change of changes) if (!this.#owed.has(change.name)) this.#owed.set(change.name, change);
+      if (!this.#hasLeft) setTimeout(() => void this.#tell(), TELL_AGAIN_MS).unref();
+    }
   }
 
   updatePeers(changes: readonly PeerChange[], isAll: boolean): Promise<void> {

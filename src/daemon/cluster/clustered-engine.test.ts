@@ -1,0 +1,75 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { HandClock } from '../../../lab/hand-clock.ts';
+import { MemoryEngine } from '../../../test/support/memory-engine.ts';
+import { EmbeddedRegistry } from '../../cluster/embedded/registry.ts';
+import { parseSandboxId } from '../../ipam/lease.ts';
+import { Cluster } from './cluster.ts';
+import { ClusteredEngine } from './clustered-engine.ts';
+import { newSeat } from './seat.ts';
+
+let folder: string;
+let clock: HandClock;
+let registry: EmbeddedRegistry;
+let inner: MemoryEngine;
+let engine: ClusteredEngine<MemoryEngine>;
+let reports: unknown[];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'culvert-clustered-'));
+  clock = new HandClock();
+  registry = new EmbeddedRegistry(join(folder, 'registry.sqlite'), clock);
+  const seat = newSeat(folder);
+  const request = { name: 'h1', identity: seat.identity, version: '1', published: {} };
+  const cluster = await Cluster.enter({ registry, request, holdMs: 60_000, stateDir: folder, clock }, seat);
+  inner = new MemoryEngine();
+  reports = [];
+  engine = new ClusteredEngine(inner, cluster, (error) => void reports.push(error));
+});
+afterEach(async () => {
+  await engine.close();
+  rmSync(folder, { recursive: true });
+});
+
+const specification = { topology: 'netns', rates: {}, policy: { egress: 'open', allow: [], deny: [] } } as const;
+const create = (id: string): Promise<unknown> => engine.create([{ id: parseSandboxId(id), specification }]);
+const problems = async (): Promise<string[]> => (await engine.status()).problems.map(({ code }) => code);
+
+it('gives no address away of a host that has no part in its cluster any more, and takes what it has back', async () => {
+  await create('a');
+  const other = new EmbeddedRegistry(join(folder, 'registry.sqlite'), clock);
+  await other.commit([], [{ key: 'hosts/h1', value: undefined }]);
+  await other[Symbol.asyncDispose]();
+  await expect.poll(problems).toEqual(['expelled']);
+  await expect(create('b')).rejects.toMatchObject({ code: 'expelled' });
+  await engine.remove([parseSandboxId('a')]);
+  expect(await engine.list()).toEqual([]);
+});
+
+it('tells the engine again what that did not take, as it is by then', async () => {
+  const told: unknown[] = [];
+  inner.updatePeers = async (...call: unknown[]) => {
+    told.push(call);
+    if (told.length === 1) throw new Error('it is overloaded');
+  };
+  const published = { publicKey: Buffer.alloc(32, 8).toString('base64'), endpoint: '192.0.2.12:51820', mtu: 1420 };
+  const h2 = { format: 1, identity: randomUUID(), generation: 1, version: '1', subnet: '10.64.16.0/20', published };
+  await registry.commit([], [{ key: 'hosts/h2', value: JSON.stringify(h2) }]);
+  await expect.poll(() => told.length, { timeout: 10_000 }).toBe(2);
+  expect(told).toEqual([
+    [[{ name: 'h2', peer: expect.objectContaining({ publicKey: published.publicKey }) }], true],
+    told[0],
+  ]);
+});
+
+it('purges a host whose place cannot be given back, and says so', async () => {
+  const events: string[] = [];
+  engine.subscribe(({ type }) => void events.push(type));
+  await registry[Symbol.asyncDispose]();
+  await engine.purge();
+  expect(events).toContain('cluster.place_kept');
+  expect(reports).toHaveLength(1);
+});

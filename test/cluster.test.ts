@@ -288,6 +288,16 @@ describe('a host', { timeout: 120_000 }, () => {
     expect(one.problems()).toEqual([]);
   });
 
+  it('sends nothing in clear that is for another host, where the way to that one is not there', async () => {
+    await one.up();
+    one.run('create', 'a', '--topology', 'netns', '--egress', 'open');
+    expect(() => one.run('exec', 'a', '--', 'ping', '-c', '1', '-W', '1', '10.127.0.1')).toThrow();
+    const router = join(one.runDir, 'netns', 'router');
+    const list = [`--net=${router}`, 'nft', 'list', 'chain', 'inet', 'culvert', 'forward'];
+    const lines = execFileSync('nsenter', list, { encoding: 'utf8' });
+    expect(lines).toMatch(/ip daddr 10\.64\.0\.0\/10 oifname "uplink" counter packets 1 /);
+  });
+
   it('is one of two daemons of a machine', async () => {
     await one.up();
     const own = { link: '10.13.0.0/16', bridge: '10.8.65.0/24' };

@@ -132,7 +132,12 @@ export class Core implements Disposable {
       netfilter,
       host.layout,
       [
-        routerRuleset({ uplink: UPLINK.name, reportGroup: ROUTER_REPORT_GROUP, maxFlows: options.maxFlows }),
+        routerRuleset({
+          uplink: UPLINK.name,
+          reportGroup: ROUTER_REPORT_GROUP,
+          maxFlows: options.maxFlows,
+          ...(mesh === undefined ? {} : { cluster: mesh.range }),
+        }),
         bridgeRuleset({ gateway: bridgeGateway(host.layout), reportGroup: ROUTER_REPORT_GROUP }),
       ],
       new HostAccess(rootNetfilter, rootTable(host.instance)),

@@ -57,6 +57,7 @@ async function startInCluster(
     const mesh = {
       name: place.name,
       subnet: place.subnet,
+      range: place.range,
       unit: place.unit,
       keyFile: keyFileIn(config.stateDir),
       port: wanted.port,

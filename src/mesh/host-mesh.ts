@@ -9,6 +9,8 @@ import { type BackendKind, Tunnel } from './tunnel.ts';
 export type MeshOptions = {
   readonly name: string;
   readonly subnet: MeshPeer['subnet'];
+  /** of all hosts' subnets */
+  readonly range: MeshPeer['subnet'];
   /** prefix length that no host's subnet is longer than */
   readonly unit: number;
   /** file with the private key */

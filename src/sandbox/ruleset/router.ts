@@ -1,3 +1,4 @@
+import type { Prefix } from '../../addr/prefix.ts';
 import type { Chain, Ruleset } from '../../plan/ruleset.ts';
 import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
 import { HELD } from './elements.ts';
@@ -32,6 +33,7 @@ import {
   isMarked,
   isNotIpv4,
   isSourceBehindLink,
+  isWithin,
   markFound,
   oifname,
   report,
@@ -51,6 +53,8 @@ export type RouterOptions = {
   readonly reportGroup: number;
   /** that a sandbox may have opened at a time */
   readonly maxFlows: number;
+  /** Of all hosts of the cluster: what is for another host's sandbox goes there encrypted, or nowhere. */
+  readonly cluster?: Prefix;
 };
 
 /**
@@ -63,7 +67,7 @@ export type RouterOptions = {
  *
  * What is in neither map passes in neither direction, so taking its elements out cuts a sandbox off at once.
  */
-export function routerRuleset({ uplink, reportGroup, maxFlows }: RouterOptions): Ruleset {
+export function routerRuleset({ uplink, reportGroup, maxFlows, cluster }: RouterOptions): Ruleset {
   return {
     table: ROUTER_TABLE,
     sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS, POLICIES, ICMP_ERRORS, SPOOFERS, DENIED_SENDERS, FLOWS],
@@ -71,7 +75,7 @@ export function routerRuleset({ uplink, reportGroup, maxFlows }: RouterOptions):
     chains: [
       ...outboundChains(uplink),
       ...inboundChains(),
-      forwardChain(uplink),
+      forwardChain(uplink, cluster),
       inputChain(uplink),
       { name: 'other_families', rules: [rule(counter, drop)] },
       { name: 'unreachable', rules: [rule(counter, drop)] },
@@ -181,12 +185,14 @@ function inboundChains(): Chain[] {
   ];
 }
 
-function forwardChain(uplink: string): Chain {
+function forwardChain(uplink: string, cluster: Prefix | undefined): Chain {
   return {
     name: 'forward',
     base: { type: 'filter', hook: 'forward', priority: 0, policy: 'drop' },
     rules: [
       rule(isMarked(HELD), drop),
+      // the default route would take it, where the way to its host is not there
+      ...(cluster === undefined ? [] : [rule(isIpv4, isWithin('ip daddr', cluster), oifname(uplink), counter, drop)]),
       clampSegmentSize,
       rule(isEstablished, accept),
       rule(isNotIpv4, goto('other_families')),

@@ -1,4 +1,6 @@
+import { type Ipv4, ipv4Bytes } from '../../addr/ipv4.ts';
 import type { Mac } from '../../addr/mac.ts';
+import type { Prefix } from '../../addr/prefix.ts';
 import { CT_STATE, type Expression, type MetaKey, type Register, type Rule, type Span } from '../../plan/ruleset.ts';
 
 /*
@@ -87,6 +89,15 @@ export function equals(part: Part, value: Uint8Array | Mac, op: '==' | '!=' = '=
   return [
     { kind: 'payload', ...PARTS[part], into: KEY },
     { kind: 'cmp', from: KEY, op, value },
+  ];
+}
+
+/** An address of the packet is of the prefix. */
+export function isWithin(part: 'ip saddr' | 'ip daddr', { address, length }: Prefix): Rule {
+  return [
+    { kind: 'payload', ...PARTS[part], into: KEY },
+    { kind: 'bitwise', from: KEY, into: KEY, mask: ipv4Bytes(maskOf(length)) },
+    { kind: 'cmp', from: KEY, op: '==', value: ipv4Bytes(address) },
   ];
 }
 
@@ -211,6 +222,11 @@ function nameBytes(name: string): Uint8Array {
   const bytes = new Uint8Array(isPattern ? text.length : 16);
   bytes.set(text);
   return bytes;
+}
+
+/** Shifts in JavaScript take their count modulo 32. */
+function maskOf(length: number): Ipv4 {
+  return (length === 0 ? 0 : (0xffffffff << (32 - length)) >>> 0) as Ipv4;
 }
 
 function hostInteger(value: number): Uint8Array {

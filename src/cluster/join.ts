@@ -246,7 +246,7 @@ class Joining {
   ): Promise<Membership | undefined> {
     const { name, identity, version, published } = this.#request;
     const { generation, subnet, revision, conditions, gone = [] } = what;
-    const host: HostRecord = { identity, generation, subnet, version, isDraining: false, published };
+    const host: HostRecord = { identity, generation, subnet, version, published };
     const writes = [...ownWrites(cluster, name, host, this.#leases), ...gone.map((key) => ({ key, value: undefined }))];
     const unchanged = { key: hostKey(name), revision };
     const written = await this.#registry.commit([unchanged, ...conditions], writes);

@@ -32,7 +32,6 @@ const host = z.object({
   generation,
   subnet: prefix,
   version: z.string().max(64),
-  isDraining: z.boolean().default(false),
   /** what it tells the others, as the mesh reads it */
   published: z.unknown(),
 });

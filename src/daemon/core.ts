@@ -15,14 +15,14 @@ import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { HostMesh, type MeshOptions } from '../mesh/host-mesh.ts';
 import { meshLink } from '../mesh/link.ts';
 import type { PeerChange } from '../mesh/peers.ts';
-import { diff, type Plan } from '../plan/diff.ts';
+import type { Plan } from '../plan/diff.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
 import { Crew, type CrewParts } from '../sandbox/crew/crew.ts';
 import { inBrief } from '../sandbox/event.ts';
 import { Gate } from '../sandbox/gate.ts';
-import { type Holding, holdingOf, isBuilt, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
+import { type Holding, subjectOf } from '../sandbox/holding.ts';
 import { HostAccess } from '../sandbox/host/access.ts';
 import { type Host, ROUTER_REPORT_GROUP, rootReportGroup, UPLINK } from '../sandbox/host/objects.ts';
 import { RootNamespace } from '../sandbox/host/root.ts';
@@ -42,6 +42,7 @@ import { adopt } from './adopt.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { ProblemNews } from './problem-news.ts';
+import { reconcile } from './reconcile.ts';
 import { assertNotLost, assertNotOutdated, makeFolder } from './state-folder.ts';
 import { undone } from './undone.ts';
 
@@ -234,35 +235,21 @@ export class Core implements Disposable {
     return this.#manager.leases();
   }
 
-  reconcile({ dryRun }: { readonly dryRun: boolean }): { plan: string[]; applied: boolean } {
-    const leases = listLeases(this.#store).map(holdingOf);
-    // what is under way is a part of a step, and as that step leaves it
-    const holdings = leases.filter(
-      (holding) => isBuilt(holding) && holding.state !== 'creating' && !this.#manager.hasGivenUp(holding.key.slot),
+  reconcile(options: { readonly dryRun: boolean }): { plan: string[]; applied: boolean } {
+    return reconcile(
+      {
+        store: this.#store,
+        kernel: this.#kernel,
+        survey: this.#survey,
+        manager: this.#manager,
+        verification: this.#verification,
+        root: this.#root,
+        gate: this.#gate,
+        mesh: this.#mesh,
+        emit: this.#options.emit,
+      },
+      options,
     );
-    const standing = leases.filter(({ state }) => state !== 'quarantined');
-    const outside = this.#survey.outside();
-    const plans = [
-      this.#survey.hostPlan(),
-      [...this.#survey.strayPlan(standing), ...diff(outside.orphans(standing), [])],
-      ...holdings.map((holding) => this.#survey.sandboxPlan(holding, outside.of(holding))),
-    ].filter((plan) => plan.length > 0);
-    if (!dryRun) {
-      for (const plan of plans) this.#kernel.apply(plan);
-      this.#verification.forgetFailures();
-    }
-    const passes = holdings.filter(isOwned).map(passOf);
-    const rules: string[] = this.#mesh?.reconcile({ dryRun }) ?? [];
-    if (dryRun) rules.push(...this.#root.missingRules(), ...this.#gate.compare(passes));
-    else {
-      this.#root.watch((repairs) => rules.push(...repairs));
-      rules.push(...this.#gate.restore(passes));
-    }
-    const lines = [...plans.flatMap((plan) => planText(plan).split('\n')), ...rules];
-    if (!dryRun && lines.length > 0) {
-      this.#options.emit({ type: 'host.repaired', message: `Put right when it was asked for: ${inBrief(lines)}` });
-    }
-    return { plan: lines, applied: !dryRun };
   }
 
   /**
@@ -326,10 +313,7 @@ export class Core implements Disposable {
         ...this.#verification.problems(),
         ...this.#reports.problems(this.#nowMs),
         ...this.#bridge.problems(this.#nowMs),
-        ...[...(this.#mesh?.refused ?? [])].map(([name, reason]) => ({
-          code: 'peer_refused',
-          message: `No traffic with host ${name}: ${reason}`,
-        })),
+        ...(this.#mesh?.problems() ?? []),
       ],
     };
   }

@@ -59,9 +59,12 @@ export class HostMesh implements Disposable {
     this.#peers.take(known.map((peer) => ({ name: peer.name, peer })));
   }
 
-  /** Why a host is no peer, by its name. */
-  get refused(): ReadonlyMap<string, string> {
-    return this.#peers.refused;
+  /** What a person has to see to. */
+  problems(): { readonly code: string; readonly message: string }[] {
+    return [...this.#peers.refused].map(([name, reason]) => ({
+      code: 'peer_refused',
+      message: `No traffic with host ${name}: ${reason}`,
+    }));
   }
 
   /**

@@ -57,9 +57,9 @@ export class Cluster {
   #isOutdated = false;
   #wasComplete = false;
   /** why it does not hear of other hosts */
-  #deafness: string | undefined;
-  /** why it is not in the cluster now */
-  #absence: { readonly sinceMs: number; readonly reason: string; readonly isFinal: boolean } | undefined;
+  #deafness: Problem | undefined;
+  /** how it stands where it is not in the cluster now */
+  #absence: Exclude<Standing, { kind: 'joined' }> | undefined;
 
   private constructor(parts: ClusterParts, seat: Seat & { readonly place: Place }, member: Member | undefined) {
     this.#parts = parts;
@@ -90,7 +90,7 @@ export class Cluster {
       const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
       if (!isAway || former === undefined) throw error;
       cluster = new Cluster(parts, { ...seat, place: former }, undefined);
-      cluster.#absence = { sinceMs: parts.clock.monotonicMs(), reason: error.message, isFinal: false };
+      cluster.#absence = { kind: 'away', sinceMs: parts.clock.monotonicMs(), reason: error.message };
       return cluster;
     }
   }
@@ -112,12 +112,10 @@ export class Cluster {
    * @throws CulvertError `expelled`; `subnet_uncertain` where it was not heard of for as long as its subnet is held
    */
   assertMayCreate(): void {
-    const standing = this.#member?.standing;
-    if (standing?.kind === 'expelled') throw new CulvertError('expelled', standing.reason);
-    if (this.#absence?.isFinal === true) throw new CulvertError('expelled', this.#absence.reason);
-    const away = standing?.kind === 'away' ? standing : this.#absence;
+    const standing = this.#standing;
+    if (standing.kind === 'expelled') throw new CulvertError('expelled', standing.reason);
     const { clock, holdMs, registry } = this.#parts;
-    if (away === undefined || clock.monotonicMs() - away.sinceMs < holdMs) return;
+    if (standing.kind === 'joined' || clock.monotonicMs() - standing.sinceMs < holdMs) return;
     const message = `Cannot give out addresses of ${formatPrefix(this.place.subnet)}: the registry ${registry.name} was away for as long as they are held, so another host may have them; bring it back`;
     throw new CulvertError('subnet_uncertain', message);
   }
@@ -137,20 +135,22 @@ export class Cluster {
   /** What a person has to see to. */
   problems(): Problem[] {
     const { registry, clock } = this.#parts;
-    const standing = this.#member?.standing;
+    const standing = this.#standing;
     const unusable = [...this.#hosts.unreadable, ...this.#unusable].map(([name, reason]) => ({
       code: 'peer_unreadable',
       message: `No traffic with host ${name}: ${reason}`,
     }));
-    if (this.#deafness !== undefined) unusable.push({ code: 'registry_foreign', message: this.#deafness });
-    if (standing?.kind === 'expelled') return [{ code: 'expelled', message: standing.reason }, ...unusable];
-    if (this.#absence?.isFinal === true) return [{ code: 'expelled', message: this.#absence.reason }, ...unusable];
-    const away = standing?.kind === 'away' ? standing : this.#absence;
-    if (away === undefined) return unusable;
-    const seconds = Math.round((clock.monotonicMs() - away.sinceMs) / 1000);
+    if (this.#deafness !== undefined) unusable.push(this.#deafness);
+    if (standing.kind === 'expelled') return [{ code: 'expelled', message: standing.reason }, ...unusable];
+    if (standing.kind === 'joined') return unusable;
+    const seconds = Math.round((clock.monotonicMs() - standing.sinceMs) / 1000);
     const still = 'what runs goes on, and no other host learns of changes';
-    const message = `The registry ${registry.name} is away for ${seconds} s; ${still}: ${away.reason}`;
+    const message = `The registry ${registry.name} is away for ${seconds} s; ${still}: ${standing.reason}`;
     return [{ code: 'registry_away', message }, ...unusable];
+  }
+
+  get #standing(): Standing {
+    return this.#member?.standing ?? this.#absence ?? { kind: 'joined' };
   }
 
   /** Ends its part for now. @param keepsSubnet where sandboxes live on */
@@ -198,8 +198,9 @@ export class Cluster {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const isFinal = error instanceof CulvertError && EXPELS.has(error.code);
-      if (isFinal && this.#absence?.isFinal !== true) this.#emit('cluster.expelled', reason);
-      this.#absence = { isFinal, sinceMs: this.#absence?.sinceMs ?? this.#parts.clock.monotonicMs(), reason };
+      if (isFinal && this.#absence?.kind !== 'expelled') this.#emit('cluster.expelled', reason);
+      const sinceMs = this.#absence?.kind === 'away' ? this.#absence.sinceMs : this.#parts.clock.monotonicMs();
+      this.#absence = isFinal ? { kind: 'expelled', reason } : { kind: 'away', sinceMs, reason };
       if (!this.#giveUp.signal.aborted) this.#joinLater();
     }
   }
@@ -211,11 +212,18 @@ export class Cluster {
       await followHosts(this.#parts.registry, this.#hosts, (changes) => this.#take(changes), { isOurs, signal });
     } catch (error) {
       if (signal.aborted) return;
-      const reason = error instanceof Error ? error.message : String(error);
-      if (this.#deafness !== reason) this.#emit('cluster.unreadable', reason);
-      this.#deafness = reason;
+      this.#deaf(error);
       setTimeout(() => void this.#followHosts(), RETRY_MS).unref();
     }
+  }
+
+  #deaf(error: unknown): void {
+    const code = error instanceof CulvertError ? error.code : '';
+    // what is away for a moment is told by how the host stands
+    if (code === 'registry_unavailable') return;
+    const message = error instanceof Error ? error.message : String(error);
+    if (this.#deafness?.message !== message) this.#emit('cluster.unreadable', message);
+    this.#deafness = { code: code === 'cluster_foreign' ? 'registry_foreign' : 'registry_unheard', message };
   }
 
   /** Whoever is in a registry that was emptied, or is another cluster's, is no peer, and nobody of ours is gone. */

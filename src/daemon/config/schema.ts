@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { NAME } from '../../cluster/records.ts';
 import { SLOT_MAX } from '../../ipam/lease.ts';
 import { closedObject } from '../../schema/issue.ts';
 import { interfaceAddress, ipv4, mac, policy, prefix, rates } from '../../schema/values.ts';
@@ -147,7 +148,7 @@ export const configSchema = closedObject({
     }),
     name: z
       .string()
-      .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'want 1 to 63 of a-z, 0-9 and -, no - first or last')
+      .regex(NAME, 'want 1 to 63 of a-z, 0-9 and -, no - first or last')
       .optional()
       .meta({ description: 'Of this host, unique in the cluster; the daemon’s `name` where absent' }),
     user: z.string().max(256).optional().meta({ description: 'Who asks the registry' }),

@@ -7,27 +7,11 @@ import { parsePrefix } from '../src/addr/prefix.ts';
 import { parseSlot } from '../src/ipam/lease.ts';
 import { LAB, openCore, pause_ms, settle } from './support/lab-core.ts';
 import { a1, CLOSED, create, OPEN, useRootHost } from './support/root-host.ts';
+import { CALLER, ECHO } from './support/talk.ts';
 
 /* Who reaches a sandbox and whom it reaches, the host and its neighbours among them, and what becomes of flows. */
 
 const CHATTER = new URL('support/chatter.ts', import.meta.url).pathname;
-/** Prints its port and echoes what it hears over TCP. */
-const ECHO = `
-  const server = require('node:net').createServer((socket) => socket.on('error', () => {}).pipe(socket));
-  server.listen(0, process.argv[1], () => console.log(server.address().port));
-  process.stdin.resume();`;
-/** Sends each line that it reads over one connection, and prints what comes back within a second. */
-const CALLER = `
-  const socket = require('node:net').connect(process.argv[2], process.argv[1], () => console.log('connected'));
-  socket.on('error', () => {});
-  require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
-    const waiting = setTimeout(() => console.log('no answer'), 1000);
-    socket.removeAllListeners('data').once('data', (text) => {
-      clearTimeout(waiting);
-      console.log(String(text).trim());
-    });
-    socket.write(line + '\\n');
-  });`;
 const host = useRootHost();
 
 describe('a table that another took away', () => {

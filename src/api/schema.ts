@@ -3,6 +3,8 @@ import { SLOT_MAX } from '../ipam/lease.ts';
 import { closedObject } from '../schema/issue.ts';
 import {
   EGRESS,
+  group,
+  groupText,
   ipv4Text,
   macText,
   policyChange,
@@ -58,6 +60,7 @@ export const sandboxResource = z
     mtu: z.int().meta({ description: 'bytes' }),
     rates: ratesInForce,
     policy: policyInForce,
+    group: groupText.optional(),
   })
   .meta({ id: 'Sandbox' });
 
@@ -95,6 +98,7 @@ export const createBody = closedObject({
   topology,
   rates: rates.optional(),
   policy: policyParts.optional(),
+  group: group.optional(),
 })
   .refine(({ id, count }) => id === undefined || count === 1, {
     path: ['count'],
@@ -109,9 +113,10 @@ export const createBody = closedObject({
 export const changeBody = closedObject({
   rates: ratesChange.nullable().optional().meta({ description: 'What is absent stays; null: no limits' }),
   policy: policyChange.optional(),
+  group: group.nullable().optional().meta({ description: 'null: none' }),
 })
-  .refine((change) => change.rates !== undefined || change.policy !== undefined, {
-    message: 'Cannot change nothing: want rates or policy',
+  .refine((change) => Object.values(change).some((value) => value !== undefined), {
+    message: 'Cannot change nothing: want rates, policy or group',
   })
   .meta({
     id: 'ChangeSandbox',

@@ -22,5 +22,6 @@ export function sandboxView({ policy, ...sandbox }: Sandbox): SandboxResource {
     mtu,
     rates,
     policy: { egress: policy.egress, allow: policy.allow.map(formatPrefix), deny: policy.deny.map(formatPrefix) },
+    ...(sandbox.group === undefined ? {} : { group: sandbox.group }),
   };
 }

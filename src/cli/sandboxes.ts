@@ -2,7 +2,7 @@ import type { SandboxResource } from '../api/client/client.ts';
 import { printTable } from './output.ts';
 import { policyText, rateText } from './specification.ts';
 
-const HEAD = ['ID', 'TOPOLOGY', 'SLOT', 'GEN', 'HOST ADDRESS', 'INSIDE', 'GATEWAY', 'EGRESS', 'TX', 'RX'];
+const HEAD = ['ID', 'TOPOLOGY', 'SLOT', 'GEN', 'HOST ADDRESS', 'INSIDE', 'GATEWAY', 'GROUP', 'EGRESS', 'TX', 'RX'];
 
 /** A line per sandbox. */
 export function printSandboxes(sandboxes: readonly SandboxResource[]): void {
@@ -18,6 +18,7 @@ function row(sandbox: SandboxResource): string[] {
     topology,
     ...numbers,
     ...addresses,
+    sandbox.group ?? '-',
     policyText(policy),
     rateText(rates.transmit),
     rateText(rates.receive),

@@ -13,6 +13,7 @@ export type SpecificationOptions = {
   readonly egress?: 'open' | 'internet' | 'none';
   readonly allow?: string[] | false;
   readonly deny?: string[] | false;
+  readonly group?: string | false;
 };
 
 type Rates = NonNullable<CreateBody['rates']>;
@@ -38,7 +39,8 @@ export function addSpecificationOptions(command: Command): Command {
       ]),
     )
     .option('--allow <cidr>', 'a prefix that it may reach all the same; may be repeated', collect)
-    .option('--deny <cidr>', 'a prefix that it may not reach, likewise; the longest prefix wins', collect);
+    .option('--deny <cidr>', 'a prefix that it may not reach, likewise; the longest prefix wins', collect)
+    .option('--group <name>', 'a private group: those in it reach each other, and nobody else does');
 }
 
 export function ratesOf({ txRate, txBurst, rxRate, rxBurst }: SpecificationOptions): Rates {

@@ -6,6 +6,7 @@
  *     holds/00000017      there as long as its sandboxes may live, under a lease of the hold
  *     hosts/NAME          a host: who it is, what it has, what it tells the others
  *     alive/NAME          there as long as it is, under a short lease
+ *     members/GROUP/NAME/ID    a sandbox of the host that is in the group, under the lease of the hold
  */
 
 export const CLUSTER = 'cluster';
@@ -13,6 +14,7 @@ export const SUBNETS = 'subnets/';
 export const HOLDS = 'holds/';
 export const HOSTS = 'hosts/';
 export const ALIVE = 'alive/';
+const MEMBERS = 'members/';
 
 /** Digits enough for a /32 each of the widest range, so that they are in order. */
 const DIGITS = 8;
@@ -31,6 +33,23 @@ export function hostKey(name: string): string {
 
 export function aliveKey(name: string): string {
   return `${ALIVE}${name}`;
+}
+
+/** All members of a group. */
+export function groupKeys(group: string): string {
+  return `${MEMBERS}${group}/`;
+}
+
+export function memberKey({ group, host, id }: MemberName): string {
+  return `${groupKeys(group)}${host}/${id}`;
+}
+
+export type MemberName = { readonly group: string; readonly host: string; readonly id: string };
+
+/** The host and the id in a key of {@link memberKey}; undefined of any other key. */
+export function memberIn(key: string): Omit<MemberName, 'group'> | undefined {
+  const [folder, , host = '', id = '', ...more] = key.split('/');
+  return `${folder}/` === MEMBERS && host !== '' && id !== '' && more.length === 0 ? { host, id } : undefined;
 }
 
 /** The index in a key of {@link subnetKey} or {@link holdKey}. */

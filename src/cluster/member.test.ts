@@ -38,6 +38,7 @@ type Options = Partial<JoinRequest> & { readonly changed?: (standing: Standing) 
 
 async function join(name: string, { changed = () => undefined, ...request }: Options = {}): Promise<Member> {
   const member = await Member.join({
+    leased: () => undefined,
     registry,
     request: { name, identity: randomUUID(), version: '1', published: { name }, ...request },
     timing: TIMING,

@@ -3,7 +3,7 @@ import { CulvertError } from '../errors.ts';
 import { type JoinRequest, join, type Leases, type Membership, ownUnits, ownWrites } from './join.ts';
 import { HOLDS, hostKey, subnetKey } from './keys.ts';
 import { type HostRecord, readClaim, readHost, writeHost } from './records.ts';
-import type { Registry, Write } from './registry.ts';
+import type { Lease, Registry, Write } from './registry.ts';
 
 type Timing = {
   /** ms that a host is taken for alive after it was last heard of */
@@ -30,6 +30,8 @@ export type MemberParts = {
   readonly nowMs: () => number;
   /** Hears of each change of the standing. */
   readonly changed: (standing: Standing) => void;
+  /** Hears that other leases have taken the place of those that were lost. */
+  readonly leased: () => void;
 };
 
 /** A host's place in its cluster, kept for as long as it lives. */
@@ -63,6 +65,11 @@ export class Member {
 
   get membership(): Membership {
     return this.#membership;
+  }
+
+  /** There for as long as its sandboxes may live; undefined where it has no part any more. */
+  get hold(): Lease | undefined {
+    return this.#standing.kind === 'expelled' ? undefined : this.#leases.hold;
   }
 
   get standing(): Standing {
@@ -172,6 +179,7 @@ export class Member {
     }
     this.#leases = leases;
     this.#unpublished = undefined;
+    this.#parts.leased();
   }
 
   async #tell(): Promise<void> {

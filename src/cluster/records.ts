@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { formatIpv4, type Ipv4, parseIpv4 } from '../addr/ipv4.ts';
 import { formatPrefix, type Prefix, parsePrefix } from '../addr/prefix.ts';
 import { CulvertError } from '../errors.ts';
 
@@ -39,6 +40,19 @@ const host = z.object({
 /** Of a unit of the range. */
 const claim = z.object({ host: z.string(), identity: z.uuid(), generation });
 
+const address = z.string().transform((text, ctx): Ipv4 => {
+  try {
+    return parseIpv4(text);
+  } catch (error) {
+    ctx.addIssue(error instanceof Error ? error.message : String(error));
+    return z.NEVER;
+  }
+});
+
+/** Of a sandbox in a group. */
+const member = z.object({ address, generation });
+
+export type MemberRecord = z.output<typeof member>;
 export type ClusterRecord = z.output<typeof cluster>;
 export type HostRecord = z.output<typeof host>;
 export type Claim = z.output<typeof claim>;
@@ -46,6 +60,8 @@ export type Claim = z.output<typeof claim>;
 export const readCluster = (text: string): ClusterRecord => read('cluster', cluster, text);
 export const readHost = (key: string, text: string): HostRecord => read(key, host, text);
 export const readClaim = (key: string, text: string): Claim => read(key, claim, text);
+
+export const readMember = (key: string, text: string): MemberRecord => read(key, member, text);
 
 export function writeCluster({ range, ...record }: ClusterRecord): string {
   return write({ ...record, range: formatPrefix(range) });
@@ -57,6 +73,10 @@ export function writeHost({ subnet, ...record }: HostRecord): string {
 
 export function writeClaim(record: Claim): string {
   return write(record);
+}
+
+export function writeMember({ address: at, ...record }: MemberRecord): string {
+  return write({ ...record, address: formatIpv4(at) });
 }
 
 function write(record: object): string {

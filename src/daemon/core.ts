@@ -22,6 +22,7 @@ import { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
 import { Crew, type CrewParts } from '../sandbox/crew/crew.ts';
 import { inBrief } from '../sandbox/event.ts';
 import { Gate } from '../sandbox/gate.ts';
+import type { MemberNews, OwnMember } from '../sandbox/groups.ts';
 import { type Holding, subjectOf } from '../sandbox/holding.ts';
 import { HostAccess } from '../sandbox/host/access.ts';
 import { type Host, ROUTER_REPORT_GROUP, rootReportGroup, UPLINK } from '../sandbox/host/objects.ts';
@@ -62,12 +63,14 @@ export type CoreOptions = {
   readonly arpTiming?: ArpTiming;
   readonly stuck?: CrewParts['stuck'];
   readonly emit: (event: Omit<CulvertEvent, 'sequence' | 'wallMs'>) => void;
+  /** Hears who of this host comes into a group, and who leaves one. */
+  readonly tell: (members: readonly OwnMember[]) => void;
   /** Hears what of the work that nobody waits for could not be done; it is tried again. */
   readonly failed: (error: unknown) => void;
 };
 
 /** Those that can be sent to another thread. */
-export type ThreadOptions = Omit<CoreOptions, 'emit' | 'failed' | 'stuck'>;
+export type ThreadOptions = Omit<CoreOptions, 'emit' | 'tell' | 'failed' | 'stuck'>;
 
 /**
  * The engine as one thread runs it, synchronously: it owns the leases and the kernel, and nobody writes either but by
@@ -149,6 +152,7 @@ export class Core implements Disposable {
       kernel: this.#kernel,
       layout: host.layout,
       gate: this.#gate,
+      ...(mesh === undefined ? {} : { cluster: mesh.range }),
     });
     const parts = { store: this.#store, kernel: this.#kernel, layout: host.layout, emit };
     this.#reaper = new Reaper({
@@ -166,6 +170,7 @@ export class Core implements Disposable {
       poolSizes,
       cutDenied: (passes) => this.#cutDenied(passes),
       emit: (type, holding, message) => this.#tell(type, holding, message),
+      tell: options.tell,
     });
     this.#reports = opened.use(
       new Reports({ ...parts, groups: { router: ROUTER_REPORT_GROUP, root: rootReportGroup(host.instance) } }),
@@ -267,6 +272,13 @@ export class Core implements Disposable {
     this.#mesh?.update(changes, isAll);
   }
 
+  /** See {@link Gate.tellMembers}. */
+  updateMembers(news: readonly MemberNews[]): void {
+    // those that it takes over stand in its books when it has looked at them
+    this.#verification.finishRules();
+    this.#housekeeping.oweFarFlows(this.#gate.tellMembers(news));
+  }
+
   /** Everything that is Culvert's on this host, and nothing else. The leases stay: their generations must. */
   purge(): void {
     this.remove(this.list().map(({ id }) => id));
@@ -313,6 +325,7 @@ export class Core implements Disposable {
         ...this.#verification.problems(),
         ...this.#reports.problems(this.#nowMs),
         ...this.#bridge.problems(this.#nowMs),
+        ...this.#gate.problems(),
         ...(this.#mesh?.problems() ?? []),
       ],
     };

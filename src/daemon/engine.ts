@@ -3,6 +3,7 @@ import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
 import type { PeerChange } from '../mesh/peers.ts';
 import type { Published } from '../mesh/published.ts';
 import type { CulvertEvent, Problem } from '../sandbox/event.ts';
+import type { MemberNews, OwnMember } from '../sandbox/groups.ts';
 import type { CreateRequest, LeaseView, Removal, SandboxChange } from '../sandbox/request.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 
@@ -90,6 +91,8 @@ export interface Engine {
    * @param isAll whether those that were not told of are no more
    */
   updatePeers(changes: readonly PeerChange[], isAll: boolean): Promise<void>;
+  /** Takes in who is in a group on other hosts, in the order of the calls. */
+  updateMembers(news: readonly MemberNews[]): Promise<void>;
   /** Hosts of the cluster, by name. @throws InputError `no_cluster` where the host is in none */
   hosts(): Promise<HostView[]>;
   /**
@@ -107,4 +110,10 @@ export interface Engine {
   subscribe(listener: (event: CulvertEvent) => void): () => void;
   /** Stops, and leaves the sandboxes running. */
   close(): Promise<void>;
+}
+
+/** The part of it that those hear who tell others of this host's sandboxes. */
+export interface MemberSource {
+  /** Calls `listener`, the only one, with who of this host is in a group, at first all, and who leaves one. */
+  watchMembers(listener: (members: readonly OwnMember[]) => void): void;
 }

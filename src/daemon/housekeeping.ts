@@ -1,3 +1,4 @@
+import type { Ipv4 } from '../addr/ipv4.ts';
 import type { HostMesh } from '../mesh/host-mesh.ts';
 import type { BridgeWatch } from '../sandbox/bridge-watch/watch.ts';
 import { inBrief, type NewEvent, type Problem } from '../sandbox/event.ts';
@@ -20,6 +21,8 @@ const KERNEL_REST_MS = 2;
 const LISTEN_MS = 10;
 /** How often the root namespace is looked at. */
 const WATCH_MS = 5_000;
+/** How often, at the most, flows are ended of those who have left a group on another host: each time all are looked at. */
+const FAR_FLOWS_MS = 1_000;
 /** How often it is asked whether somebody has changed rules, there or in the router namespace. */
 const ASK_MS = 100;
 
@@ -46,6 +49,8 @@ export class Housekeeping {
   #owesPolicies = true;
   /** A table of the root namespace that was made anew has none of the sandboxes' elements. */
   #owesElements = false;
+  readonly #farFlows = new Set<Ipv4>();
+  #farFlowsMs = Number.NEGATIVE_INFINITY;
   #watchedMs = 0;
   #askedMs = Number.NEGATIVE_INFINITY;
   #listenedMs = Number.NEGATIVE_INFINITY;
@@ -66,6 +71,7 @@ export class Housekeeping {
       again: part('do again what was refused', () => manager.tryAgain(), undefined),
       verification: part('verify what was adopted', () => verification.step(nowMs()), false),
       policies: part('end flows that policies deny', () => this.#holdToPolicies(), undefined),
+      farFlows: part('end flows of those who have left a group', () => this.#endFarFlows(), undefined),
       mesh: part('keep the mesh up', () => this.#keepMesh(), undefined),
       pool: part('fill the pool', () => manager.fillPool(), false),
     };
@@ -74,6 +80,11 @@ export class Housekeeping {
   /** Ends, in its own time, what policies deny. */
   owePolicies(): void {
     this.#owesPolicies = true;
+  }
+
+  /** The same, of sandboxes on other hosts that are in no group here any more: the rules stop what is new already. */
+  oweFarFlows(addresses: readonly Ipv4[]): void {
+    for (const address of addresses) this.#farFlows.add(address);
   }
 
   /** What could not be done when it was last tried. */
@@ -85,7 +96,8 @@ export class Housekeeping {
 
   /** A little of it. Returns after how many ms there is more of it. */
   step(): number {
-    const { root, changes, tables, reports, reaper, bridge, again, verification, policies, mesh, pool } = this.#parts;
+    const { root, changes, tables, reports, reaper, bridge, again, verification, policies, farFlows, mesh, pool } =
+      this.#parts;
     const nowMs = this.#options.nowMs();
     const listens = nowMs - this.#listenedMs >= LISTEN_MS;
     if (listens) this.#listenedMs = nowMs;
@@ -101,6 +113,7 @@ export class Housekeeping {
     if (freed.length > 0) this.#options.bridge.expect();
     if (listens || freed.length > 0) bridge.step();
     again.step();
+    if (this.#farFlows.size > 0 && nowMs - this.#farFlowsMs >= FAR_FLOWS_MS) farFlows.step();
     mesh.step();
     const verifies = verification.step();
     if (this.#owesPolicies && this.#options.verification.rulesAreVerified) policies.step();
@@ -141,6 +154,12 @@ export class Housekeeping {
     if (repairs.length === 0) return;
     this.#options.emit({ type: 'host.repaired', message: `Put right in the router’s tables: ${inBrief(repairs)}` });
     this.#owesPolicies = true;
+  }
+
+  #endFarFlows(): void {
+    this.#farFlowsMs = this.#options.nowMs();
+    this.#options.tracking.forgetFar(this.#farFlows);
+    this.#farFlows.clear();
   }
 
   #keepMesh(): void {

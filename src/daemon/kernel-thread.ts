@@ -143,6 +143,7 @@ function start(options: ThreadOptions | 'close'): void {
       ...options,
       stuck,
       emit: (event) => tell({ notice: 'event', event }),
+      tell: (members) => tell({ notice: 'members', members }),
       failed: (error) => tell({ notice: 'problem', error: wireError(error) }),
     });
     port?.on('message', (message: readonly Call[] | 'close') => {

@@ -8,6 +8,7 @@ import { ClusteredEngine } from './cluster/clustered-engine.ts';
 import { assertNoPlace, type ClusterConfig, enterCluster, keyFileIn } from './cluster/enter.ts';
 import { type Config, withHostRange } from './config/config.ts';
 import type { Engine } from './engine.ts';
+import { Directory } from './groups/directory.ts';
 import { readHost } from './read-host.ts';
 import { loadKernelThread, ThreadEngine } from './thread-engine.ts';
 import { startThreadPool } from './thread-pool.ts';
@@ -35,7 +36,10 @@ export async function startEngine(
   try {
     if (config.cluster === undefined) {
       assertNoPlace(config);
-      return await startThread(config, { version, thread, held });
+      const engine = await startThread(config, { version, thread, held });
+      const directory = new Directory();
+      engine.watchMembers((members) => directory.takeOwn(members));
+      return engine;
     }
     return await startInCluster(config, config.cluster, { version, thread, held, report });
   } catch (error) {
@@ -66,7 +70,8 @@ async function startInCluster(
       known: place.peers,
     } as const;
     const engine = await startThread(withHostRange(config, place.subnet), parts, mesh);
-    return Object.assign(new ClusteredEngine(engine, cluster, report), { ended: engine.ended });
+    const directory = new Directory();
+    return Object.assign(new ClusteredEngine(engine, cluster, directory, report), { ended: engine.ended });
   } catch (error) {
     await cluster.stop({ keepsSubnet: true }).catch(report);
     throw error;

@@ -2,9 +2,10 @@ import { Worker } from 'node:worker_threads';
 import { CulvertError, InputError } from '../errors.ts';
 import type { SandboxId, Slot } from '../ipam/lease.ts';
 import type { PeerChange } from '../mesh/peers.ts';
+import type { MemberNews, OwnMember } from '../sandbox/groups.ts';
 import { errorOf } from '../wire-error.ts';
 import type { ThreadOptions } from './core.ts';
-import type { CreateRequest, CulvertEvent, Engine, SandboxChange } from './engine.ts';
+import type { CreateRequest, CulvertEvent, Engine, MemberSource, SandboxChange } from './engine.ts';
 import { Listeners } from './listeners.ts';
 import { Outbox } from './outbox.ts';
 import type { Answer, Call, Method, Notice } from './wire.ts';
@@ -35,10 +36,13 @@ export async function dismissKernelThread(thread: Worker): Promise<void> {
 }
 
 /** The engine as the main thread sees it: each call goes to the kernel thread and its answer comes back. */
-export class ThreadEngine implements Engine {
+export class ThreadEngine implements Engine, MemberSource {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Listeners();
+  /** What nobody has listened to yet. */
+  #members: OwnMember[] = [];
+  #memberListener: ((members: readonly OwnMember[]) => void) | undefined;
   readonly #calls = new Outbox<Call>((calls) => this.#worker.postMessage(calls));
   readonly #ready = Promise.withResolvers<void>();
   /** Resolves when the kernel thread has ended, with the reason where nobody had asked it to. */
@@ -117,6 +121,16 @@ export class ThreadEngine implements Engine {
     return this.#call('updatePeers', changes, isAll);
   }
 
+  watchMembers(listener: (members: readonly OwnMember[]) => void): void {
+    this.#memberListener = listener;
+    if (this.#members.length > 0) listener(this.#members);
+    this.#members = [];
+  }
+
+  updateMembers(news: readonly MemberNews[]): Promise<void> {
+    return this.#call('updateMembers', news);
+  }
+
   hosts(): ReturnType<Engine['hosts']> {
     return Promise.reject(noCluster());
   }
@@ -174,6 +188,10 @@ export class ThreadEngine implements Engine {
         break;
       case 'failed':
         this.#ready.reject(errorOf(notice.error));
+        break;
+      case 'members':
+        if (this.#memberListener === undefined) this.#members.push(...notice.members);
+        else this.#memberListener(notice.members);
         break;
       case 'event':
         this.#listeners.publish(notice.event);

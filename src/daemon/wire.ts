@@ -1,3 +1,4 @@
+import type { OwnMember } from '../sandbox/groups.ts';
 import type { WireError } from '../wire-error.ts';
 import type { CulvertEvent } from './engine.ts';
 
@@ -13,6 +14,7 @@ export type Method =
   | 'reconcile'
   | 'status'
   | 'updatePeers'
+  | 'updateMembers'
   | 'purge';
 
 export type Call = { readonly id: number; readonly method: Method; readonly parameters: unknown[] };
@@ -24,4 +26,5 @@ export type Answer =
 export type Notice =
   | { readonly notice: 'ready' }
   | { readonly notice: 'failed' | 'problem'; readonly error: WireError }
+  | { readonly notice: 'members'; readonly members: readonly OwnMember[] }
   | { readonly notice: 'event'; readonly event: Omit<CulvertEvent, 'sequence' | 'wallMs'> };

@@ -1,4 +1,5 @@
 import { InputError } from '../errors.ts';
+import { assertGroup } from './group.ts';
 import { policyOver } from './policy/policy.ts';
 import { rateWith } from './rate.ts';
 import type { RateChange, RatesChange, SandboxChange } from './request.ts';
@@ -8,13 +9,17 @@ import type { Rate, Rates } from './topology/network.ts';
 /**
  * Lays a change over what a sandbox has, as a merge patch does (RFC 7396): what is absent stays, and null takes away.
  *
- * @throws InputError `invalid_rate` where what comes out is no rate; `field` is a path in the change
+ * @throws InputError `invalid_rate` where what comes out is no rate, `group_topology`; `field` is a path in the change
  */
-export function changedBy({ topology, rates, policy }: Specification, change: SandboxChange): Specification {
+export function changedBy(former: Specification, change: SandboxChange): Specification {
+  const { topology, rates, policy } = former;
+  const { group = former.group } = change;
+  if (group !== null) assertGroup(topology, group);
   return {
     topology,
     rates: change.rates === undefined ? rates : ratesOver(rates, change.rates),
     policy: change.policy === undefined ? policy : policyOver(policy, change.policy),
+    ...(group === undefined || group === null ? {} : { group }),
   };
 }
 

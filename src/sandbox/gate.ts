@@ -1,3 +1,4 @@
+import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
 import type { NetlinkSocket, Request } from '../linux/netlink/socket.ts';
 import { applyTransaction } from '../linux/nftables/batch.ts';
@@ -7,12 +8,16 @@ import { type ObservedTable, observeTable } from '../linux/nftables/observe.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
 import { SyscallError } from '../linux/syscall.ts';
 import type { Element, NamedSet, Ruleset, Table } from '../plan/ruleset.ts';
+import type { Problem } from './event.ts';
+import type { GroupName } from './group.ts';
+import { Groups, type MemberNews } from './groups.ts';
 import type { HostAccess, HostGuest } from './host/access.ts';
 import {
   additions,
   additionText,
   comparePlaced,
   deletion,
+  type Numbers,
   type Pass,
   type Placed,
   placedElements,
@@ -20,7 +25,7 @@ import {
 } from './pass.ts';
 import { type InstalledPolicy, Policies, removalOf } from './policies.ts';
 import { HELD } from './ruleset/elements.ts';
-import { OUTBOUND, POLICIES, ROUTER_TABLE } from './ruleset/names.ts';
+import { FAR_GROUPS, GROUPS, OUTBOUND, POLICIES, ROUTER_TABLE } from './ruleset/names.ts';
 import { type Layout, sandboxRanges } from './topology/layout.ts';
 import { addressOf } from './topology/network.ts';
 
@@ -31,6 +36,9 @@ type Standing = { readonly pass: Pass; readonly policy: InstalledPolicy };
 type Books = { readonly standing: Map<number, Standing>; readonly policies: Policies };
 
 type Observed = { readonly placed: readonly Placed[]; readonly policies: readonly Element[] };
+
+/** What of an earlier run's tables says how that one had numbered. */
+type Former = Record<'policies' | 'groups' | 'far', readonly Element[]>;
 
 /** What leads from the tables as they are to what they should be. */
 type Compared = { readonly requests: readonly Request[]; readonly changes: readonly string[]; readonly books: Books };
@@ -44,6 +52,7 @@ export class Gate {
   readonly #layout: Layout;
   readonly #rulesets: readonly Ruleset[];
   readonly #hostAccess: HostAccess;
+  readonly #groups = new Groups();
   #books: Books;
   /** of nf_tables in the router namespace, when it was last looked at and with what was done here since */
   #generation = 0;
@@ -110,13 +119,14 @@ export class Gate {
   adopt(passes: readonly Pass[], unfinished: readonly Pass[]): string[] {
     const guests = passes.map((pass) => this.#hostGuest(pass));
     this.#generation = readGeneration(this.#socket);
-    const policies = this.#observedPolicies();
+    const former = this.#observeFormer();
     const books = this.#newBooks();
     const requests: Request[] = [];
-    books.policies.adopt(policies ?? []);
+    books.policies.adopt(former?.policies ?? []);
+    this.#groups.adopt(former?.groups ?? [], former?.far ?? [], groupsOf(passes));
     for (const pass of passes) this.#stand(books, pass, requests, []);
     const idle = books.policies.dropUnknown();
-    if (policies === undefined || requests.length > 0 || unfinished.length > 0 || !this.#hasPolicies(books, [])) {
+    if (former === undefined || requests.length > 0 || unfinished.length > 0 || !this.#hasPolicies(books, [])) {
       return this.#besides(unfinished, passes.length, this.restore(passes));
     }
     this.#books = books;
@@ -180,8 +190,35 @@ export class Gate {
     this.#transact(placed.flatMap(deletion));
     this.#hostAccess.take(slots);
     for (const slot of slots) this.#forget(slot);
+    this.#groups.forgetUnused(() => groupsOf([...this.#books.standing.values()].map(({ pass }) => pass)));
     const idle = this.#books.policies.dropIdle();
     if (idle.length > 0) this.#transact(idle.map(removalOf).flatMap(removeRuleset));
+  }
+
+  /**
+   * Takes in who is in a group on other hosts.
+   *
+   * @returns addresses of those that were in one and are not any more
+   */
+  tellMembers(news: readonly MemberNews[]): readonly Ipv4[] {
+    const { gone, come, left, done } = this.#groups.turn(news);
+    const requests = [...gone.flatMap(deletion), ...additions(come)];
+    if (requests.length > 0) this.#transact(requests);
+    done();
+    return left;
+  }
+
+  /** The group of each sandbox that is in one, here and elsewhere, by address. */
+  groups(): (address: Ipv4) => GroupName | undefined {
+    const here = new Map<Ipv4, GroupName>();
+    for (const { pass } of this.#books.standing.values()) {
+      if (pass.group !== undefined) here.set(addressOf(pass.network, this.#layout), pass.group);
+    }
+    return (address) => here.get(address) ?? this.#groups.farGroupOf(address);
+  }
+
+  problems(): Problem[] {
+    return this.#groups.problems();
   }
 
   /**
@@ -226,19 +263,20 @@ export class Gate {
 
   /** What these sandboxes send is lost from now on, even of flows that are established; what is sent to them is not. */
   hold(slots: readonly number[]): void {
-    this.#mark(slots, () => HELD);
+    this.#mark(slots, (standing) => ({ ...this.#numbers(standing), policy: HELD }));
   }
 
   /** Undoes {@link hold}. */
   resume(slots: readonly number[]): void {
-    this.#mark(slots, ({ policy }) => policy.number);
+    this.#mark(slots, (standing) => this.#numbers(standing));
   }
 
-  #mark(slots: readonly number[], markOf: (standing: Standing) => number): void {
+  #mark(slots: readonly number[], numbersOf: (standing: Standing) => Numbers): void {
     const standing = slots.flatMap((slot) => this.#books.standing.get(slot) ?? []);
+    if (standing.length === 0) return;
     const isOutbound = ({ set }: Placed): boolean => set === OUTBOUND;
     const former = standing.flatMap((one) => this.#placed(one)).filter(isOutbound);
-    const next = standing.flatMap((one) => placedElements(one.pass, markOf(one), this.#layout)).filter(isOutbound);
+    const next = standing.flatMap((one) => placedElements(one.pass, numbersOf(one), this.#layout)).filter(isOutbound);
     this.#transact([...former.flatMap(deletion), ...additions(next)]);
   }
 
@@ -267,23 +305,27 @@ export class Gate {
     return isIntact(this.#socket, ruleset) ? observeTable(this.#socket, ruleset.table, sets) : undefined;
   }
 
-  /** The policies in the router's table; undefined where not all tables are made from these rulesets. */
-  #observedPolicies(): readonly Element[] | undefined {
-    let policies: readonly Element[] = [];
+  /** undefined where not all tables are made from these rulesets */
+  #observeFormer(): Former | undefined {
+    const former = { policies: POLICIES, groups: GROUPS, far: FAR_GROUPS };
+    const elements = new Map<string, readonly Element[]>();
     for (const ruleset of this.#rulesets) {
-      const found = this.#observeIntact(ruleset, [POLICIES.name]);
+      const names = Object.values(former).map(({ name }) => name);
+      const found = this.#observeIntact(ruleset, ruleset.table === ROUTER_TABLE ? names : []);
       if (found === undefined) return undefined;
-      policies = found.elements.get(POLICIES.name) ?? policies;
+      for (const [name, some] of found.elements) elements.set(name, some);
     }
-    return policies;
+    const { policies, groups, far } = former;
+    const of = ({ name }: NamedSet): readonly Element[] => elements.get(name) ?? [];
+    return { policies: of(policies), groups: of(groups), far: of(far) };
   }
 
   #verifySet(table: Table, set: NamedSet): string[] {
     const elements = observeTable(this.#socket, table, [set.name])?.elements.get(set.name) ?? [];
     const present = elements.map((element) => ({ table, set, element }));
-    const wanted = [...this.#books.standing.values()].flatMap((standing) =>
-      this.#placed(standing).filter((one) => one.table === table && one.set === set),
-    );
+    const isOfSet = (one: Placed): boolean => one.table === table && one.set === set;
+    const wanted = [...this.#books.standing.values()].flatMap((standing) => this.#placed(standing).filter(isOfSet));
+    wanted.push(...this.#groups.placed().filter(isOfSet));
     const { requests, changes } = comparePlaced(present, wanted);
     if (requests.length > 0) this.#transact(requests);
     return changes;
@@ -297,6 +339,7 @@ export class Gate {
     else books.policies.adopt(observed.policies, this.#books.policies);
     const added: InstalledPolicy[] = [];
     const wanted = passes.flatMap((pass) => this.#placed(this.#stand(books, pass, requests, added)));
+    wanted.push(...this.#groups.placed());
     const idle = books.policies.dropUnknown();
     requests.push(...idle.map(removalOf).flatMap(removeRuleset));
     if (observed !== undefined && !this.#hasPolicies(books, added)) return this.#compare(passes, undefined);
@@ -329,8 +372,13 @@ export class Gate {
     return standing;
   }
 
-  #placed({ pass, policy }: Standing): Placed[] {
-    return placedElements(pass, policy.number, this.#layout);
+  #placed(standing: Standing): Placed[] {
+    return placedElements(standing.pass, this.#numbers(standing), this.#layout);
+  }
+
+  #numbers({ pass, policy }: Standing): Numbers {
+    const { group } = pass;
+    return { policy: policy.number, ...(group === undefined ? {} : { group: this.#groups.numberOf(group) }) };
   }
 
   #hostGuest({ network, policy, owner }: Pass): HostGuest {
@@ -346,6 +394,10 @@ export class Gate {
   #newBooks(): Books {
     return { standing: new Map(), policies: new Policies(sandboxRanges(this.#layout)) };
   }
+}
+
+function groupsOf(passes: readonly Pass[]): ReadonlySet<GroupName> {
+  return new Set(passes.flatMap(({ group }) => group ?? []));
 }
 
 function tableKey({ family, name }: Table): string {

@@ -1,6 +1,7 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { CulvertError } from '../errors.ts';
 import type { Lease, LeaseKey, LeaseState, SandboxId, Topology } from '../ipam/lease.ts';
+import type { OwnMember } from './groups.ts';
 import type { Pass } from './pass.ts';
 import type { Sandbox, Specification } from './sandbox.ts';
 import { parseSpecification } from './specification.ts';
@@ -59,8 +60,17 @@ export function passOf(holding: Owned): Pass {
   return {
     network: networkOf(holding),
     policy: specification.policy,
+    ...(specification.group === undefined ? {} : { group: specification.group }),
     owner: `${id} generation ${holding.key.generation}`,
   };
+}
+
+/** @param isGone where it is in no group any more, whatever its specification says */
+export function memberOf(holding: Owned, layout: Layout, isGone = false): OwnMember {
+  const { key, owner } = holding;
+  const { group } = owner.specification;
+  const member = { id: owner.id, generation: key.generation, address: outsideAddress(holding, layout) };
+  return isGone || group === undefined ? member : { ...member, group };
 }
 
 /** What the address is that conntrack and everybody outside knows the slot by. */

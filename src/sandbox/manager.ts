@@ -12,7 +12,9 @@ import { ROUTER } from '../plan/state.ts';
 import { changedBy } from './change.ts';
 import type { Crew } from './crew/crew.ts';
 import type { Gate } from './gate.ts';
-import { type Holding, holdingOf, isOwned, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
+import { assertGroup, type GroupName } from './group.ts';
+import type { OwnMember } from './groups.ts';
+import { type Holding, holdingOf, isOwned, memberOf, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
 import { leaseView } from './lease-view.ts';
 import type { Pass } from './pass.ts';
 import { Pool } from './pool.ts';
@@ -36,6 +38,8 @@ export type ManagerParts = {
   readonly slots: SlotRange;
   readonly poolSizes: Readonly<Record<Topology, number>>;
   readonly emit: Emit;
+  /** Hears who comes into a group, and who leaves one. */
+  readonly tell: (members: readonly OwnMember[]) => void;
   /** Ends the flows that the sandboxes have opened and may not have any more; if need be, later. */
   readonly cutDenied: (passes: readonly Pass[]) => void;
 };
@@ -80,6 +84,7 @@ export class Manager {
   /** All or none. An id that exists with the same specification is returned as it is. */
   create(requests: readonly CreateRequest[]): Sandbox[] {
     const orders = requests.map(({ id, specification }) => ({ id: id ?? this.#newId(), specification }));
+    for (const { specification } of orders) assertGroup(specification.topology, specification.group);
     for (const order of orders) this.#assertSame(order);
     const missing = orders.filter(({ id }) => !this.#live.has(id));
     if (missing.length > 0) this.#provide(missing);
@@ -87,7 +92,7 @@ export class Manager {
   }
 
   update(id: SandboxId, change: SandboxChange): Sandbox {
-    const { store, gate, kernel, layout, emit, cutDenied } = this.#parts;
+    const { store, gate, kernel, layout, emit, tell, cutDenied } = this.#parts;
     const former = this.#find(id);
     const specification = changedBy(former.owner.specification, change);
     const changed: Owned = { ...former, owner: { id, specification } };
@@ -102,10 +107,20 @@ export class Manager {
       this.#changeBack(changed, former);
       throw error;
     }
-    if (change.policy !== undefined) cutDenied([pass]);
+    const { group } = former.owner.specification;
+    if (specification.group !== group) {
+      // those who stay have opened flows to it, and may have no right to them any more
+      cutDenied([pass, ...this.#passesOf(group)]);
+      tell([memberOf(changed, layout)]);
+    } else if (change.policy !== undefined) cutDenied([pass]);
     const different = differences(specification, former.owner.specification);
     emit('sandbox.changed', changed, `Sandbox ${id} has ${different.join(', ') || 'what it had'}`);
     return this.inspect(id);
+  }
+
+  #passesOf(group: GroupName | undefined): Pass[] {
+    if (group === undefined) return [];
+    return [...this.#live.values()].map(passOf).filter((pass) => pass.group === group);
   }
 
   /** For a change that failed half-way: what is said of a sandbox must be what it has. */
@@ -242,10 +257,14 @@ export class Manager {
   #enter(owned: Owned): void {
     this.#live.set(owned.owner.id, owned);
     this.#counts[owned.topology]++;
+    if (owned.owner.specification.group !== undefined) this.#parts.tell([memberOf(owned, this.#parts.layout)]);
   }
 
-  #leave({ owner, topology }: Owned): void {
-    if (this.#live.delete(owner.id)) this.#counts[topology]--;
+  #leave(owned: Owned): void {
+    const { owner, topology } = owned;
+    if (!this.#live.delete(owner.id)) return;
+    this.#counts[topology]--;
+    if (owner.specification.group !== undefined) this.#parts.tell([memberOf(owned, this.#parts.layout, true)]);
   }
 
   /** Leases, builds and lets pass what does not exist yet. */

@@ -1,28 +1,50 @@
+import type { Ipv4 } from '../addr/ipv4.ts';
 import { formatMac } from '../addr/mac.ts';
 import type { Request } from '../linux/netlink/socket.ts';
 import { deleteElements, newElements } from '../linux/nftables/element.ts';
 import type { Element, NamedSet, SetElements, Table } from '../plan/ruleset.ts';
 import { elementText } from '../plan/ruleset-text.ts';
+import { type GroupName, memberComment } from './group.ts';
 import type { EgressPolicy } from './policy/policy.ts';
 import { attachmentElements, portElements, transmitLimitElement } from './ruleset/elements.ts';
-import { BRIDGE_TABLE, INBOUND, OUTBOUND, PORTS, ROUTER_TABLE, TRANSMIT_LIMITS } from './ruleset/names.ts';
+import {
+  BRIDGE_TABLE,
+  FAR_GROUPS,
+  FAR_MEMBERS,
+  GROUPS,
+  INBOUND,
+  MEMBERS,
+  OUTBOUND,
+  PORTS,
+  ROUTER_TABLE,
+  TRANSMIT_LIMITS,
+} from './ruleset/names.ts';
 import { BRIDGE, bridgeMac, cable, type Layout } from './topology/layout.ts';
 import { addressOf, type Network } from './topology/network.ts';
 
-/** A sandbox that may pass: its network, what it may reach, and who it is, such as `a1 generation 3`. */
-export type Pass = { readonly network: Network; readonly policy: EgressPolicy; readonly owner: string };
+/** A sandbox that may pass: its network, what and whom it may reach, and who it is, such as `a1 generation 3`. */
+export type Pass = {
+  readonly network: Network;
+  readonly policy: EgressPolicy;
+  readonly group?: GroupName;
+  readonly owner: string;
+};
+
+/** By which the table knows the policy of a sandbox, and its group where it is in one. */
+export type Numbers = { readonly policy: number; readonly group?: number };
 
 /** One element with where it stands. */
 export type Placed = { readonly table: Table; readonly set: NamedSet; readonly element: Element };
 
 /** The sets that hold sandboxes, by table. */
 export const SETS: readonly { readonly table: Table; readonly sets: readonly NamedSet[] }[] = [
-  { table: ROUTER_TABLE, sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS] },
+  { table: ROUTER_TABLE, sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS, GROUPS, MEMBERS, FAR_GROUPS, FAR_MEMBERS] },
   { table: BRIDGE_TABLE, sets: [PORTS, TRANSMIT_LIMITS] },
 ];
 
-/** What lets a sandbox pass, with the number that its policy has. */
-export function placedElements({ network, owner: comment }: Pass, policy: number, layout: Layout): Placed[] {
+/** What lets a sandbox pass. */
+export function placedElements(pass: Pass, { policy, group }: Numbers, layout: Layout): Placed[] {
+  const { network, owner: comment } = pass;
   const { topology, slot, rates } = network;
   const port = cable(slot).index;
   const onBridge = topology === 'bridge';
@@ -34,13 +56,31 @@ export function placedElements({ network, owner: comment }: Pass, policy: number
     policy,
     comment,
   });
-  const placed = attachment.flatMap((group) => place(ROUTER_TABLE, group));
+  const placed = attachment.flatMap((elements) => place(ROUTER_TABLE, elements));
   if (onBridge) placed.push(...place(BRIDGE_TABLE, portElements(port, bridgeMac(address), address, comment)));
   // a guest cannot reach the shaper in the namespace before it, which delays where this drops
   if (rates.transmit !== undefined && topology !== 'microvm') {
     placed.push(...place(onBridge ? BRIDGE_TABLE : ROUTER_TABLE, transmitLimitElement(port, rates.transmit, comment)));
   }
+  if (group !== undefined && pass.group !== undefined) {
+    placed.push(
+      ...placedMember({ groups: GROUPS, members: MEMBERS }, address, group, memberComment(comment, pass.group)),
+    );
+  }
   return placed;
+}
+
+/** What puts an address into a group. */
+export function placedMember(
+  { groups, members }: { readonly groups: NamedSet; readonly members: NamedSet },
+  address: Ipv4,
+  group: number,
+  comment: string,
+): Placed[] {
+  return [
+    { table: ROUTER_TABLE, set: groups, element: { key: [address], data: [group], comment } },
+    { table: ROUTER_TABLE, set: members, element: { key: [address, group], comment } },
+  ];
 }
 
 /** What leads from the elements that are present to those that are wanted. */

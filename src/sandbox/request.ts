@@ -1,4 +1,5 @@
 import type { Generation, LeaseState, SandboxId, Slot, Topology } from '../ipam/lease.ts';
+import type { GroupName } from './group.ts';
 import type { PolicyChange } from './policy/policy.ts';
 import type { Specification } from './sandbox.ts';
 
@@ -6,7 +7,11 @@ import type { Specification } from './sandbox.ts';
 export type CreateRequest = { readonly id?: SandboxId; readonly specification: Specification };
 
 /** What to change of a running sandbox; what is absent stays, and null takes away. */
-export type SandboxChange = { readonly policy?: PolicyChange; readonly rates?: RatesChange | null };
+export type SandboxChange = {
+  readonly policy?: PolicyChange;
+  readonly rates?: RatesChange | null;
+  readonly group?: GroupName | null;
+};
 
 export type RatesChange = { readonly transmit?: RateChange | null; readonly receive?: RateChange | null };
 

@@ -1,6 +1,7 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import type { Mac } from '../addr/mac.ts';
 import type { Generation, LeaseState, SandboxId, Slot, Topology } from '../ipam/lease.ts';
+import type { GroupName } from './group.ts';
 import type { EgressPolicy } from './policy/policy.ts';
 import type { Rates } from './topology/network.ts';
 
@@ -9,6 +10,8 @@ export type Specification = {
   readonly topology: Topology;
   readonly rates: Rates;
   readonly policy: EgressPolicy;
+  /** whose other members it reaches, on whatever host; absent for one that is alone */
+  readonly group?: GroupName;
 };
 
 /** A sandbox as its owner sees it. */

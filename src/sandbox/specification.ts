@@ -1,6 +1,7 @@
 import { formatPrefix } from '../addr/prefix.ts';
 import { CulvertError } from '../errors.ts';
 import { TOPOLOGIES } from '../ipam/lease.ts';
+import { parseGroupName } from './group.ts';
 import { type EgressPolicy, parsePolicy } from './policy/policy.ts';
 import type { Specification } from './sandbox.ts';
 import type { Rate, Rates } from './topology/network.ts';
@@ -9,6 +10,7 @@ type Plain = {
   readonly topology: string;
   readonly rates: { readonly transmit?: Rate; readonly receive?: Rate };
   readonly policy: { readonly egress: string; readonly allow: string[]; readonly deny: string[] };
+  readonly group?: string;
 };
 
 /** A specification as it stands in its lease. */
@@ -33,10 +35,15 @@ export function parseSpecification(text: string): Specification {
 
 function read(text: string): Specification {
   try {
-    const { topology, rates, policy } = JSON.parse(text) as Plain;
+    const { topology, rates, policy, group } = JSON.parse(text) as Plain;
     const known = TOPOLOGIES.find((name) => name === topology);
     if (known === undefined) throw new TypeError(`unknown topology ${JSON.stringify(topology)}`);
-    return { topology: known, rates: ratesOf(rates), policy: parsePolicy(policy) };
+    return {
+      topology: known,
+      rates: ratesOf(rates),
+      policy: parsePolicy(policy),
+      ...(group === undefined ? {} : { group: parseGroupName(group) }),
+    };
   } catch (cause) {
     throw new CulvertError('specification_unreadable', `Cannot read the specification of a lease: ${text}`, { cause });
   }
@@ -51,7 +58,7 @@ export function differences(asked: Specification, found: Specification): string[
     .map((name) => `${name} ${left[name]} instead of ${right[name]}`);
 }
 
-function flat({ topology, rates, policy }: Specification): Record<string, string> {
+function flat({ topology, rates, policy, group }: Specification): Record<string, string> {
   const { egress, allow, deny } = plainPolicy(policy);
   return {
     topology,
@@ -60,6 +67,7 @@ function flat({ topology, rates, policy }: Specification): Record<string, string
     'policy.egress': egress,
     'policy.allow': `[${allow.join(' ')}]`,
     'policy.deny': `[${deny.join(' ')}]`,
+    group: group ?? 'none',
   };
 }
 
@@ -67,8 +75,9 @@ function rateText(rate: Rate | undefined): string {
   return rate === undefined ? 'none' : `${rate.rate} B/s burst ${rate.burst} B`;
 }
 
-function plain({ topology, rates, policy }: Specification): Plain {
-  return { topology, rates: ratesOf(rates), policy: plainPolicy(policy) };
+function plain({ topology, rates, policy, group }: Specification): Plain {
+  const alone = { topology, rates: ratesOf(rates), policy: plainPolicy(policy) };
+  return group === undefined ? alone : { ...alone, group };
 }
 
 function plainPolicy({ egress, allow, deny }: EgressPolicy): Plain['policy'] {

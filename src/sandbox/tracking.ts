@@ -1,4 +1,5 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
+import type { Prefix } from '../addr/prefix.ts';
 import { CulvertError } from '../errors.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { dumpFlowsOf } from '../linux/conntrack/dump.ts';
@@ -20,7 +21,9 @@ export type TrackingParts = {
   readonly root: NetlinkSocket;
   readonly kernel: Pick<Kernel, 'inside'>;
   readonly layout: Layout;
-  readonly gate: Pick<Gate, 'hold' | 'resume'>;
+  readonly gate: Pick<Gate, 'hold' | 'resume' | 'groups'>;
+  /** of all hosts' sandboxes */
+  readonly cluster?: Prefix;
 };
 
 /** Entries of connection tracking in the two namespaces, and how many each may have. */
@@ -79,6 +82,11 @@ export class Tracking {
     };
   }
 
+  /** Ends what sandboxes of other hosts have to do with any here. */
+  forgetFar(addresses: ReadonlySet<Ipv4>): void {
+    flushAddresses(this.#parts.router, addresses);
+  }
+
   /**
    * Ends the flows that the sandboxes have opened and may not have any more; their policies hold already.
    *
@@ -89,10 +97,11 @@ export class Tracking {
    * @throws CulvertError `flows_left`
    */
   cutDenied(passes: readonly Pass[]): void {
-    const { router, root, layout, gate } = this.#parts;
+    const { router, root, layout, gate, cluster } = this.#parts;
     // of an attempt that failed
     this.#resume();
-    const denied = deniedFlows(passes, layout);
+    const neighbours = { groupOf: gate.groups(), ...(cluster === undefined ? {} : { cluster }) };
+    const denied = deniedFlows(passes, layout, neighbours);
     const addresses = new Set(passes.map(({ network }) => addressOf(network, layout)));
     const found = [
       ...dumpFlowsOf(root, addresses).filter(denied.root),

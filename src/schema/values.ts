@@ -4,6 +4,7 @@ import { parseMac } from '../addr/mac.ts';
 import { parsePrefix } from '../addr/prefix.ts';
 import { InputError } from '../errors.ts';
 import { parseSandboxId, parseSlot, SLOT_MAX, type Slot, TOPOLOGIES } from '../ipam/lease.ts';
+import { parseGroupName } from '../sandbox/group.ts';
 import { type Egress, MAX_PREFIXES, parsePolicy } from '../sandbox/policy/policy.ts';
 import { BURST_MAX, BURST_MIN, RATE_MAX, RATE_MIN, rateWith } from '../sandbox/rate.ts';
 import { closedObject, readWith } from './issue.ts';
@@ -62,6 +63,15 @@ export const sandboxIdText = z.string().meta({
 });
 
 export const sandboxId = sandboxIdText.transform(readWith((text: string) => parseSandboxId(text)));
+
+export const groupText = z.string().meta({
+  pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$',
+  examples: ['team-7'],
+  description:
+    'A private group, on any of a cluster’s hosts: those in it reach each other, and nobody else does. Not for `bridge`',
+});
+
+export const group = groupText.transform(readWith((text: string) => parseGroupName(text)));
 
 /** A slot as it stands in a path. */
 export const slotInPath = z

@@ -41,6 +41,7 @@ export function openCore(folder: string, options: Partial<CoreOptions> = {}): Co
     quarantineFloor_ms: 0,
     maxFlows: 1000,
     emit: () => undefined,
+    tell: () => undefined,
     // out of the step, to whoever takes it
     failed: (error) => {
       throw error;

@@ -5,6 +5,7 @@ import type {
   Engine,
   HostView,
   LeaseView,
+  MemberSource,
   Removal,
   SandboxChange,
   Status,
@@ -35,7 +36,7 @@ type Options = {
 };
 
 /** The engine port, kept in memory and nowhere else: the whole contract, and no kernel. */
-export class MemoryEngine implements Engine {
+export class MemoryEngine implements Engine, MemberSource {
   /** What every call fails with, while there is one. */
   trouble: Error | undefined;
   readonly #slots: number;
@@ -163,6 +164,14 @@ export class MemoryEngine implements Engine {
     this.#check();
   }
 
+  watchMembers(): void {
+    // nobody here is in a group
+  }
+
+  async updateMembers(): Promise<void> {
+    this.#check();
+  }
+
   async status(): Promise<Status> {
     this.#check();
     const live = { microvm: 0, netns: 0, bridge: 0 };
@@ -217,10 +226,10 @@ export class MemoryEngine implements Engine {
     return sandbox;
   }
 
-  #same(id: SandboxId, { topology, rates, policy }: Specification): Sandbox | undefined {
+  #same(id: SandboxId, { topology, rates, policy, group }: Specification): Sandbox | undefined {
     const found = this.#sandboxes.get(id);
     if (found === undefined) return undefined;
-    for (const [key, value] of Object.entries({ topology, rates, policy })) {
+    for (const [key, value] of Object.entries({ topology, rates, policy, group })) {
       if (JSON.stringify(value) === JSON.stringify(found[key as keyof Specification])) continue;
       throw new InputError('sandbox_exists', `Cannot create sandbox ${id}: it exists with another ${key}`);
     }

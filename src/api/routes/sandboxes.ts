@@ -61,7 +61,7 @@ const firecracker = createRoute({
 const change = createRoute({
   method: 'patch',
   path: '/v1/sandboxes/{id}',
-  summary: 'Change rates or policy of a sandbox while it runs',
+  summary: 'Change rates, policy or group of a sandbox while it runs',
   tags,
   request: { params, body: jsonBody(changeBody) },
   responses: {
@@ -99,12 +99,13 @@ export function sandboxRoutes({ engine, config }: Services): OpenAPIHono {
   const app = new OpenAPIHono();
 
   app.openapi(create, async (c) => {
-    const { id, count, topology, rates, policy } = c.req.valid('json');
+    const { id, count, topology, rates, policy, group } = c.req.valid('json');
     const defaults = config.topology[topology];
     const specification = {
       topology,
       rates: rates ?? defaults.rates,
       policy: policy === undefined ? defaults.policy : policyOver(defaults.policy, policy),
+      ...(group === undefined ? {} : { group }),
     };
     const request: CreateRequest = id === undefined ? { specification } : { id, specification };
     const sandboxes = await engine.create(Array.from({ length: count }, () => request));
@@ -124,10 +125,11 @@ export function sandboxRoutes({ engine, config }: Services): OpenAPIHono {
   });
 
   app.openapi(change, async (c) => {
-    const { rates, policy } = c.req.valid('json');
+    const { rates, policy, group } = c.req.valid('json');
     const sandbox = await engine.update(c.req.valid('param').id, {
       ...(rates === undefined ? {} : { rates }),
       ...(policy === undefined ? {} : { policy }),
+      ...(group === undefined ? {} : { group }),
     });
     return c.json(sandboxView(sandbox), 200);
   });

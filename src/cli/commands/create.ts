@@ -33,6 +33,7 @@ export function addCreate(program: Command): void {
       ['culvert create build-42 --topology microvm', 'a network for a virtual machine'],
       ['culvert create --topology netns --count 20 --json', 'twenty, with ids that the daemon makes'],
       ['culvert create a1 --topology netns --egress none --allow 192.0.2.0/24', 'that reaches one network only'],
+      ['culvert create a3 --topology netns --group web', 'that reaches those in its group, and is reached by them'],
       ['culvert create a2 --topology bridge --tx-rate 200MB --tx-burst 100MB', 'that sends no faster'],
     ],
   })
@@ -57,11 +58,12 @@ async function create(id: string | undefined, { json, topology, count, ...given 
   if (id !== undefined && count > 1) {
     throw new InputError('usage', `Cannot give the id ${id} to ${count} sandboxes: leave it away, or --count`);
   }
-  const { egress, allow, deny } = given;
+  const { egress, allow, deny, group } = given;
   const request: CreateBody = {
     topology,
     ...(id === undefined ? {} : { id }),
     ...(saysRates(given) && { rates: ratesOf(given) }),
+    ...(group && { group }),
     ...(saysPolicy(given) && { policy: { ...(egress && { egress }), ...(allow && { allow }), ...(deny && { deny }) } }),
   };
   using client = clientOf(given);

@@ -43,6 +43,7 @@ async function inspect(
     ...(tap === undefined ? [] : [['TAP', tap] as const]),
     ['MTU', String(sandbox.mtu)],
     ['egress', policyText(policy)],
+    ['group', sandbox.group ?? '-'],
     ['transmit', rateText(rates.transmit)],
     ['receive', rateText(rates.receive)],
   ]);

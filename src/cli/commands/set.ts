@@ -32,20 +32,25 @@ export function addSet(program: Command): void {
     .option('--no-rx-rate', 'no limit of what it gets')
     .option('--no-allow', 'no prefixes that it may reach all the same')
     .option('--no-deny', 'no prefixes that it may not reach')
+    .option('--no-group', 'alone')
     .action(set);
 }
 
 async function set(id: string, { json, ...given }: Common & SpecificationOptions): Promise<void> {
-  if (!saysRates(given) && !saysPolicy(given)) {
-    throw new InputError('usage', `Cannot change nothing of ${id}: want a rate, a burst, egress, allow or deny`);
+  if (!saysRates(given) && !saysPolicy(given) && given.group === undefined) {
+    throw new InputError(
+      'usage',
+      `Cannot change nothing of ${id}: want a rate, a burst, egress, allow, deny or a group`,
+    );
   }
   using client = clientOf(given);
-  const { egress, allow, deny } = given;
+  const { egress, allow, deny, group } = given;
   const change: ChangeBody = {
     ...(saysRates(given) && { rates: ratesChangeOf(given) }),
     ...(saysPolicy(given) && {
       policy: { egress, allow: allow === false ? null : allow, deny: deny === false ? null : deny },
     }),
+    ...(group !== undefined && { group: group === false ? null : group }),
   };
   const changed = await client.update(id, change);
   if (json) printJson(changed);

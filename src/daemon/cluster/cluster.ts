@@ -1,11 +1,12 @@
-import { formatPrefix } from '../../addr/prefix.ts';
+import type { Ipv4 } from '../../addr/ipv4.ts';
+import { formatPrefix, prefixHas } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
 import { followHosts, type HostChange, Hosts, type KnownHost } from '../../cluster/hosts.ts';
 import type { JoinRequest } from '../../cluster/join.ts';
 import { CLUSTER } from '../../cluster/keys.ts';
-import { EXPELS, Member, type Standing } from '../../cluster/member.ts';
+import { EXPELS, Member, type MemberParts, type Standing } from '../../cluster/member.ts';
 import { readCluster } from '../../cluster/records.ts';
-import type { Registry } from '../../cluster/registry.ts';
+import type { Lease, Registry } from '../../cluster/registry.ts';
 import { removeHost } from '../../cluster/remove.ts';
 import { CulvertError } from '../../errors.ts';
 import type { MeshPeer, PeerChange } from '../../mesh/peers.ts';
@@ -32,6 +33,10 @@ export type ClusterEars = {
   /** @param isAll whether those that were not told of are no more: not before the registry has been heard */
   readonly peersChanged: (changes: readonly PeerChange[], isAll: boolean) => void;
   readonly emit: (event: NewEvent) => void;
+  /** What is known of that host is another than before. */
+  readonly hostChanged: (name: string) => void;
+  /** What was written under the lease of its hold is to be written again. */
+  readonly leased: () => void;
 };
 
 /** ms that a host is taken for alive after it was last heard of */
@@ -79,8 +84,13 @@ export class Cluster {
     const former = seat.place;
     let cluster: Cluster | undefined;
     try {
-      const member = await joinWith(parts, (standing) => {
-        if (cluster !== undefined) cluster.#stand(standing);
+      const member = await joinWith(parts, {
+        changed: (standing) => {
+          if (cluster !== undefined) cluster.#stand(standing);
+        },
+        leased: () => {
+          if (cluster !== undefined) cluster.#ears?.leased();
+        },
       });
       const place = placeOf(parts, member, former?.peers ?? []);
       writeSeat(stateDir, { ...seat, place });
@@ -97,6 +107,21 @@ export class Cluster {
 
   get place(): Place {
     return this.#seat.place;
+  }
+
+  get registry(): Registry {
+    return this.#parts.registry;
+  }
+
+  /** See {@link Member.hold}. */
+  get hold(): Lease | undefined {
+    return this.#member?.hold;
+  }
+
+  /** Whether an address is of a host's subnet, as the registry has it. */
+  isOf(host: string, address: Ipv4): boolean {
+    const known = this.#hosts.all.get(host);
+    return known !== undefined && prefixHas(known.record.subnet, address);
   }
 
   /** Begins to follow the others, and to join where it has not. */
@@ -190,11 +215,15 @@ export class Cluster {
     try {
       const { place } = this;
       const request = { ...this.#parts.request, clusterId: place.clusterId, bound: place.subnet };
-      const member = await joinWith({ ...this.#parts, request }, (standing) => this.#stand(standing));
+      const member = await joinWith(
+        { ...this.#parts, request },
+        { changed: (standing) => this.#stand(standing), leased: () => this.#ears?.leased() },
+      );
       if (this.#giveUp.signal.aborted) return await member.stop({ keepsSubnet: true });
       this.#member = member;
       this.#absence = undefined;
       this.#emit('cluster.joined', `Back in the cluster as ${place.name}`);
+      this.#ears?.leased();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const isFinal = error instanceof CulvertError && EXPELS.has(error.code);
@@ -246,6 +275,7 @@ export class Cluster {
       this.#member?.see(change.host?.record);
       return [];
     });
+    for (const { name } of changes) this.#ears?.hostChanged(name);
     const { isComplete } = this.#hosts;
     if (turned.length === 0 && isComplete === this.#wasComplete) return;
     this.#wasComplete = isComplete;
@@ -325,10 +355,10 @@ function byName(one: HostView, other: HostView): number {
   return one.name.localeCompare(other.name, 'en', { numeric: true });
 }
 
-function joinWith(parts: ClusterParts, changed: (standing: Standing) => void): Promise<Member> {
+function joinWith(parts: ClusterParts, heard: Pick<MemberParts, 'changed' | 'leased'>): Promise<Member> {
   const { registry, request, holdMs, clock } = parts;
   const timing = { alive_ms: ALIVE_MS, hold_ms: holdMs };
-  return Member.join({ registry, request, timing, nowMs: () => clock.monotonicMs(), changed });
+  return Member.join({ registry, request, timing, nowMs: () => clock.monotonicMs(), ...heard });
 }
 
 function placeOf({ request }: ClusterParts, { membership }: Member, peers: readonly MeshPeer[]): Place {

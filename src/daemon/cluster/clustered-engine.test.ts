@@ -7,6 +7,7 @@ import { HandClock } from '../../../lab/hand-clock.ts';
 import { MemoryEngine } from '../../../test/support/memory-engine.ts';
 import { EmbeddedRegistry } from '../../cluster/embedded/registry.ts';
 import { parseSandboxId } from '../../ipam/lease.ts';
+import { Directory } from '../groups/directory.ts';
 import { Cluster } from './cluster.ts';
 import { ClusteredEngine } from './clustered-engine.ts';
 import { newSeat } from './seat.ts';
@@ -27,7 +28,7 @@ beforeEach(async () => {
   const cluster = await Cluster.enter({ registry, request, holdMs: 60_000, stateDir: folder, clock }, seat);
   inner = new MemoryEngine();
   reports = [];
-  engine = new ClusteredEngine(inner, cluster, (error) => void reports.push(error));
+  engine = new ClusteredEngine(inner, cluster, new Directory(), (error) => void reports.push(error));
 });
 afterEach(async () => {
   await engine.close();

@@ -1,15 +1,19 @@
 import type { SandboxId, Slot } from '../../ipam/lease.ts';
 import type { PeerChange } from '../../mesh/peers.ts';
-import type { CreateRequest, CulvertEvent, Engine, SandboxChange, Status } from '../engine.ts';
+import type { MemberNews } from '../../sandbox/groups.ts';
+import type { CreateRequest, CulvertEvent, Engine, MemberSource, SandboxChange, Status } from '../engine.ts';
+import type { Directory } from '../groups/directory.ts';
 import { Listeners } from '../listeners.ts';
 import type { Cluster } from './cluster.ts';
+import { Memberships } from './memberships.ts';
 
 const TELL_AGAIN_MS = 1000;
 
 /** An engine that is more than its host: what other hosts tell goes to it, and its place goes when it does. */
-export class ClusteredEngine<Inner extends Engine> implements Engine {
+export class ClusteredEngine<Inner extends Engine & MemberSource> implements Engine {
   readonly inner: Inner;
   readonly #cluster: Cluster;
+  readonly #memberships: Memberships;
   readonly #listeners = new Listeners();
   /** Changes of peers that the engine has not taken yet, by name. */
   readonly #owed = new Map<string, PeerChange>();
@@ -18,13 +22,30 @@ export class ClusteredEngine<Inner extends Engine> implements Engine {
 
   readonly #report: (error: unknown) => void;
 
-  /** @param report takes note of what could not be told to the cluster in the end */
-  constructor(inner: Inner, cluster: Cluster, report: (error: unknown) => void) {
+  /**
+   * @param directory is told who is in a group, here and elsewhere
+   * @param report takes note of what could not be told to the cluster in the end
+   */
+  constructor(inner: Inner, cluster: Cluster, directory: Directory, report: (error: unknown) => void) {
     this.inner = inner;
     this.#cluster = cluster;
     this.#report = report;
     inner.subscribe((event) => this.#listeners.publish(event));
+    this.#memberships = new Memberships({
+      registry: cluster.registry,
+      host: cluster.place.name,
+      lease: () => cluster.hold,
+      isOf: (host, address) => cluster.isOf(host, address),
+      directory,
+      tell: (news) => inner.updateMembers(news),
+    });
+    inner.watchMembers((members) => {
+      directory.takeOwn(members);
+      this.#memberships.takeOwn(members);
+    });
     cluster.follow({
+      hostChanged: (name) => this.#memberships.hostChanged(name),
+      leased: () => this.#memberships.leased(),
       emit: (event) => this.#listeners.publish(event),
       peersChanged: (changes, isAll) => {
         for (const change of changes) this.#owed.set(change.name, change);
@@ -69,7 +90,7 @@ export class ClusteredEngine<Inner extends Engine> implements Engine {
 
   async status(): Promise<Status> {
     const status = await this.inner.status();
-    return { ...status, problems: [...status.problems, ...this.#cluster.problems()] };
+    return { ...status, problems: [...status.problems, ...this.#cluster.problems(), ...this.#memberships.problems()] };
   }
 
   /** What the engine does not take now it is told again: it is told of nothing else a second time. */
@@ -93,6 +114,10 @@ export class ClusteredEngine<Inner extends Engine> implements Engine {
     return this.inner.updatePeers(changes, isAll);
   }
 
+  updateMembers(news: readonly MemberNews[]): Promise<void> {
+    return this.inner.updateMembers(news);
+  }
+
   async hosts(): ReturnType<Engine['hosts']> {
     return this.#cluster.hosts();
   }
@@ -105,6 +130,7 @@ export class ClusteredEngine<Inner extends Engine> implements Engine {
     await this.inner.purge();
     this.#hasLeft = true;
     try {
+      await this.#memberships.stop({ keeps: false });
       await this.#cluster.resign();
     } catch (error) {
       // nothing is left here to come back to: what the registry holds for it ends with the hold
@@ -124,6 +150,7 @@ export class ClusteredEngine<Inner extends Engine> implements Engine {
     await this.inner.close();
     this.#hasLeft = true;
     // with the registry away the hold says for how long the subnet stays its own
+    await this.#memberships.stop({ keeps: keepsSubnet }).catch(this.#report);
     await this.#cluster.stop({ keepsSubnet }).catch(this.#report);
   }
 

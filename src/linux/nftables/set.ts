@@ -29,7 +29,7 @@ import {
 import { fieldLengths, isHostOrder, keyLength, typeNumber } from './field.ts';
 import { tableMessage } from './message.ts';
 import { tableText } from './table.ts';
-import { HOST_ORDER_KEY } from './userdata.ts';
+import { HOST_ORDER_DATA, HOST_ORDER_KEY } from './userdata.ts';
 
 export function newSet(table: Table, set: NamedSet): Request {
   const attempt = `add ${set.data === undefined ? 'set' : 'map'} ${set.name} to table ${tableText(table)}`;
@@ -53,7 +53,11 @@ export function newSet(table: Table, set: NamedSet): Request {
     });
     // Names a set within its batch, for rules that cannot name it; ours all can, but the kernel wants the attribute.
     writer.attrU32be(NFTA_SET_ID, 1);
-    if (isHostOrder(set.key)) writer.attr(NFTA_SET_USERDATA, HOST_ORDER_KEY);
+    const userdata = [
+      ...(isHostOrder(set.key) ? HOST_ORDER_KEY : []),
+      ...(hasHostOrderData(set) ? HOST_ORDER_DATA : []),
+    ];
+    if (userdata.length > 0) writer.attr(NFTA_SET_USERDATA, Uint8Array.from(userdata));
   });
 }
 
@@ -68,6 +72,10 @@ export function deleteSet(table: Table, name: string): Request {
 /** Ranges in several dimensions, whose elements have two keys; in one, the ends of ranges are elements themselves. */
 export function isConcatenatedInterval(set: NamedSet): boolean {
   return set.interval === true && set.key.length > 1;
+}
+
+function hasHostOrderData({ data }: NamedSet): boolean {
+  return data !== undefined && data !== 'verdict' && isHostOrder(data);
 }
 
 function flagsOf(set: NamedSet): number {

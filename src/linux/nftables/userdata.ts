@@ -7,7 +7,9 @@ import { MAX_COMMENT_BYTES } from '../../plan/ruleset.ts';
 
 const COMMENT = 0;
 /** Of a set: the byte order of its key, a 32-bit number, 1 for the host's. */
-export const HOST_ORDER_KEY = Uint8Array.of(0, 4, 1, 0, 0, 0);
+export const HOST_ORDER_KEY = [0, 4, 1, 0, 0, 0];
+/** Of a map: the same of its data. */
+export const HOST_ORDER_DATA = [1, 4, 1, 0, 0, 0];
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();

@@ -12,8 +12,13 @@ export function rootTable(instance: string): Table {
 /** Names of all router-side ends of sandboxes' links, and of none else. */
 export const SANDBOX_LINKS = 's*';
 
+/** The same of the links that lead to other hosts. */
+export const MESH_LINKS = 'w*';
+
 /** The slots of a host, the most that it has sandboxes. */
 const MAX_SANDBOXES = 32_767;
+/** On other hosts, of all groups that this one has a part in. */
+export const FAR_MEMBERS_MAX = 262_144;
 /** What a bridge has ports, BR_MAX_PORTS in net/bridge/br_private.h. */
 const MAX_PORTS = 1023;
 /** Distinct egress policies in use at one time. */
@@ -47,6 +52,16 @@ export const TRANSMIT_LIMITS: NamedSet = { name: 'transmit_limits', key: ['iface
 
 /** Policy → the chain that decides. */
 export const POLICIES: NamedSet = { name: 'policies', key: ['mark'], data: 'verdict', size: MAX_POLICIES };
+
+/** Address of a sandbox here that is in a group → the number that this host has for the group. */
+export const GROUPS: NamedSet = { name: 'groups', key: ['ipv4_addr'], data: ['mark'], size: MAX_SANDBOXES };
+
+/** The same the other way about: an address, and the group that whoever has it is in. */
+export const MEMBERS: NamedSet = { name: 'members', key: ['ipv4_addr', 'mark'], size: MAX_SANDBOXES };
+
+/** The two for sandboxes of other hosts. */
+export const FAR_GROUPS: NamedSet = { ...GROUPS, name: 'far_groups', size: FAR_MEMBERS_MAX };
+export const FAR_MEMBERS: NamedSet = { ...MEMBERS, name: 'far_members', size: FAR_MEMBERS_MAX };
 
 /** How long a sender of which nothing more is stopped keeps its limit: longer than its burst takes to come back. */
 const SENDER_EXPIRES_MS = 10_000;

@@ -4,10 +4,15 @@ import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
 import { HELD } from './elements.ts';
 import {
   DENIED_SENDERS,
+  FAR_GROUPS,
+  FAR_MEMBERS,
   FLOWS,
+  GROUPS,
   ICMP_ERROR_TYPES,
   ICMP_ERRORS,
   INBOUND,
+  MEMBERS,
+  MESH_LINKS,
   OUTBOUND,
   POLICIES,
   ROUTER_TABLE,
@@ -34,6 +39,7 @@ import {
   isNotIpv4,
   isSourceBehindLink,
   isWithin,
+  isWithinGroup,
   markFound,
   oifname,
   report,
@@ -65,17 +71,34 @@ export type RouterOptions = {
  *     sandbox ──▶ iif . ip saddr @outbound ──▶ mark, ip saddr ──▶ forward: mark vmap @policies ──▶ uplink
  *     sandbox ◀── ip daddr ◀── oif . ip daddr @inbound ◀── forward: established, or from the uplink ◀── uplink
  *
+ * Sandboxes reach each other where they are in one group. Of two on different hosts both routers ask that: the sender's
+ * whether the destination is in the sender's group, and the other's, of what comes in by the mesh, the same again.
+ *
  * What is in neither map passes in neither direction, so taking its elements out cuts a sandbox off at once.
  */
 export function routerRuleset({ uplink, reportGroup, maxFlows, cluster }: RouterOptions): Ruleset {
   return {
     table: ROUTER_TABLE,
-    sets: [OUTBOUND, INBOUND, TRANSMIT_LIMITS, POLICIES, ICMP_ERRORS, SPOOFERS, DENIED_SENDERS, FLOWS],
+    sets: [
+      OUTBOUND,
+      INBOUND,
+      TRANSMIT_LIMITS,
+      POLICIES,
+      GROUPS,
+      MEMBERS,
+      FAR_GROUPS,
+      FAR_MEMBERS,
+      ICMP_ERRORS,
+      SPOOFERS,
+      DENIED_SENDERS,
+      FLOWS,
+    ],
     elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
     chains: [
       ...outboundChains(uplink),
       ...inboundChains(),
       forwardChain(uplink, cluster),
+      ...groupChains(),
       inputChain(uplink),
       { name: 'other_families', rules: [rule(counter, drop)] },
       { name: 'unreachable', rules: [rule(counter, drop)] },
@@ -196,14 +219,33 @@ function forwardChain(uplink: string, cluster: Prefix | undefined): Chain {
       clampSegmentSize,
       rule(isEstablished, accept),
       rule(isNotIpv4, goto('other_families')),
-      // Every packet of a sandbox has a mark, and none has that comes from elsewhere: veth clears it.
-      decide(['mark'], 'policies'),
       // nobody has this address: the root namespace would send it here again
       rule(iifname(uplink), oifname(uplink), counter, drop),
       rule(iifname(uplink), accept),
+      rule(iifname(MESH_LINKS), goto('from_mesh')),
+      rule(isIn(['ip daddr'], 'groups'), goto('to_member')),
+      rule(isIn(['ip daddr'], 'far_groups'), goto('to_member')),
+      // Every packet of a sandbox has a mark, and none has that comes from elsewhere: veth clears it.
+      decide(['mark'], 'policies'),
       goto('denied'),
     ],
   };
+}
+
+/** Who opens a connection to whom; WireGuard has bound what comes by the mesh to the host that it is from. */
+function groupChains(): Chain[] {
+  return [
+    { name: 'from_mesh', rules: [rule(isWithinGroup('far_groups', 'members'), goto('new_flow')), goto('denied')] },
+    {
+      // nobody else reaches one that is in a group, whatever a policy opens
+      name: 'to_member',
+      rules: [
+        rule(isWithinGroup('groups', 'members'), goto('new_flow')),
+        rule(isWithinGroup('groups', 'far_members'), goto('new_flow')),
+        goto('denied'),
+      ],
+    },
+  ];
 }
 
 function inputChain(uplink: string): Chain {

@@ -150,6 +150,16 @@ export function find(key: readonly Field[], map: string): Rule {
   return [...load(key), { kind: 'lookup', set: map, from: KEY, into: DATA }];
 }
 
+/**
+ * The packet goes from one in a group to another in the same one; it has another mark then.
+ *
+ * @param groups map from the sender's address to its group
+ * @param members set of destinations, each with its group
+ */
+export function isWithinGroup(groups: string, members: string): Rule {
+  return [...find(['ip saddr'], groups), ...markFound(0), ...isIn(['ip daddr', 'mark'], members)];
+}
+
 /** The `index`th field of what {@link find} found, where each before it is of four bytes. */
 function found(index: number): Register {
   return DATA + index;

@@ -8,7 +8,7 @@ import {
   listForwards,
 } from '../../linux/nftables/foreign.ts';
 import type { Table } from '../../plan/ruleset.ts';
-import { accept, counter, iifname, oifname, rule } from '../ruleset/words.ts';
+import { accept, counter, iifname, oifname, rule } from '../../plan/words.ts';
 
 /**
  * Keeps the sandboxes' way open through chains of others whose policy is to drop what is forwarded, as Docker sets it:

@@ -1,17 +1,6 @@
 import { type Ipv4, ipv4Bytes } from '../../addr/ipv4.ts';
 import type { Rule, Ruleset } from '../../plan/ruleset.ts';
 import {
-  BRIDGE_TABLE,
-  DENIED_PORTS,
-  ICMP_ERROR_TYPES,
-  ICMP_ERRORS,
-  PORTS,
-  SANDBOX_LINKS,
-  SPOOFERS,
-  TRANSMIT_LIMITS,
-} from './names.ts';
-import { overLimit, spoofedChain } from './router.ts';
-import {
   accept,
   atMost,
   counter,
@@ -26,7 +15,18 @@ import {
   isNotIn,
   report,
   rule,
-} from './words.ts';
+} from '../../plan/words.ts';
+import {
+  BRIDGE_TABLE,
+  DENIED_PORTS,
+  ICMP_ERROR_TYPES,
+  ICMP_ERRORS,
+  PORTS,
+  SANDBOX_LINKS,
+  SPOOFERS,
+  TRANSMIT_LIMITS,
+} from './names.ts';
+import { overLimit, spoofedChain } from './router.ts';
 
 /** RFC 826 */
 const ARP_REPLY = Uint8Array.of(0, 2);

@@ -1,6 +1,7 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import type { Mac } from '../../addr/mac.ts';
 import type { Element, Ruleset, SetElements } from '../../plan/ruleset.ts';
+import { goto, isIn, isIpv4, rule } from '../../plan/words.ts';
 import type { Interval } from '../policy/intervals.ts';
 import type { Rate } from '../topology/network.ts';
 import {
@@ -13,7 +14,6 @@ import {
   ROUTER_TABLE,
   TRANSMIT_LIMITS,
 } from './names.ts';
-import { goto, isIn, isIpv4, rule } from './words.ts';
 
 /** What the router must know of a sandbox to let its packets through. */
 export type Attachment = {

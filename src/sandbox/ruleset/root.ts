@@ -1,7 +1,5 @@
 import { firstAddress, lastAddress, type Prefix } from '../../addr/prefix.ts';
 import type { NamedSet, Ruleset } from '../../plan/ruleset.ts';
-import { DENIED_SENDERS, HOST_ACCESS, rootTable } from './names.ts';
-import { deniedChain } from './router.ts';
 import {
   accept,
   clampSegmentSize,
@@ -15,7 +13,9 @@ import {
   masquerade,
   oifname,
   rule,
-} from './words.ts';
+} from '../../plan/words.ts';
+import { DENIED_SENDERS, HOST_ACCESS, rootTable } from './names.ts';
+import { deniedChain } from './router.ts';
 
 /** Rows of the set; an interval has two ends. */
 const MAX_RANGES = 1024;

@@ -1,25 +1,5 @@
 import type { Prefix } from '../../addr/prefix.ts';
 import type { Chain, Ruleset } from '../../plan/ruleset.ts';
-import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
-import { HELD } from './elements.ts';
-import {
-  DENIED_SENDERS,
-  FAR_GROUPS,
-  FAR_MEMBERS,
-  FLOWS,
-  GROUPS,
-  ICMP_ERROR_TYPES,
-  ICMP_ERRORS,
-  INBOUND,
-  MEMBERS,
-  MESH_LINKS,
-  OUTBOUND,
-  POLICIES,
-  ROUTER_TABLE,
-  SANDBOX_LINKS,
-  SPOOFERS,
-  TRANSMIT_LIMITS,
-} from './names.ts';
 import {
   accept,
   clampSegmentSize,
@@ -45,7 +25,27 @@ import {
   report,
   rewrite,
   rule,
-} from './words.ts';
+} from '../../plan/words.ts';
+import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
+import { HELD } from './elements.ts';
+import {
+  DENIED_SENDERS,
+  FAR_GROUPS,
+  FAR_MEMBERS,
+  FLOWS,
+  GROUPS,
+  ICMP_ERROR_TYPES,
+  ICMP_ERRORS,
+  INBOUND,
+  MEMBERS,
+  MESH_LINKS,
+  OUTBOUND,
+  POLICIES,
+  ROUTER_TABLE,
+  SANDBOX_LINKS,
+  SPOOFERS,
+  TRANSMIT_LIMITS,
+} from './names.ts';
 
 /** RFC 792 */
 const ICMP_ECHO = Uint8Array.of(8);

@@ -1,7 +1,7 @@
-import { type Ipv4, ipv4Bytes } from '../../addr/ipv4.ts';
-import type { Mac } from '../../addr/mac.ts';
-import type { Prefix } from '../../addr/prefix.ts';
-import { CT_STATE, type Expression, type MetaKey, type Register, type Rule, type Span } from '../../plan/ruleset.ts';
+import { type Ipv4, ipv4Bytes } from '../addr/ipv4.ts';
+import type { Mac } from '../addr/mac.ts';
+import type { Prefix } from '../addr/prefix.ts';
+import { CT_STATE, type Expression, type MetaKey, type Register, type Rule, type Span } from './ruleset.ts';
 
 /*
  * The vocabulary that the rulesets are written in. A phrase fills registers from KEY on and reads them at once, so

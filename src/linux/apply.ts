@@ -14,6 +14,7 @@ import { listPorts, type Port } from './route/bridge.ts';
 import { hasLink } from './route/ifreq.ts';
 import { deleteLink } from './route/link.ts';
 import { newVeth } from './route/veth.ts';
+import { newVxlan } from './route/vxlan.ts';
 import { SyscallError } from './syscall.ts';
 import { writeSysctl } from './sysctl.ts';
 import { createTap } from './tap.ts';
@@ -256,6 +257,12 @@ class Run implements Disposable {
     if (verb === 'create' && object.kind === 'veth') {
       this.#add(object.namespace, newVeth(object, object.peer, this.#handle(object.peer.namespace).fd), operation);
       this.#bearing.add(object.namespace);
+    }
+    if (verb === 'create' && object.kind === 'vxlan') {
+      // what waits may be the deletion of what has its name or index
+      this.#flush();
+      this.#add(object.outside, newVxlan(object, this.#handle(object.namespace).fd), operation);
+      this.#bearing.add(object.outside);
     }
     for (const { namespace, request } of steps(operation)) this.#add(namespace, request, operation);
     if (verb !== 'delete' && object.kind === 'veth') {

@@ -21,6 +21,7 @@ const names = headerNames(
   'linux/if_tun.h',
   'linux/ip.h',
   'linux/neighbour.h',
+  'linux/fib_rules.h',
   'linux/pkt_sched.h',
   'linux/veth.h',
   'linux/wireguard.h',

@@ -6,6 +6,7 @@ import { isolatePort, newBridge, setMaster } from './route/bridge.ts';
 import { deleteLink, getLink, raiseLink, setForwarding, setLink, setLinkUp } from './route/link.ts';
 import { deleteFdbEntry, deleteNeighbour, newFdbEntry, newNeighbour } from './route/neighbour.ts';
 import { deleteRoute, newRoute, replaceRoute } from './route/route.ts';
+import { deletePolicyRule, newPolicyRule } from './route/rule.ts';
 import { deleteShaper, setShaper } from './route/tbf.ts';
 
 /** A step that is nothing but messages to the socket of one namespace. */
@@ -35,6 +36,7 @@ function requests(operation: Operation): Request[] {
     case 'veth':
     case 'tap':
     case 'bridge':
+    case 'vxlan':
       if (removing) return [deleteLink(object.link)];
       if (verb === 'create') return [...createdLink(object), ...raiseLink(object.link)];
       return isLink(operation.from) ? changeLink(object, operation.from) : [];
@@ -53,21 +55,25 @@ function requests(operation: Operation): Request[] {
     case 'route':
       if (removing) return [deleteRoute(object)];
       return [verb === 'create' ? newRoute(object) : replaceRoute(object)];
+    case 'rule':
+      return [removing ? deletePolicyRule(object) : newPolicyRule(object)];
     case 'shaper':
       return [removing ? deleteShaper(object) : setShaper(object)];
   }
 }
 
-type LinkObject = Extract<KernelObject, { kind: 'veth' | 'tap' | 'bridge' }>;
+type LinkObject = Extract<KernelObject, { kind: 'veth' | 'tap' | 'bridge' | 'vxlan' }>;
 
 function isLink(object: KernelObject): object is LinkObject {
-  return object.kind === 'veth' || object.kind === 'tap' || object.kind === 'bridge';
+  return ['veth', 'tap', 'bridge', 'vxlan'].includes(object.kind);
 }
 
 /** What makes a link what it should be, as far as that takes no descriptor. */
 function createdLink(object: LinkObject): Request[] {
   switch (object.kind) {
+    // what is born in another namespace takes a descriptor
     case 'veth':
+    case 'vxlan':
       return [];
     case 'tap':
       // Closing its descriptor left an event with the kernel's link watcher, which takes a hundred a second and walks

@@ -16,10 +16,13 @@ export type Plan = readonly Operation[];
 const ORDER: readonly ObjectKind[] = [
   'namespace',
   'sysctl',
+  // first and last: what they drop never has another way
+  'rule',
   'loopback',
   'bridge',
   'tap',
   'veth',
+  'vxlan',
   'port',
   'fdb',
   'forwarding',
@@ -73,7 +76,8 @@ function goingContainers(extra: readonly KernelObject[]): Containers {
   const links = new Set<string>();
   for (const object of extra) if (object.kind === 'namespace') namespaces.add(object.namespace);
   for (const object of extra) {
-    if (object.kind === 'tap' || object.kind === 'bridge') links.add(linkKey(object.namespace, object.link.index));
+    if (object.kind === 'tap' || object.kind === 'bridge' || object.kind === 'vxlan')
+      links.add(linkKey(object.namespace, object.link.index));
     if (object.kind === 'veth') {
       links.add(linkKey(object.namespace, object.link.index));
       links.add(linkKey(object.peer.namespace, object.peer.link.index));
@@ -89,8 +93,10 @@ function isTakenAlong(object: KernelObject, going: Containers): boolean {
   switch (object.kind) {
     case 'loopback':
     case 'sysctl':
+    case 'rule':
     case 'tap':
     case 'bridge':
+    case 'vxlan':
       return false;
     case 'veth':
       return going.namespaces.has(object.peer.namespace);

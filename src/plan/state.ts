@@ -1,6 +1,6 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { formatMac, type Mac } from '../addr/mac.ts';
-import type { Prefix } from '../addr/prefix.ts';
+import { formatPrefix, type Prefix } from '../addr/prefix.ts';
 
 /*
  * The kernel's objects as plain data: what a network should be, and what it is, have this one shape.
@@ -47,10 +47,29 @@ export type KernelObject =
       readonly transmitQueue: number;
     } & LinkEnd)
   | ({ readonly kind: 'bridge' } & LinkEnd)
+  /**
+   * A tunnel in clear. Born in the namespace `outside`, its UDP packets come and go there. It learns nothing: a frame
+   * leaves for the host that the forwarding database has for it, or not at all; and what leaves is never fragmented.
+   */
+  | ({
+      readonly kind: 'vxlan';
+      readonly outside: NamespaceName;
+      /** VXLAN network identifier */
+      readonly vni: number;
+      /** of UDP, its own and where nothing else is said everybody's */
+      readonly port: number;
+    } & LinkEnd)
   /** A link made a port of a bridge: isolated, learning nothing, spared from ARP that is meant for all. */
   | { readonly kind: 'port'; readonly namespace: NamespaceName; readonly link: Link; readonly bridge: Link }
-  /** A static entry of a bridge's forwarding database: frames to `mac` leave by `link`. */
-  | { readonly kind: 'fdb'; readonly namespace: NamespaceName; readonly link: Link; readonly mac: Mac }
+  /** A static entry of a forwarding database: frames to `mac` leave by `link`, a port of a bridge or a VXLAN. */
+  | {
+      readonly kind: 'fdb';
+      readonly namespace: NamespaceName;
+      readonly link: Link;
+      readonly mac: Mac;
+      /** of a VXLAN, and of it alone: the host that they go to, and its UDP port */
+      readonly remote?: { readonly address: Ipv4; readonly port: number };
+    }
   | { readonly kind: 'loopback'; readonly namespace: NamespaceName }
   | {
       readonly kind: 'address';
@@ -69,6 +88,24 @@ export type KernelObject =
       readonly via?: Ipv4;
       /** the address that the host's own packets leave with; RTA_PREFSRC */
       readonly source?: Ipv4;
+      /** The next hop is a neighbour on the link, though no route of the link says so; RTNH_F_ONLINK. */
+      readonly onlink?: true;
+      /** bytes, of packets that go this way, where that is less than the link takes; RTAX_MTU */
+      readonly mtu?: number;
+      /** number of a table that rules lead to; absent for the main one */
+      readonly table?: number;
+    }
+  /** Which packets ask which table of routes, in the order of `priority`. */
+  | {
+      readonly kind: 'rule';
+      readonly namespace: NamespaceName;
+      readonly priority: number;
+      /** name of the link that they come in by, whether it is there or not */
+      readonly iif: string;
+      readonly from?: Prefix;
+      readonly to?: Prefix;
+      /** absent where they are dropped instead */
+      readonly table?: number;
     }
   | {
       readonly kind: 'neighbour';
@@ -115,10 +152,20 @@ export function objectKey(object: KernelObject): string {
     case 'shaper':
     case 'guard':
       return `${at}/${object.link.index}`;
+    case 'vxlan':
+      // these cannot be changed: with others it is another link
+      return `${at}/${object.link.index}/${object.outside}/${object.vni}/${object.port}`;
     case 'address':
       return `${at}/${object.link.index}/${object.address}/${object.length}`;
-    case 'route':
-      return `${at}/${object.destination.address}/${object.destination.length}`;
+    case 'route': {
+      const table = object.table === undefined ? '' : `/${object.table}`;
+      return `${at}${table}/${object.destination.address}/${object.destination.length}`;
+    }
+    case 'rule': {
+      const { priority, iif, from, to, table } = object;
+      const words = [priority, iif, from && formatPrefix(from), to && formatPrefix(to), table];
+      return `${at}/${words.join('/')}`;
+    }
     case 'neighbour':
       return `${at}/${object.link.index}/${object.address}`;
     case 'sysctl':

@@ -29,8 +29,17 @@ export function operationText(operation: Operation): string {
       return `ip ${where}link set ${object.link.name} ${short ? 'nomaster' : `master ${object.bridge.name} isolated on learning off`}`;
     case 'sysctl':
       return `${where === '' ? '' : `ip netns exec ${object.namespace} `}sysctl -w ${object.name}=${object.value}`;
-    case 'fdb':
-      return `bridge ${where}fdb ${verb} ${formatMac(object.mac)} dev ${object.link.name} master static`;
+    case 'fdb': {
+      const { remote } = object;
+      const words = `bridge ${where}fdb ${remote !== undefined && verb === 'change' ? 'replace' : verb} ${formatMac(object.mac)} dev ${object.link.name}`;
+      if (remote === undefined) return `${words} master static`;
+      return `${words} self${short ? '' : ` permanent dst ${formatIpv4(remote.address)} port ${remote.port}`}`;
+    }
+    case 'rule':
+      return `ip ${where}rule ${verb} ${ruleText(object)}`;
+    case 'vxlan':
+      if (operation.verb === 'create') return vxlanText(object);
+      return `ip ${where}link ${verb} ${short ? object.link.name : endText(object)}`;
     case 'forwarding':
       return `ip ${where}netconf set dev ${object.link.name} forwarding ${short ? 'off' : 'on'}`;
     case 'veth':
@@ -61,10 +70,28 @@ function linkText(object: Extract<KernelObject, { kind: 'veth' | 'tap' | 'bridge
   }
 }
 
+/** As it is said where it is born. */
+function vxlanText(object: Extract<KernelObject, { kind: 'vxlan' }>): string {
+  const where = object.outside === ROOT ? '' : `-n ${object.outside} `;
+  const { vni, port, namespace } = object;
+  return `ip ${where}link add ${endText(object)} netns ${namespace} type vxlan id ${vni} dstport ${port} nolearning df set udpcsum`;
+}
+
+function ruleText({ priority, iif, from, to, table }: Extract<KernelObject, { kind: 'rule' }>): string {
+  const words = [`priority ${priority}`];
+  if (from !== undefined) words.push(`from ${formatPrefix(from)}`);
+  if (to !== undefined) words.push(`to ${formatPrefix(to)}`);
+  words.push(`iif ${iif}`, table === undefined ? 'blackhole' : `lookup ${table}`);
+  return words.join(' ');
+}
+
 function routeText(route: Extract<KernelObject, { kind: 'route' }>): string {
   const words = [route.destination.length === 0 ? 'default' : formatPrefix(route.destination)];
   if (route.via !== undefined) words.push(`via ${formatIpv4(route.via)}`);
   words.push(`dev ${route.link.name}`);
+  if (route.onlink === true) words.push('onlink');
+  if (route.table !== undefined) words.push(`table ${route.table}`);
+  if (route.mtu !== undefined) words.push(`mtu ${route.mtu}`);
   if (route.source !== undefined) words.push(`src ${formatIpv4(route.source)}`);
   return words.join(' ');
 }

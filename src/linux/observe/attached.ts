@@ -10,18 +10,25 @@ import {
   AF_UNSPEC,
   IFA_LOCAL,
   NDA_DST,
+  NDA_IFINDEX,
   NDA_LLADDR,
+  NDA_PORT,
   NUD_NOARP,
   NUD_PERMANENT,
   RT_TABLE_MAIN,
+  RT_TABLE_UNSPEC,
   RTA_DST,
   RTA_GATEWAY,
+  RTA_METRICS,
   RTA_OIF,
   RTA_PREFSRC,
+  RTA_TABLE,
+  RTAX_MTU,
   RTM_GETADDR,
   RTM_GETNEIGH,
   RTM_GETQDISC,
   RTM_GETROUTE,
+  RTNH_F_ONLINK,
   RTPROT_KERNEL,
 } from '../route/constants.ts';
 import { getFdbEntry, getNeighbour, NDMSG_LENGTH } from '../route/neighbour.ts';
@@ -69,10 +76,23 @@ export function listAddresses(
   return found.filter((address) => address !== undefined);
 }
 
-/** @param on where given, over this link only */
-export function listRoutes(socket: NetlinkSocket, namespace: NamespaceName, links: Links, on?: Link): Kind<'route'>[] {
+export type RouteFilter = {
+  /** over this link only */
+  readonly on?: Link;
+  /** of this table; of the main one where absent */
+  readonly table?: number;
+};
+
+export function listRoutes(
+  socket: NetlinkSocket,
+  namespace: NamespaceName,
+  links: Links,
+  { on, table }: RouteFilter = {},
+): Kind<'route'>[] {
+  const number = table ?? RT_TABLE_MAIN;
   const write = (w: MessageWriter): void => {
-    w.u8(AF_INET).u8(0).u8(0).u8(0).u8(RT_TABLE_MAIN).u8(0).u8(0).u8(0).u32(0);
+    w.u8(AF_INET).u8(0).u8(0).u8(0).u8(RT_TABLE_UNSPEC).u8(0).u8(0).u8(0).u32(0);
+    w.attrU32(RTA_TABLE, number);
     if (on !== undefined) w.attrU32(RTA_OIF, on.index);
   };
   const read = (message: Message): Kind<'route'> | undefined => {
@@ -80,9 +100,13 @@ export function listRoutes(socket: NetlinkSocket, namespace: NamespaceName, link
     const attributes = readAttributes(message.body, RTMSG_LENGTH);
     const oif = attributes.get(RTA_OIF);
     const link = oif === undefined ? undefined : links.get(readU32(oif));
-    if (link === undefined || header.getUint8(4) !== RT_TABLE_MAIN || header.getUint8(5) === RTPROT_KERNEL) return;
+    const found = attributes.get(RTA_TABLE);
+    if (link === undefined || found === undefined || readU32(found) !== number) return;
+    if (header.getUint8(5) === RTPROT_KERNEL) return;
     const via = addressIn(attributes, RTA_GATEWAY);
     const source = addressIn(attributes, RTA_PREFSRC);
+    const metrics = attributes.get(RTA_METRICS);
+    const mtu = metrics === undefined ? undefined : readAttributes(metrics).get(RTAX_MTU);
     return {
       kind: 'route',
       namespace,
@@ -90,21 +114,33 @@ export function listRoutes(socket: NetlinkSocket, namespace: NamespaceName, link
       link,
       ...(via === undefined ? {} : { via }),
       ...(source === undefined ? {} : { source }),
+      ...((header.getUint32(8, true) & RTNH_F_ONLINK) === 0 ? {} : { onlink: true as const }),
+      ...(mtu === undefined ? {} : { mtu: readU32(mtu) }),
+      ...(table === undefined ? {} : { table }),
     };
   };
   try {
     const found = socket.dump({ attempt: 'list routes', type: RTM_GETROUTE, flags: 0, write }, read);
     return found.filter((route) => route !== undefined);
   } catch (error) {
-    // a namespace has no table before its first address
+    // a table is not there before its first route, nor the main one before the first address
     if (error instanceof SyscallError && error.errnoName === 'ENOENT') return [];
     throw error;
   }
 }
 
-/** The permanent ones. A dump walks the neighbours of all namespaces of the machine, since they stand in one table. */
-export function listNeighbours(socket: NetlinkSocket, namespace: NamespaceName, links: Links): Kind<'neighbour'>[] {
-  return dumpNeighbours(socket, AF_INET, (header, attributes) => {
+/**
+ * The permanent ones. A dump walks the neighbours of all namespaces of the machine, since they stand in one table.
+ *
+ * @param on where given, of this link only
+ */
+export function listNeighbours(
+  socket: NetlinkSocket,
+  namespace: NamespaceName,
+  links: Links,
+  on?: Link,
+): Kind<'neighbour'>[] {
+  return dumpNeighbours(socket, AF_INET, on, (header, attributes) => {
     const link = links.get(header.getUint32(4, true));
     const mac = macIn(attributes);
     const address = addressIn(attributes, NDA_DST);
@@ -116,7 +152,7 @@ export function listNeighbours(socket: NetlinkSocket, namespace: NamespaceName, 
 
 /** The static entries of the forwarding databases of a namespace's bridges. */
 export function listFdbEntries(socket: NetlinkSocket, namespace: NamespaceName, links: Links): Kind<'fdb'>[] {
-  return dumpNeighbours(socket, AF_BRIDGE, (header, attributes) => {
+  return dumpNeighbours(socket, AF_BRIDGE, undefined, (header, attributes) => {
     const link = links.get(header.getUint32(4, true));
     const mac = macIn(attributes);
     if (link === undefined || mac === undefined || header.getUint16(8, true) !== NUD_NOARP) return undefined;
@@ -124,12 +160,32 @@ export function listFdbEntries(socket: NetlinkSocket, namespace: NamespaceName, 
   });
 }
 
+/**
+ * The entries of a VXLAN's forwarding database, whoever made them.
+ *
+ * @param port its own, which is that of every entry that has none
+ */
+export function listRemotes(socket: NetlinkSocket, namespace: NamespaceName, link: Link, port: number): Kind<'fdb'>[] {
+  return dumpNeighbours(socket, AF_BRIDGE, link, (header, attributes) => {
+    const mac = macIn(attributes);
+    const address = addressIn(attributes, NDA_DST);
+    const own = attributes.get(NDA_PORT);
+    if (mac === undefined || address === undefined || header.getUint32(4, true) !== link.index) return undefined;
+    const remote = { address, port: own === undefined ? port : ((own[0] ?? 0) << 8) | (own[1] ?? 0) };
+    return { kind: 'fdb', namespace, link, mac, remote };
+  });
+}
+
 function dumpNeighbours<T>(
   socket: NetlinkSocket,
   family: number,
+  on: Link | undefined,
   read: (header: DataView, attributes: Attributes) => T | undefined,
 ): T[] {
-  const write = (w: MessageWriter): void => void w.u8(family).u8(0).u16(0).u32(0).u16(0).u8(0).u8(0);
+  const write = (w: MessageWriter): void => {
+    w.u8(family).u8(0).u16(0).u32(0).u16(0).u8(0).u8(0);
+    if (on !== undefined) w.attrU32(NDA_IFINDEX, on.index);
+  };
   const request = { attempt: 'list neighbours', type: RTM_GETNEIGH, flags: 0, write };
   const found = socket.dump(request, (message) =>
     read(headerOf(message, NDMSG_LENGTH), readAttributes(message.body, NDMSG_LENGTH)),

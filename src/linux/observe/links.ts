@@ -1,5 +1,5 @@
 import type { Mac } from '../../addr/mac.ts';
-import type { KernelObject, Link, LinkEnd, NamespaceName } from '../../plan/state.ts';
+import { type KernelObject, type Link, type LinkEnd, type NamespaceName, ROOT } from '../../plan/state.ts';
 import { type Attributes, readAttributes, readString, readU32 } from '../netlink/attribute.ts';
 import type { Message, MessageWriter } from '../netlink/message.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
@@ -16,9 +16,11 @@ import {
   IFLA_EXT_MASK,
   IFLA_IFNAME,
   IFLA_INET_CONF,
+  IFLA_INFO_DATA,
   IFLA_INFO_KIND,
   IFLA_INFO_SLAVE_DATA,
   IFLA_LINK,
+  IFLA_LINK_NETNSID,
   IFLA_LINKINFO,
   IFLA_MASTER,
   IFLA_MTU,
@@ -29,6 +31,7 @@ import {
   RTM_GETLINK,
 } from '../route/constants.ts';
 import { getLink } from '../route/link.ts';
+import { readVxlan } from '../route/vxlan.ts';
 import { SyscallError } from '../syscall.ts';
 
 /** One end of a pair as its own namespace shows it; the other end is a link of this index in another one. */
@@ -47,6 +50,8 @@ export type SeenLink = {
   readonly bridgeIndex: number;
   /** of its root queueing discipline, such as `tbf` */
   readonly discipline: string;
+  /** of a VXLAN that is as Culvert makes them */
+  readonly vxlan?: { readonly vni: number; readonly port: number };
 };
 
 /** Of the fifty attributes that a link has: what is not read is not kept. */
@@ -60,6 +65,7 @@ const READ = new Set([
   IFLA_TXQLEN,
   IFLA_LINKINFO,
   IFLA_AF_SPEC,
+  IFLA_LINK_NETNSID,
 ]);
 /** bytes of struct ifinfomsg */
 const IFINFOMSG_LENGTH = 16;
@@ -93,6 +99,12 @@ function readLink(message: Message, namespace: NamespaceName): SeenLink {
   const flags = header.getUint32(8, true);
   const info = nested(attributes, IFLA_LINKINFO);
   const kind = info.get(IFLA_INFO_KIND);
+  // one that sends from the namespace that it is in was not born outside
+  const isOutside = attributes.has(IFLA_LINK_NETNSID);
+  const vxlan =
+    isOutside && kind !== undefined && readString(kind) === 'vxlan'
+      ? readVxlan(nested(info, IFLA_INFO_DATA))
+      : undefined;
   return {
     end: {
       namespace,
@@ -110,6 +122,7 @@ function readLink(message: Message, namespace: NamespaceName): SeenLink {
     // a port that is not isolated is as good as none: the plan then makes it one
     bridgeIndex: isOurPort(nested(info, IFLA_INFO_SLAVE_DATA)) ? number(attributes, IFLA_MASTER) : 0,
     discipline: text(attributes, IFLA_QDISC),
+    ...(vxlan === undefined ? {} : { vxlan }),
   };
 }
 
@@ -148,6 +161,10 @@ export function linkObjects(
         break;
       case 'bridge':
         objects.push({ kind: 'bridge', ...end });
+        break;
+      case 'vxlan':
+        // one that is not as ours are is as good as another: the plan then puts ours in its place
+        objects.push({ kind: 'vxlan', ...end, outside: ROOT, ...(other.vxlan ?? { vni: 0, port: 0 }) });
         break;
     }
     if (other.isForwarding) objects.push({ kind: 'forwarding', namespace, link });

@@ -74,7 +74,7 @@ export function findObjects(
       { kind: 'namespace', namespace },
       ...objects,
       ...on('address').flatMap((link) => listAddresses(socket, namespace, links, link)),
-      ...on('route').flatMap((link) => listRoutes(socket, namespace, links, link)),
+      ...on('route').flatMap((link) => listRoutes(socket, namespace, links, { on: link })),
       ...findNeighbours(socket, wanted.filter(isKind('neighbour'))),
       ...findFdbEntries(socket, wanted.filter(isKind('fdb'))),
       ...(seen.some(isShaped) ? listShapers(socket, namespace, links) : []),

@@ -9,7 +9,9 @@ import {
   AF_INET,
   NDA_DST,
   NDA_LLADDR,
+  NDA_PORT,
   NTF_MASTER,
+  NTF_SELF,
   NUD_NOARP,
   NUD_PERMANENT,
   RTM_DELNEIGH,
@@ -18,7 +20,7 @@ import {
 } from './constants.ts';
 
 export type Neighbour = Extract<KernelObject, { kind: 'neighbour' }>;
-type FdbEntry = Extract<KernelObject, { kind: 'fdb' }>;
+export type FdbEntry = Extract<KernelObject, { kind: 'fdb' }>;
 
 /** A neighbour that ARP may have found by itself is made permanent: creation here replaces. */
 export function newNeighbour(neighbour: Neighbour): Request {
@@ -80,13 +82,18 @@ function neighbourMessage(verb: string, { address, mac, link }: Neighbour): Pick
   };
 }
 
-/** The bridge's own words: NUD_NOARP is a static entry, NUD_PERMANENT would make the address the bridge's own. */
-function fdbMessage(verb: string, { mac, link }: FdbEntry): Pick<Request, 'attempt' | 'write'> {
+/**
+ * The bridge's own words: NUD_NOARP is a static entry, NUD_PERMANENT would make the address the bridge's own. A VXLAN
+ * has a database by itself, and its entries are NUD_PERMANENT.
+ */
+function fdbMessage(verb: string, { mac, link, remote }: FdbEntry): Pick<Request, 'attempt' | 'write'> {
   return {
     attempt: `${verb} forwarding entry ${formatMac(mac)} on ${link.name}`,
     write(writer) {
-      writeHeader(writer, AF_BRIDGE, link.index, NUD_NOARP, NTF_MASTER);
+      if (remote === undefined) writeHeader(writer, AF_BRIDGE, link.index, NUD_NOARP, NTF_MASTER);
+      else writeHeader(writer, AF_BRIDGE, link.index, NUD_PERMANENT, NTF_SELF);
       writer.attr(NDA_LLADDR, mac);
+      if (remote !== undefined) writer.attrU32be(NDA_DST, remote.address).attrU16be(NDA_PORT, remote.port);
     },
   };
 }

@@ -169,12 +169,17 @@ describe('a host', { timeout: 120_000 }, () => {
     await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);
     await using registry = new EmbeddedRegistry(join(one.place.folder, 'registry.sqlite'), systemClock());
     const record = { format: 1, identity: randomUUID(), generation: 1, version: '1' };
-    const published = { publicKey: Buffer.alloc(32, 8).toString('base64'), endpoint: '192.0.2.99:51820', mtu: 1420 };
+    const keys = [{ rotation: 0, publicKey: Buffer.alloc(32, 8).toString('base64'), port: 51_820 }];
+    const published = { address: '192.0.2.99', clearPort: 51_830, keys, mtu: 1420 };
     const evil: Record<string, object> = {
       'hosts/e1': { ...record, subnet: '0.0.0.0/0', published },
       'hosts/e2': { ...record, subnet: '8.8.8.0/24', published },
-      'hosts/e3': { ...record, subnet: '10.127.0.0/20', published: { ...published, endpoint: '192.0.2.99:70000' } },
-      'hosts/e4': { ...record, subnet: '10.127.0.0/20', published: { ...published, publicKey: 'secret' } },
+      'hosts/e3': { ...record, subnet: '10.127.0.0/20', published: { ...published, address: '127.0.0.1' } },
+      'hosts/e4': {
+        ...record,
+        subnet: '10.127.0.0/20',
+        published: { ...published, keys: [{ rotation: 0, publicKey: 'secret', port: 51_820 }] },
+      },
       'hosts/e5': { ...record, format: 2 },
     };
     await registry.commit(

@@ -29,8 +29,9 @@ describe('the hosts', () => {
   it('are listed, and removed where they are gone', async () => {
     const host = { isSelf: false, generation: 1, version: '1', subnet: parsePrefix('10.64.16.0/20') };
     const mesh = {
-      publicKey: keyOf(new Uint8Array(32)),
-      endpoint: { address: parseIpv4('192.0.2.2'), port: 51_820 },
+      address: parseIpv4('192.0.2.2'),
+      clearPort: 51_830,
+      keys: [{ rotation: 0, publicKey: keyOf(new Uint8Array(32)), port: 51_820 }],
       mtu: 1420,
     };
     daemon.engine.cluster = [
@@ -38,7 +39,8 @@ describe('the hosts', () => {
       { ...host, name: 'h2', isAlive: false, problem: 'it is of another world' },
     ];
     const told = { isSelf: false, generation: 1, version: '1', subnet: '10.64.16.0/20' };
-    const first = { ...told, name: 'h1', isAlive: true, ...mesh, endpoint: '192.0.2.2:51820' };
+    const told1 = { publicKey: keyOf(new Uint8Array(32)), endpoint: '192.0.2.2:51820', mtu: 1420 };
+    const first = { ...told, name: 'h1', isAlive: true, ...told1 };
     expect(await client.hosts()).toEqual([
       first,
       { ...told, name: 'h2', isAlive: false, problem: 'it is of another world' },

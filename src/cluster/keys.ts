@@ -6,6 +6,9 @@
  *     holds/00000017      there as long as its sandboxes may live, under a lease of the hold
  *     hosts/NAME          a host: who it is, what it has, what it tells the others
  *     alive/NAME          there as long as it is, under a short lease
+ *     mesh/epoch          how all send to each other, and how far a change of that has come
+ *     mesh/conductor      which host leads the change, under its short lease
+ *     epochs/NAME         how far a host has come with it, under its short lease
  *     members/GROUP/NAME/ID    a sandbox of the host that is in the group, under the lease of the hold
  */
 
@@ -14,6 +17,10 @@ export const SUBNETS = 'subnets/';
 export const HOLDS = 'holds/';
 export const HOSTS = 'hosts/';
 export const ALIVE = 'alive/';
+export const MESH = 'mesh/';
+export const EPOCH = `${MESH}epoch`;
+export const CONDUCTOR = `${MESH}conductor`;
+export const PROGRESS = 'epochs/';
 const MEMBERS = 'members/';
 
 /** Digits enough for a /32 each of the widest range, so that they are in order. */
@@ -33,6 +40,10 @@ export function hostKey(name: string): string {
 
 export function aliveKey(name: string): string {
   return `${ALIVE}${name}`;
+}
+
+export function progressKey(name: string): string {
+  return `${PROGRESS}${name}`;
 }
 
 /** All members of a group. */

@@ -7,6 +7,9 @@ import { CulvertError } from '../errors.ts';
 
 const FORMAT = 1;
 
+/** Names in a {@link ProgressRecord}. */
+const WAITS_MAX = 8;
+
 const prefix = z.string().transform((text, ctx): Prefix => {
   try {
     return parsePrefix(text);
@@ -52,6 +55,34 @@ const address = z.string().transform((text, ctx): Ipv4 => {
 /** Of a sandbox in a group. */
 const member = z.object({ address, generation });
 
+/** The steps of a change of the epoch, in order; `done` is between changes. */
+export const PHASES = ['accept', 'send', 'drop', 'done'] as const;
+
+export type Phase = (typeof PHASES)[number];
+
+const number = z.int().min(0).max(0xffffffff);
+
+/** How all hosts are to send to each other; see `mesh/course.ts`. */
+const epoch = z.object({
+  number,
+  phase: z.enum(PHASES),
+  encrypts: z.boolean(),
+  rotation: number,
+  whenDown: z.enum(['wait', 'clear']),
+  /** ms since the epoch of the clock of whoever did it: when the keys were made */
+  rotatedWallMs: z.number(),
+});
+
+/** Of one host: the phase of the epoch that is behind it. */
+const progress = z.object({
+  number,
+  reached: z.enum(PHASES),
+  /** hosts that keep it from the next one, the first of them */
+  waitsFor: z.array(z.string().max(63)).max(WAITS_MAX),
+});
+
+export type EpochRecord = z.output<typeof epoch>;
+export type ProgressRecord = z.output<typeof progress>;
 export type MemberRecord = z.output<typeof member>;
 export type ClusterRecord = z.output<typeof cluster>;
 export type HostRecord = z.output<typeof host>;
@@ -60,6 +91,17 @@ export type Claim = z.output<typeof claim>;
 export const readCluster = (text: string): ClusterRecord => read('cluster', cluster, text);
 export const readHost = (key: string, text: string): HostRecord => read(key, host, text);
 export const readClaim = (key: string, text: string): Claim => read(key, claim, text);
+
+export const readEpoch = (text: string): EpochRecord => read('mesh/epoch', epoch, text);
+export const readProgress = (key: string, text: string): ProgressRecord => read(key, progress, text);
+
+export function writeEpoch(record: EpochRecord): string {
+  return write(record);
+}
+
+export function writeProgress(record: ProgressRecord): string {
+  return write({ ...record, waitsFor: record.waitsFor.slice(0, WAITS_MAX) });
+}
 
 export const readMember = (key: string, text: string): MemberRecord => read(key, member, text);
 

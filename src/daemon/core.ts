@@ -12,8 +12,8 @@ import type { ArpTiming } from '../linux/arp/timing.ts';
 import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
-import { HostMesh, type MeshOptions } from '../mesh/host-mesh.ts';
-import { meshLink } from '../mesh/link.ts';
+import { HostMesh, type MeshOptions, type MeshOrders } from '../mesh/host-mesh.ts';
+import { meshLinks } from '../mesh/link.ts';
 import type { PeerChange } from '../mesh/peers.ts';
 import type { Plan } from '../plan/diff.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
@@ -129,7 +129,7 @@ export class Core implements Disposable {
     this.#root.setUp();
     this.#openLegacy();
     const { mesh } = options;
-    const meshParts = { kernel: this.#kernel, link: meshLink(host.instance), mtu: host.layout.mtu };
+    const meshParts = { kernel: this.#kernel, links: meshLinks(host.instance), mtu: host.layout.mtu };
     this.#mesh = mesh === undefined ? undefined : opened.use(new HostMesh(mesh, meshParts));
     const netfilter = opened.use(this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER)));
     this.#gate = new Gate(
@@ -270,6 +270,16 @@ export class Core implements Disposable {
   /** See {@link HostMesh.update}. */
   updatePeers(changes: readonly PeerChange[], isAll: boolean): void {
     this.#mesh?.update(changes, isAll);
+  }
+
+  /** See {@link HostMesh.steer}. */
+  steer(orders: MeshOrders): void {
+    this.#mesh?.steer(orders);
+  }
+
+  /** See {@link HostMesh.courses}. */
+  courses(): ReturnType<HostMesh['courses']> {
+    return this.#mesh?.courses() ?? [];
   }
 
   /** See {@link Gate.tellMembers}. */

@@ -15,6 +15,8 @@ export type Method =
   | 'status'
   | 'updatePeers'
   | 'updateMembers'
+  | 'steer'
+  | 'courses'
   | 'purge';
 
 export type Call = { readonly id: number; readonly method: Method; readonly parameters: unknown[] };

@@ -1,10 +1,27 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
 import { CulvertError } from '../errors.ts';
 import { type Key, keyBytes, keyOf, parseKey } from '../plan/wireguard/key.ts';
 import { readFileIfThere, writeWholeFile } from '../whole-file.ts';
 
 /** What stands before the 32 bytes of an X25519 key in its encodings (RFC 8410): PKCS #8 for a private one. */
 const PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex');
+
+/**
+ * A key that all hosts share besides their own, as `wg genpsk` makes it.
+ *
+ * @throws CulvertError `key_file` where it cannot be read, others may read it, or it holds no key
+ */
+export function readPresharedKey(file: string): Key {
+  try {
+    const { mode } = statSync(file);
+    if ((mode & 0o077) !== 0) throw new Error(`others may read it, with mode ${(mode & 0o777).toString(8)}; want 600`);
+    return parseKey(readFileSync(file, 'utf8').trim());
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CulvertError('key_file', `Cannot use the pre-shared key in ${file}: ${why}`, { cause });
+  }
+}
 
 /** As `wg genkey` does. */
 export function generatePrivateKey(): Key {

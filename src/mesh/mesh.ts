@@ -1,61 +1,77 @@
-import type { Ipv4 } from '../addr/ipv4.ts';
-import type { Prefix } from '../addr/prefix.ts';
 import type { Kernel } from '../linux/apply.ts';
-import { diff, type Operation, type Plan } from '../plan/diff.ts';
-import { sameObject } from '../plan/same.ts';
-import { type KernelObject, type Link, ROUTER } from '../plan/state.ts';
-import { planText } from '../plan/text.ts';
-import type { Device, Peer } from '../plan/wireguard/device.ts';
-import { type Edit, editText, peerEdit } from '../plan/wireguard/edit.ts';
-import type { Key } from '../plan/wireguard/key.ts';
-import { type MeshPeer, type PeerChange, Peers, type Turn } from './peers.ts';
-import type { Terms, Tunnel } from './tunnel.ts';
+import { type Link, ROUTER } from '../plan/state.ts';
+import type { Course } from './course.ts';
+import type { DevicePeers } from './device-peers.ts';
+import type { MeshPeer, PeerChange, Peers } from './peers.ts';
+import { MeshRoutes, type Route } from './routes.ts';
+import type { Terms } from './tunnel.ts';
+import { WAYS, type Way } from './way.ts';
+
+/** A course, with how large packets to the other host may be where that is less than everywhere. */
+export type SteeredCourse = Course & {
+  /** bytes */
+  readonly mtu?: number;
+};
 
 export type MeshParts = {
   readonly kernel: Kernel;
-  readonly tunnel: Tunnel;
-  readonly link: Link;
-  readonly privateKey: Key;
-  readonly listenPort: number;
   readonly peers: Peers;
+  /** the router's end of each way */
+  readonly links: Readonly<Record<Way, Link>>;
+  /** of a host that nobody has steered yet */
+  readonly course: Course;
 };
 
-type Route = Extract<KernelObject, { kind: 'route' }>;
-
-/** 0.0.0.0/32: no route leads there. */
-const NOWHERE: Prefix = { address: 0 as Ipv4, length: 32 };
-
 /**
- * The encrypted network of all hosts, as one of them has it: a peer and a route for each other host's subnet. One change
- * of one host is one edit of its peer, and one of its route where the subnet is another.
+ * The network of all hosts, as one of them has it: WireGuard devices with a peer for each other host, and a route to each
+ * host's subnet by one of the ways. One change of one host is one edit of its peer in each device, and one of its route
+ * where that is another.
  */
 export class Mesh {
   readonly #parts: MeshParts;
-  /** What follows from the peers that are used. */
-  readonly #wanted = { peers: new Map<Key, Peer>(), routes: new Map<Ipv4, Route>() };
+  readonly #routes: MeshRoutes;
+  readonly #devices = new Map<Way, DevicePeers>();
+  readonly #courses = new Map<string, SteeredCourse>();
 
   constructor(parts: MeshParts) {
     this.#parts = parts;
-    for (const next of parts.peers.used.values()) this.#want({ former: undefined, next });
+    this.#routes = new MeshRoutes(parts.kernel, Object.values(parts.links));
+    this.#adopt();
   }
 
-  /** Takes in what other hosts tell, and says what was done, in the words of wg(8) and ip(8). */
+  get devices(): ReadonlyMap<Way, DevicePeers> {
+    return this.#devices;
+  }
+
+  courseTo(name: string): SteeredCourse {
+    return this.#courses.get(name) ?? this.#parts.course;
+  }
+
+  /** The peers of a device, which is to be reconciled; undefined where there is none any more. */
+  setDevice(way: Exclude<Way, 'clear'>, device: DevicePeers | undefined): void {
+    if (device === undefined) this.#devices.delete(way);
+    else this.#devices.set(way, device);
+  }
+
+  /** Takes in what other hosts tell. @returns what was done, in the words of wg(8) and ip(8) */
   update(changes: readonly PeerChange[]): string[] {
-    const { kernel, tunnel, link, peers } = this.#parts;
-    const turns = peers.take(changes);
-    // what one had another may have now
-    for (const { former } of turns) this.#want({ former, next: undefined });
-    for (const { next } of turns) this.#want({ former: undefined, next });
-    const said = turns.flatMap(peerEdits);
-    const routes = turns.flatMap((turn) => this.#routeOperations(turn));
-    // what goes makes room for what comes
-    const ordered = [...said.filter(({ verb }) => verb === 'remove'), ...said.filter(({ verb }) => verb !== 'remove')];
-    tunnel.edit(ordered);
-    kernel.apply([
-      ...routes.filter(({ verb }) => verb === 'delete'),
-      ...routes.filter(({ verb }) => verb !== 'delete'),
-    ]);
-    return [...ordered.map((edit) => editText(link.name, edit)), ...routes.flatMap((one) => planText([one]))];
+    const turns = this.#parts.peers.take(changes);
+    const said = [...this.#devices.values()].flatMap((device) => device.update(turns));
+    const routes = turns.map(({ former, next }) => ({ former: this.#routeTo(former), next: this.#routeTo(next) }));
+    for (const { former, next } of turns)
+      if (former !== undefined && next === undefined) this.#courses.delete(former.name);
+    return [...said, ...this.#routes.update(routes)];
+  }
+
+  /** Sends to hosts by other ways. @returns what was done, in the words of ip(8) */
+  steer(courses: readonly (readonly [name: string, course: SteeredCourse])[]): string[] {
+    const turns = courses.map(([name, course]) => {
+      const peer = this.#parts.peers.used.get(name);
+      const former = this.#routeTo(peer);
+      this.#courses.set(name, course);
+      return { former, next: this.#routeTo(peer) };
+    });
+    return this.#routes.update(turns);
   }
 
   /**
@@ -66,76 +82,33 @@ export class Mesh {
    * @returns what was put right
    */
   reconcile(nowMs: number, terms: Terms): string[] {
-    const { kernel, tunnel } = this.#parts;
-    const device = tunnel.bringTo(this.#device(), nowMs, terms);
-    const plan = this.#routePlan().filter(({ verb }) => terms.removes || verb !== 'delete');
-    if (terms.dryRun !== true) kernel.apply(plan);
-    return [...device, ...(plan.length === 0 ? [] : planText(plan).split('\n'))];
+    const devices = [...this.#devices.values()].flatMap((device) => device.reconcile(nowMs, terms));
+    return [...devices, ...this.#routes.reconcile(terms)];
   }
 
-  #device(): Device {
-    const { privateKey, listenPort } = this.#parts;
-    return { privateKey, listenPort, peers: this.#wanted.peers };
+  /** What is sent where an earlier run has left its routes goes on as it went. */
+  #adopt(): void {
+    const { links, peers, course } = this.#parts;
+    const ways = new Map(WAYS.map((way) => [links[way].index, way]));
+    const present = new Map(this.#routes.read().map((route) => [route.destination.address, route]));
+    const turns = [...peers.used.values()].map((peer) => {
+      const route = present.get(peer.subnet.address);
+      const sends = route === undefined ? undefined : ways.get(route.link.index);
+      if (route !== undefined && sends !== undefined) {
+        const { mtu } = route;
+        this.#courses.set(peer.name, { ...course, sends, ...(mtu === undefined ? {} : { mtu }) });
+      }
+      const next = this.#routeTo(peer);
+      return { former: next, next };
+    });
+    // they are only to be known: what is not there is put right with everything else
+    this.#routes.update(turns);
   }
 
-  #routePlan(): Plan {
-    const { routes } = this.#wanted;
-    // where there are none to be, those that are there are still looked for
-    const [any = { kind: 'route', namespace: ROUTER, destination: NOWHERE, link: this.#parts.link } as const] =
-      routes.values();
-    const seen = this.#parts.kernel.find(ROUTER, [any]).objects.filter((object) => object.kind === 'route');
-    const isWhole =
-      seen.length === routes.size &&
-      seen.every((route) => {
-        const wanted = routes.get(route.destination.address);
-        return wanted !== undefined && sameObject(route, wanted);
-      });
-    // mostly it is, and with five thousand hosts a plan costs more than a look
-    return isWhole ? [] : diff(seen, [...routes.values()]);
+  #routeTo(peer: MeshPeer | undefined): Route | undefined {
+    if (peer === undefined) return undefined;
+    const { sends, mtu } = this.courseTo(peer.name);
+    const route: Route = { kind: 'route', namespace: ROUTER, destination: peer.subnet, link: this.#parts.links[sends] };
+    return mtu === undefined ? route : { ...route, mtu };
   }
-
-  #routeOperations({ former, next }: Turn): Operation[] {
-    const before = former === undefined ? [] : [this.#route(former)];
-    const after = next === undefined ? [] : [this.#route(next)];
-    // an earlier run may have made it
-    return diff(before, after).map((one) =>
-      one.verb === 'create' ? { ...one, verb: 'change', from: one.object } : one,
-    );
-  }
-
-  #want({ former, next }: Turn): void {
-    const { peers, routes } = this.#wanted;
-    if (former !== undefined) {
-      peers.delete(former.publicKey);
-      routes.delete(former.subnet.address);
-    }
-    if (next !== undefined) {
-      peers.set(next.publicKey, asPeer(next));
-      routes.set(next.subnet.address, this.#route(next));
-    }
-  }
-
-  #route({ subnet }: MeshPeer): Route {
-    return { kind: 'route', namespace: ROUTER, destination: subnet, link: this.#parts.link };
-  }
-}
-
-function peerEdits({ former, next }: Turn): Edit[] {
-  if (former !== undefined && former.publicKey !== next?.publicKey) {
-    const gone: Edit = { verb: 'remove', publicKey: former.publicKey };
-    return [gone, ...peerEdits({ former: undefined, next })];
-  }
-  if (next === undefined) return [];
-  const edit = peerEdit(former === undefined ? undefined : asPeer(former), asPeer(next));
-  return edit === undefined ? [] : [edit];
-}
-
-function asPeer({ publicKey, presharedKey, endpoint, keepalive_s, subnet }: MeshPeer): Peer {
-  return {
-    publicKey,
-    ...(presharedKey === undefined ? {} : { presharedKey }),
-    ...(endpoint === undefined ? {} : { endpoint }),
-    keepalive_s,
-    allowedIps: [subnet],
-  };
 }

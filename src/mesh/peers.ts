@@ -1,9 +1,24 @@
+import type { Ipv4 } from '../addr/ipv4.ts';
 import { formatPrefix, type Prefix, prefixAround, prefixSize } from '../addr/prefix.ts';
-import type { Peer } from '../plan/wireguard/device.ts';
 import type { Key } from '../plan/wireguard/key.ts';
 
-/** A host as the mesh knows it: a WireGuard peer, with the one subnet that is behind it. */
-export type MeshPeer = Omit<Peer, 'allowedIps'> & { readonly name: string; readonly subnet: Prefix };
+/** A host's key of one rotation, and the UDP port that it is used at. */
+export type HostKey = { readonly rotation: number; readonly publicKey: Key; readonly port: number };
+
+/** A host as the mesh knows it, with the one subnet that is behind it. */
+export type MeshPeer = {
+  readonly name: string;
+  readonly subnet: Prefix;
+  /** where its packets are sent to */
+  readonly address: Ipv4;
+  /** UDP port of what is sent to it in clear */
+  readonly clearPort: number;
+  /** while keys are changed, of two rotations */
+  readonly keys: readonly HostKey[];
+};
+
+/** What no two hosts may have. */
+type Claims = Pick<MeshPeer, 'name' | 'subnet' | 'keys'>;
 
 export type PeerChange = { readonly name: string; readonly peer: MeshPeer | undefined };
 
@@ -29,10 +44,10 @@ export class Peers {
    * @param unit prefix length that no subnet is longer than
    * @param own what the host has itself, and no peer may
    */
-  constructor(unit: number, own: MeshPeer) {
+  constructor(unit: number, own: Claims) {
     this.#unit = unit;
     this.#own = own.name;
-    this.#enter(own);
+    this.#claim(own);
   }
 
   get used(): ReadonlyMap<string, MeshPeer> {
@@ -72,29 +87,37 @@ export class Peers {
     return former === next ? undefined : { former, next };
   }
 
-  #conflict({ name, publicKey, subnet }: MeshPeer): string | undefined {
-    const sameKey = [...(this.#byKey.get(publicKey) ?? [])].filter((other) => other !== name);
-    if (sameKey.length > 0) return `it has the public key of ${sameKey.join(', ')}`;
+  #conflict({ name, keys, subnet }: MeshPeer): string | undefined {
+    const sameKey = keys.flatMap(({ publicKey }) => [...(this.#byKey.get(publicKey) ?? [])]);
+    const namesakes = [...new Set(sameKey)].filter((other) => other !== name);
+    if (namesakes.length > 0) return `it has the public key of ${namesakes.join(', ')}`;
     const overlapping = this.#units(subnet).flatMap((unit) => [...(this.#byUnit.get(unit) ?? [])]);
     const others = [...new Set(overlapping)].filter((other) => other !== name);
     if (others.length > 0) return `its subnet ${formatPrefix(subnet)} overlaps that of ${others.join(', ')}`;
     return undefined;
   }
 
-  #rivals({ publicKey, subnet }: MeshPeer): string[] {
-    const sets = [this.#byKey.get(publicKey), ...this.#units(subnet).map((unit) => this.#byUnit.get(unit))];
+  #rivals({ keys, subnet }: MeshPeer): string[] {
+    const sets = [
+      ...keys.map(({ publicKey }) => this.#byKey.get(publicKey)),
+      ...this.#units(subnet).map((unit) => this.#byUnit.get(unit)),
+    ];
     return sets.flatMap((names) => [...(names ?? [])]);
   }
 
   #enter(peer: MeshPeer): void {
     this.#known.set(peer.name, peer);
-    add(this.#byKey, peer.publicKey, peer.name);
+    this.#claim(peer);
+  }
+
+  #claim(peer: Claims): void {
+    for (const { publicKey } of peer.keys) add(this.#byKey, publicKey, peer.name);
     for (const unit of this.#units(peer.subnet)) add(this.#byUnit, unit, peer.name);
   }
 
   #leave(peer: MeshPeer): void {
     this.#known.delete(peer.name);
-    remove(this.#byKey, peer.publicKey, peer.name);
+    for (const { publicKey } of peer.keys) remove(this.#byKey, publicKey, peer.name);
     for (const unit of this.#units(peer.subnet)) remove(this.#byUnit, unit, peer.name);
   }
 

@@ -2,14 +2,11 @@ import { z } from 'zod';
 import { formatIpv4, parseIpv4 } from '../addr/ipv4.ts';
 import { type Prefix, parsePrefix, prefixHas } from '../addr/prefix.ts';
 import { InputError } from '../errors.ts';
-import type { Endpoint } from '../plan/wireguard/device.ts';
-import { type Key, parseKey } from '../plan/wireguard/key.ts';
-import type { MeshPeer } from './peers.ts';
+import { parseKey } from '../plan/wireguard/key.ts';
+import type { HostKey, MeshPeer } from './peers.ts';
 
 /** What a host tells the others about itself, beside its name and subnet. */
-export type Published = {
-  readonly publicKey: Key;
-  readonly endpoint: Endpoint;
+export type Published = Pick<MeshPeer, 'address' | 'clearPort' | 'keys'> & {
   /** bytes, of its sandboxes' links */
   readonly mtu: number;
 };
@@ -17,21 +14,34 @@ export type Published = {
 /** Where no other host is. */
 const NOWHERE = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/4', '240.0.0.0/4'].map((text) => parsePrefix(text));
 
+/** Keys of one host: those that it has, and while they are changed those that come. */
+const KEYS_MAX = 2;
+
+const port = z.int().min(1).max(65_535);
+
 const schema = z.object({
-  publicKey: z.string().transform((text) => parseKey(text)),
-  endpoint: z.string().transform((text): Endpoint => {
-    const [, address = '', port = ''] = /^([\d.]+):(\d{1,5})$/.exec(text) ?? [];
-    const endpoint = { address: parseIpv4(address), port: Number(port) };
-    const isNowhere = NOWHERE.some((prefix) => prefixHas(prefix, endpoint.address));
-    if (!isNowhere && endpoint.port >= 1 && endpoint.port <= 65_535) return endpoint;
-    throw new InputError('invalid_endpoint', `Cannot send to ${text}: want the address and UDP port of a host`);
+  address: z.string().transform((text) => {
+    const address = parseIpv4(text);
+    if (!NOWHERE.some((prefix) => prefixHas(prefix, address))) return address;
+    throw new InputError('invalid_endpoint', `Cannot send to ${text}: want the address of a host`);
   }),
+  clearPort: port,
+  keys: z
+    .array(
+      z.object({
+        rotation: z.int().min(0).max(0xffffffff),
+        publicKey: z.string().transform((text) => parseKey(text)),
+        port,
+      }),
+    )
+    .min(1)
+    .max(KEYS_MAX),
   mtu: z.int().min(576).max(65_535),
 });
 
 /** As it stands in the registry. */
-export function writePublished({ publicKey, endpoint, mtu }: Published): object {
-  return { publicKey, endpoint: `${formatIpv4(endpoint.address)}:${endpoint.port}`, mtu };
+export function writePublished({ address, ...published }: Published): object {
+  return { ...published, address: formatIpv4(address) };
 }
 
 /** What of a record cannot be used, in a line. */
@@ -51,7 +61,12 @@ export function readPublished(published: unknown): Published {
  *
  * @throws an error that says what of it cannot be used
  */
-export function readPeer(name: string, subnet: Prefix, published: unknown): MeshPeer & { readonly endpoint: Endpoint } {
-  const { publicKey, endpoint } = readPublished(published);
-  return { name, subnet, publicKey, endpoint, keepalive_s: 0 };
+export function readPeer(name: string, subnet: Prefix, published: unknown): MeshPeer {
+  const { address, clearPort, keys } = readPublished(published);
+  return { name, subnet, address, clearPort, keys };
+}
+
+/** The key that a host is known by: of its latest rotation. */
+export function latestKey({ keys }: Pick<MeshPeer, 'keys'>): HostKey | undefined {
+  return keys.toSorted((one, other) => other.rotation - one.rotation)[0];
 }

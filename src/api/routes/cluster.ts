@@ -2,6 +2,7 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import { formatIpv4 } from '../../addr/ipv4.ts';
 import { formatPrefix } from '../../addr/prefix.ts';
 import type { HostView } from '../../daemon/engine.ts';
+import { latestKey } from '../../mesh/published.ts';
 import { type HostResource, hostList } from '../schema.ts';
 import type { Services } from '../services.ts';
 import { failures, jsonReply } from './describe.ts';
@@ -49,8 +50,8 @@ function hostResource({ subnet, mesh, ...host }: HostView): HostResource {
     ...host,
     subnet: formatPrefix(subnet),
     ...(mesh && {
-      publicKey: mesh.publicKey,
-      endpoint: `${formatIpv4(mesh.endpoint.address)}:${mesh.endpoint.port}`,
+      publicKey: latestKey(mesh)?.publicKey,
+      endpoint: `${formatIpv4(mesh.address)}:${latestKey(mesh)?.port}`,
       mtu: mesh.mtu,
     }),
   };

@@ -56,14 +56,12 @@ it('tells the engine again what that did not take, as it is by then', async () =
     told.push(call);
     if (told.length === 1) throw new Error('it is overloaded');
   };
-  const published = { publicKey: Buffer.alloc(32, 8).toString('base64'), endpoint: '192.0.2.12:51820', mtu: 1420 };
+  const keys = [{ rotation: 0, publicKey: Buffer.alloc(32, 8).toString('base64'), port: 51_820 }];
+  const published = { address: '192.0.2.12', clearPort: 51_830, keys, mtu: 1420 };
   const h2 = { format: 1, identity: randomUUID(), generation: 1, version: '1', subnet: '10.64.16.0/20', published };
   await registry.commit([], [{ key: 'hosts/h2', value: JSON.stringify(h2) }]);
   await expect.poll(() => told.length, { timeout: 10_000 }).toBe(2);
-  expect(told).toEqual([
-    [[{ name: 'h2', peer: expect.objectContaining({ publicKey: published.publicKey }) }], true],
-    told[0],
-  ]);
+  expect(told).toEqual([[[{ name: 'h2', peer: expect.objectContaining({ keys }) }], true], told[0]]);
 });
 
 it('purges a host whose place cannot be given back, and says so', async () => {

@@ -37,7 +37,6 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
   makeFolder(stateDir);
   const uplink = readUplink(config);
   if (wanted.range !== undefined) assertRangeFree(uplink, wanted.range);
-  const endpoint = { address: wanted.endpoint ?? addressOf(uplink), port: wanted.port };
   const seat = readSeat(stateDir) ?? newSeat(stateDir);
   const bound = boundTo(config, seat);
   const publicKey = publicKeyOf(readPrivateKey(keyFileIn(stateDir)));
@@ -52,7 +51,12 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
     ...(wanted.subnetLength === undefined ? {} : { length: wanted.subnetLength }),
     ...(place === undefined ? {} : { clusterId: place.clusterId }),
     ...(bound === undefined ? {} : { bound }),
-    published: writePublished({ publicKey, endpoint, mtu: uplink.mtu }),
+    published: writePublished({
+      address: wanted.endpoint ?? addressOf(uplink),
+      clearPort: wanted.clearPort,
+      keys: [{ rotation: 0, publicKey, port: wanted.port }],
+      mtu: uplink.mtu,
+    }),
   };
   const registry = openRegistry({ ...files(wanted), url: wanted.registry }, clock);
   let cluster: Cluster | undefined;

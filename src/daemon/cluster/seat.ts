@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { formatIpv4 } from '../../addr/ipv4.ts';
 import { formatPrefix, type Prefix, parsePrefix } from '../../addr/prefix.ts';
 import { firstUnit, unitsOf } from '../../cluster/subnets.ts';
 import { CulvertError } from '../../errors.ts';
 import type { MeshPeer } from '../../mesh/peers.ts';
-import { readPeer } from '../../mesh/published.ts';
+import { readPeer, writePublished } from '../../mesh/published.ts';
 import { readFileIfThere, writeWholeFile } from '../../whole-file.ts';
 
 /** What a host remembers of its cluster, so that it is back with the registry away. */
@@ -27,7 +26,7 @@ export type Place = {
   readonly peers: readonly MeshPeer[];
 };
 
-const peer = z.object({ name: z.string(), subnet: z.string(), publicKey: z.string(), endpoint: z.string() });
+const peer = z.looseObject({ name: z.string(), subnet: z.string() });
 
 /** undefined for one that is not usable: the registry tells of it again, and the others must not go with it */
 function rememberedPeer(plan: Pick<Place, 'range' | 'unit'>, told: z.output<typeof peer>): MeshPeer | undefined {
@@ -35,7 +34,7 @@ function rememberedPeer(plan: Pick<Place, 'range' | 'unit'>, told: z.output<type
   try {
     const prefix = parsePrefix(subnet);
     assertSubnet(plan, prefix);
-    return readPeer(name, prefix, { ...published, mtu: LEAST_MTU });
+    return readPeer(name, prefix, published);
   } catch {
     return undefined;
   }
@@ -101,11 +100,10 @@ export function writeSeat(stateDir: string, { identity, place }: Seat): void {
     ...place,
     subnet: formatPrefix(place.subnet),
     range: formatPrefix(place.range),
-    peers: place.peers.map(({ name, subnet, publicKey, endpoint }) => ({
+    peers: place.peers.map(({ name, subnet, ...told }) => ({
       name,
       subnet: formatPrefix(subnet),
-      publicKey,
-      endpoint: endpoint === undefined ? '' : `${formatIpv4(endpoint.address)}:${endpoint.port}`,
+      ...writePublished({ ...told, mtu: LEAST_MTU }),
     })),
   };
   const file = fileIn(stateDir);

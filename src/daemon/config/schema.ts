@@ -174,7 +174,21 @@ export const configSchema = closedObject({
     endpoint: ipv4
       .optional()
       .meta({ description: 'Where other hosts reach this one; the uplink’s first address where absent' }),
-    port: z.int().min(1).max(65_535).default(51_820).meta({ description: 'UDP port of WireGuard' }),
+    port: z
+      .int()
+      .min(1)
+      .max(65_534)
+      .default(51_820)
+      .meta({ description: 'UDP port of WireGuard, and the next one while keys are changed' }),
+    clearPort: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .default(51_830)
+      .meta({ description: 'UDP port of what goes in clear where it is wrapped' }),
+    presharedKeyFile: folder.optional().meta({
+      description: 'A file of mode 0600 with a key that all hosts share besides their own, as `wg genpsk` makes it',
+    }),
     holdMs: z
       .int()
       .min(10_000)

@@ -5,9 +5,11 @@ import { parsePrefix } from '../../addr/prefix.ts';
 import { diff } from '../../plan/diff.ts';
 import { type Link, ROUTER } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
-import { BRIDGE } from '../../sandbox/topology/layout.ts';
 import { listRoutes } from '../observe/attached.ts';
 import type { Route } from './route.ts';
+
+/** of every such world */
+const BRIDGE: Link = { name: 'rt0', index: 9_999 };
 
 const destination = parsePrefix('10.64.16.0/20');
 const via = parseIpv4('10.64.16.0');

@@ -1,0 +1,169 @@
+import { CulvertError } from '../errors.ts';
+import { FIRST_EPOCH } from './epoch.ts';
+import { CONDUCTOR, EPOCH, MESH, PROGRESS } from './keys.ts';
+import {
+  type EpochRecord,
+  PHASES,
+  type Phase,
+  type ProgressRecord,
+  readEpoch,
+  readProgress,
+  writeEpoch,
+} from './records.ts';
+import type { Lease, Registry, Revision } from './registry.ts';
+
+export type ConductorParts = {
+  readonly registry: Registry;
+  /** of this host */
+  readonly name: string;
+  /** that says that it is alive; undefined where the host is not in the cluster now */
+  readonly lease: () => Lease | undefined;
+  /** names of the hosts that are alive */
+  readonly alive: () => Iterable<string>;
+  /** Hears of each epoch, the first one at once. */
+  readonly changed: (epoch: EpochRecord) => void;
+};
+
+/** How often it looks again whether all have come as far, and whether anybody leads. */
+const LOOK_MS = 250;
+
+/**
+ * Follows the epoch, and leads a change of it where nobody else does: it counts the hosts that have come as far as the
+ * phase, and writes the next one when all have. One of all hosts does that, so that a host's progress is heard by one and
+ * not by all; where it is lost, another goes on from what is written.
+ */
+export class Conductor {
+  readonly #parts: ConductorParts;
+  #epoch: { readonly record: EpochRecord; readonly revision: Revision } = { record: FIRST_EPOCH, revision: 0 };
+  /** whether the registry has told of the epoch */
+  #isKnown = false;
+  #leader: string | undefined;
+
+  constructor(parts: ConductorParts) {
+    this.#parts = parts;
+  }
+
+  get epoch(): EpochRecord {
+    return this.#epoch.record;
+  }
+
+  /** Until it is told to end. @throws CulvertError `registry_denied`, `registry_newer`, `registry_corrupt` */
+  async run(signal: AbortSignal): Promise<void> {
+    const failed = new AbortController();
+    const ended = AbortSignal.any([signal, failed.signal]);
+    try {
+      await Promise.all([this.#follow(ended), this.#lead(ended)]);
+    } finally {
+      failed.abort();
+    }
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
+    for await (const news of this.#parts.registry.follow(MESH, signal)) {
+      const entries = news.kind === 'all' ? news.entries : news.changes;
+      if (news.kind === 'all') this.#leader = undefined;
+      for (const { key, value, revision } of entries) {
+        if (key === CONDUCTOR) this.#leader = value;
+        else if (key === EPOCH && value !== undefined) this.#take(readEpoch(value), revision);
+      }
+      if (!this.#isKnown) this.#take(FIRST_EPOCH, 0);
+    }
+  }
+
+  #take(record: EpochRecord, revision: Revision): void {
+    this.#isKnown = true;
+    this.#epoch = { record, revision };
+    this.#parts.changed(record);
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- one look after the other
+        await this.#leadOn();
+      } catch (error) {
+        // what is away for a moment is asked again
+        if (!(error instanceof CulvertError && RETRIED.has(error.code))) throw error;
+      }
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await pause(LOOK_MS, signal);
+    }
+  }
+
+  async #leadOn(): Promise<void> {
+    const { name } = this.#parts;
+    const isUnderWay = this.#isKnown && this.epoch.phase !== 'done';
+    if (!isUnderWay) {
+      if (this.#leader === name) await this.#resign();
+      return;
+    }
+    if (this.#leader === undefined && !(await this.#claim())) return;
+    if (this.#leader === name) await this.#advance();
+  }
+
+  async #claim(): Promise<boolean> {
+    const { registry, name, lease } = this.#parts;
+    const held = lease();
+    if (held === undefined) return false;
+    const written = await registry.commit(
+      [{ key: CONDUCTOR, revision: 0 }],
+      [{ key: CONDUCTOR, value: name, lease: held }],
+    );
+    if (written !== undefined) this.#leader = name;
+    return written !== undefined;
+  }
+
+  async #resign(): Promise<void> {
+    await this.#parts.registry.commit([], [{ key: CONDUCTOR, value: undefined }]);
+    this.#leader = undefined;
+  }
+
+  /** Writes the next phase where all that are alive have come as far. */
+  async #advance(): Promise<void> {
+    const { registry, alive } = this.#parts;
+    const { record, revision } = this.#epoch;
+    const progress = await readAllProgress(registry);
+    const names = [...alive()];
+    if (names.length === 0 || !names.every((name) => hasReached(progress.get(name), record))) return;
+    const next = PHASES[PHASES.indexOf(record.phase) + 1] ?? 'done';
+    await registry.commit([{ key: EPOCH, revision }], [{ key: EPOCH, value: writeEpoch({ ...record, phase: next }) }]);
+  }
+}
+
+const RETRIED = new Set(['registry_unavailable', 'registry_lease_lost']);
+
+/** Whether a host has the phase behind it. */
+function hasReached(progress: ProgressRecord | undefined, { number, phase }: EpochRecord): boolean {
+  return progress !== undefined && progress.number === number && order(progress.reached) >= order(phase);
+}
+
+function order(phase: Phase): number {
+  return PHASES.indexOf(phase);
+}
+
+/** How far each host has come, by name. @throws CulvertError `registry_*` */
+export async function readAllProgress(registry: Registry): Promise<ReadonlyMap<string, ProgressRecord>> {
+  const { entries } = await registry.list(PROGRESS);
+  return new Map(
+    entries.flatMap(({ key, value }) => {
+      try {
+        return [[key.slice(PROGRESS.length), readProgress(key, value)] as const];
+      } catch {
+        // one that cannot be read has not come anywhere
+        return [];
+      }
+    }),
+  );
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    }
+    signal.addEventListener('abort', done);
+  });
+}

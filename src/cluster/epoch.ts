@@ -1,0 +1,73 @@
+import { CulvertError, InputError } from '../errors.ts';
+import { EPOCH } from './keys.ts';
+import { type EpochRecord, readEpoch, writeEpoch } from './records.ts';
+import type { Registry } from './registry.ts';
+
+/** How often it begins anew because others wrote what it had read. */
+const ATTEMPTS = 5;
+
+/** Of a cluster in which nobody has wished for another. */
+export const FIRST_EPOCH: EpochRecord = {
+  number: 0,
+  phase: 'done',
+  encrypts: true,
+  rotation: 0,
+  whenDown: 'wait',
+  rotatedWallMs: 0,
+};
+
+/** What somebody wants of the mesh; what is absent stays as it is. */
+export type Wish = {
+  readonly encrypts?: boolean;
+  readonly whenDown?: EpochRecord['whenDown'];
+  /** new keys on all hosts */
+  readonly rotates?: boolean;
+};
+
+/** @throws CulvertError `registry_*` */
+export async function currentEpoch(registry: Registry): Promise<EpochRecord> {
+  const entry = await registry.get(EPOCH);
+  return entry === undefined ? FIRST_EPOCH : readEpoch(entry.value);
+}
+
+/**
+ * Writes what is wished for, as the next epoch; every host goes there step by step. One that is under way goes on to the
+ * new one from where it is.
+ *
+ * @returns the epoch that leads there, the current one where that is as wished
+ * @throws InputError `epoch_under_way` where keys are to be changed while another change is not done
+ * @throws CulvertError `cluster_busy`; `registry_*`
+ */
+export async function beginEpoch(registry: Registry, wish: Wish, wallMs: number): Promise<EpochRecord> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    const entry = await registry.get(EPOCH);
+    const current = entry === undefined ? FIRST_EPOCH : readEpoch(entry.value);
+    const next = nextEpoch(current, wish, wallMs);
+    if (next === current) return current;
+    const condition = { key: EPOCH, revision: entry?.revision ?? 0 };
+    // oxlint-disable-next-line no-await-in-loop -- likewise
+    const written = await registry.commit([condition], [{ key: EPOCH, value: writeEpoch(next) }]);
+    if (written !== undefined) return next;
+  }
+  const message = `Cannot change the mesh: others wrote what was read, ${ATTEMPTS} times in a row`;
+  throw new CulvertError('cluster_busy', message);
+}
+
+function nextEpoch(current: EpochRecord, wish: Wish, wallMs: number): EpochRecord {
+  const { encrypts = current.encrypts, whenDown = current.whenDown, rotates = false } = wish;
+  if (!rotates && encrypts === current.encrypts && whenDown === current.whenDown) return current;
+  if (rotates && current.phase !== 'done') {
+    const message = `Cannot change the keys: epoch ${current.number} is under way, in phase ${current.phase}; wait until it is done, see culvert mesh status`;
+    throw new InputError('epoch_under_way', message);
+  }
+  const { number, rotation, rotatedWallMs } = current;
+  return {
+    number: number + 1,
+    phase: 'accept',
+    encrypts,
+    whenDown,
+    rotation: rotates ? rotation + 1 : rotation,
+    rotatedWallMs: rotates ? wallMs : rotatedWallMs,
+  };
+}

@@ -1,0 +1,76 @@
+import type { Ipv4 } from '../addr/ipv4.ts';
+import type { Prefix } from '../addr/prefix.ts';
+import type { Kernel } from '../linux/apply.ts';
+import { diff, type Operation, type Plan } from '../plan/diff.ts';
+import { sameObject } from '../plan/same.ts';
+import { type KernelObject, type Link, ROUTER } from '../plan/state.ts';
+import { planText } from '../plan/text.ts';
+import type { Terms } from './tunnel.ts';
+
+export type Route = Extract<KernelObject, { kind: 'route' }>;
+
+/** 0.0.0.0/32: no route leads there. */
+const NOWHERE: Prefix = { address: 0 as Ipv4, length: 32 };
+
+/** The routes to other hosts' subnets, each by the way that its host is sent to. */
+export class MeshRoutes {
+  readonly #kernel: Kernel;
+  readonly #links: readonly Link[];
+  /** by the first address of the subnet */
+  readonly #wanted = new Map<Ipv4, Route>();
+
+  /** @param links that lead to other hosts: what goes over them is all of it a route of these */
+  constructor(kernel: Kernel, links: readonly Link[]) {
+    this.#kernel = kernel;
+    this.#links = links;
+  }
+
+  get wanted(): ReadonlyMap<Ipv4, Route> {
+    return this.#wanted;
+  }
+
+  /** Those that are there, by whatever way. */
+  read(): Route[] {
+    const any = this.#links.map((link): Route => ({ kind: 'route', namespace: ROUTER, destination: NOWHERE, link }));
+    return this.#kernel.find(ROUTER, any).objects.filter((object) => object.kind === 'route');
+  }
+
+  /**
+   * Turns routes into others, each in one step: no packet finds none.
+   *
+   * @returns what was done, in the words of ip(8)
+   */
+  update(turns: readonly { readonly former: Route | undefined; readonly next: Route | undefined }[]): string[] {
+    for (const { former } of turns) if (former !== undefined) this.#wanted.delete(former.destination.address);
+    for (const { next } of turns) if (next !== undefined) this.#wanted.set(next.destination.address, next);
+    const plan = turns.flatMap(({ former, next }) => operations(former, next));
+    const ordered = [...plan.filter(({ verb }) => verb === 'delete'), ...plan.filter(({ verb }) => verb !== 'delete')];
+    this.#kernel.apply(ordered);
+    return ordered.flatMap((one) => planText([one]));
+  }
+
+  /** Puts right what others have changed; where nothing was, nothing is written. */
+  reconcile({ removes, dryRun = false }: Terms): string[] {
+    const plan = this.#plan().filter(({ verb }) => removes || verb !== 'delete');
+    if (!dryRun) this.#kernel.apply(plan);
+    return plan.length === 0 ? [] : planText(plan).split('\n');
+  }
+
+  #plan(): Plan {
+    const seen = this.read();
+    const isWhole =
+      seen.length === this.#wanted.size &&
+      seen.every((route) => {
+        const wanted = this.#wanted.get(route.destination.address);
+        return wanted !== undefined && sameObject(route, wanted);
+      });
+    // mostly it is, and with five thousand hosts a plan costs more than a look
+    return isWhole ? [] : diff(seen, [...this.#wanted.values()]);
+  }
+}
+
+function operations(former: Route | undefined, next: Route | undefined): Operation[] {
+  const plan = diff(former === undefined ? [] : [former], next === undefined ? [] : [next]);
+  // an earlier run may have made it
+  return plan.map((one) => (one.verb === 'create' ? { ...one, verb: 'change', from: one.object } : one));
+}

@@ -36,7 +36,7 @@ import { rootTable } from '../sandbox/ruleset/names.ts';
 import { routerRuleset } from '../sandbox/ruleset/router.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { Survey } from '../sandbox/survey.ts';
-import { bridgeGateway, isSandboxNamespace, sandboxNamespace } from '../sandbox/topology/layout.ts';
+import { bridgeGateway, isSandboxNamespace, resolverAddress, sandboxNamespace } from '../sandbox/topology/layout.ts';
 import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
@@ -140,6 +140,7 @@ export class Core implements Disposable {
           uplink: UPLINK.name,
           reportGroup: ROUTER_REPORT_GROUP,
           maxFlows: options.maxFlows,
+          resolver: resolverAddress(host.layout),
           ...(mesh === undefined ? {} : { cluster: mesh.range }),
         }),
         bridgeRuleset({ gateway: bridgeGateway(host.layout), reportGroup: ROUTER_REPORT_GROUP }),

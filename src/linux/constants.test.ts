@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import * as arp from './arp/constants.ts';
 import * as conntrack from './conntrack/constants.ts';
+import * as inet from './inet/constants.ts';
 import * as netlink from './netlink/constants.ts';
 import * as nflog from './nflog/constants.ts';
 import * as route from './route/constants.ts';
@@ -37,7 +38,7 @@ const OF_LIBC = /^(AF|SOCK|MSG)_|^SOL_(NETLINK|PACKET)$/;
 const COMPUTED = new Set(['NLMSG_HDRLEN', 'NLA_HDRLEN', 'NLA_TYPE_MASK', 'GENL_HDRLEN']);
 
 describe.skipIf(names === undefined)('the numbers of the kernel', () => {
-  const all = Object.entries({ ...netlink, ...route, ...conntrack, ...nflog, ...arp, ...wireguard });
+  const all = Object.entries({ ...netlink, ...route, ...conntrack, ...nflog, ...arp, ...inet, ...wireguard });
 
   it.each(all.filter(([name]) => !OF_LIBC.test(name) && !COMPUTED.has(name)))(
     '%s is what the header says',

@@ -16,6 +16,7 @@ const libc = koffi.load('libc.so.6');
 const c = {
   socket: libc.func('int socket(int domain, int type, int protocol)'),
   bind: libc.func('int bind(int fd, const uint8_t *addr, uint32_t len)'),
+  listen: libc.func('int listen(int fd, int backlog)'),
   connect: libc.func('int connect(int fd, const uint8_t *addr, uint32_t len)'),
   send: libc.func('int64_t send(int fd, const uint8_t *buf, uint64_t len, int flags)'),
   recv: libc.func('int64_t recv(int fd, _Out_ uint8_t *buf, uint64_t len, int flags)'),
@@ -61,6 +62,10 @@ export function socket(domain: number, type: number, protocol: number): number {
 
 export function bind(fd: number, address: Uint8Array, attempt = 'bind a socket'): void {
   checked(attempt, Number(c.bind(fd, address, address.length)));
+}
+
+export function listen(fd: number, backlog: number, attempt: string): void {
+  checked(attempt, Number(c.listen(fd, backlog)));
 }
 
 export function connect(fd: number, address: Uint8Array, attempt: string): void {

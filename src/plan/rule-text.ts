@@ -137,6 +137,7 @@ function registersOf(types: readonly FieldType[], first: Register): Register[] {
 const hex: Format = (bytes) => `0x${Buffer.from(bytes).toString('hex')}`;
 const ipv4Text: Format = (bytes) => formatIpv4(new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) as Ipv4);
 const macText: Format = (bytes) => formatMac(bytes as Mac);
+const networkInteger: Format = (bytes) => String(new DataView(bytes.buffer, bytes.byteOffset).getUint16(0));
 const hostInteger: Format = (bytes) => String(new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true));
 
 /** A name that does not end in a zero is the beginning of one. */
@@ -186,6 +187,7 @@ const SPANS: Readonly<Record<string, Held>> = {
   'network 14 4': { words: 'arp saddr ip', format: ipv4Text },
   'network 24 4': { words: 'arp daddr ip', format: ipv4Text },
   'network 16 4': { words: 'ip daddr', format: ipv4Text },
+  'transport 2 2': { words: 'th dport', format: networkInteger },
   'transport 0 1': { words: 'icmp type', format: named({}) },
   'transport 13 1': { words: 'tcp flags', format: hex },
 };

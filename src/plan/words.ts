@@ -1,7 +1,15 @@
 import { type Ipv4, ipv4Bytes } from '../addr/ipv4.ts';
 import type { Mac } from '../addr/mac.ts';
 import type { Prefix } from '../addr/prefix.ts';
-import { CT_STATE, type Expression, type MetaKey, type Register, type Rule, type Span } from './ruleset.ts';
+import {
+  CT_STATE,
+  type Expression,
+  type MetaKey,
+  type PacketLimit,
+  type Register,
+  type Rule,
+  type Span,
+} from './ruleset.ts';
 
 /*
  * The vocabulary that the rulesets are written in. A phrase fills registers from KEY on and reads them at once, so
@@ -24,6 +32,7 @@ const PARTS = {
   'arp saddr ip': { base: 'network', offset: 14, length: 4 },
   'arp daddr ip': { base: 'network', offset: 24, length: 4 },
   'icmp type': { base: 'transport', offset: 0, length: 1 },
+  'th dport': { base: 'transport', offset: 2, length: 2 },
   'tcp flags': { base: 'transport', offset: 13, length: 1 },
   'quoted saddr': { base: 'transport', offset: 20, length: 4 },
   'quoted daddr': { base: 'transport', offset: 24, length: 4 },
@@ -81,15 +90,22 @@ export function isMarked(mark: number): Rule {
 /** linux/in.h */
 const IPPROTO_ICMP = 1;
 const IPPROTO_TCP = 6;
+const IPPROTO_UDP = 17;
 
 export const isIcmp: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_ICMP));
-const isTcp: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_TCP));
+export const isTcp: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_TCP));
+export const isUdp: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_UDP));
 
 export function equals(part: Part, value: Uint8Array | Mac, op: '==' | '!=' = '=='): Rule {
   return [
     { kind: 'payload', ...PARTS[part], into: KEY },
     { kind: 'cmp', from: KEY, op, value },
   ];
+}
+
+/** The packet is for this port, of TCP or UDP; which of the two it is has to be asked before. */
+export function isToPort(port: number): Rule {
+  return equals('th dport', Uint8Array.of(port >>> 8, port & 255));
 }
 
 /** An address of the packet is of the prefix. */
@@ -179,6 +195,11 @@ export function atMost(rate: number, burst: number): Rule {
   return [{ kind: 'limit', rate, burst }];
 }
 
+/** The sender has sent so many packets a second, after a first `burst`, and no more. */
+export function isBelow(limit: PacketLimit, sender: Field, senders: string): Rule {
+  return [...load([sender]), { kind: 'limit per key', set: senders, from: KEY, ...limit }];
+}
+
 /** The sender has more than so many flows; each that is asked about is counted. */
 export function hasFlowsOver(count: number, sender: Field, set: string): Rule {
   return [...load([sender]), { kind: 'flows per key', set, from: KEY, over: count }];
@@ -194,8 +215,7 @@ export function hasFlowsOver(count: number, sender: Field, set: string): Rule {
 export function report(prefix: string, group: number, sender: Field, senders: string): Rule {
   return [
     ...counter,
-    ...load([sender]),
-    { kind: 'limit per key', set: senders, from: KEY, ...SENDER_REPORTS },
+    ...isBelow(SENDER_REPORTS, sender, senders),
     { kind: 'limit', ...REPORTS },
     { kind: 'log', group, prefix, snaplen: REPORT_SNAPLEN },
   ];

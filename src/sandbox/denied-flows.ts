@@ -7,7 +7,7 @@ import type { Pass } from './pass.ts';
 import { compilePolicy } from './policy/compile.ts';
 import { type Interval, verdictOf } from './policy/intervals.ts';
 import { policyId } from './policy/policy.ts';
-import { hostAddress, type Layout, sandboxRanges } from './topology/layout.ts';
+import { hostAddress, type Layout, resolverAddress, sandboxRanges } from './topology/layout.ts';
 import { addressOf } from './topology/network.ts';
 
 export type IsDenied = (flow: Flow) => boolean;
@@ -46,9 +46,12 @@ export function deniedFlows(
     known.set(id, judge);
     judges.set(addressOf(network, layout), judge);
   }
+  const resolver = resolverAddress(layout);
   const isNear = (address: Ipv4): boolean => ranges.some((range) => prefixHas(range, address));
   const isFar = (address: Ipv4): boolean => cluster !== undefined && prefixHas(cluster, address) && !isNear(address);
   const router: IsDenied = ({ original: { source, destination } }) => {
+    // to ask for names no policy denies
+    if (destination === resolver) return false;
     const judge = judges.get(source);
     // what the host opens, or others by it, none of these judges
     const isSandbox = isFar(source) || (isNear(source) && source !== hostAddress(layout, 0));

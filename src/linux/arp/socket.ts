@@ -1,6 +1,7 @@
-import { SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET } from '../netlink/constants.ts';
-import { bind, close, getsockopt, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
-import { AF_PACKET, PACKET_STATISTICS, SO_RCVBUF, SO_RCVBUFFORCE, SOCK_NONBLOCK, SOL_PACKET } from './constants.ts';
+import { SOCK_CLOEXEC, SOCK_RAW } from '../netlink/constants.ts';
+import { raiseReceiveBuffer } from '../receive-buffer.ts';
+import { bind, close, getsockopt, recvNow, send, socket } from '../syscall.ts';
+import { AF_PACKET, PACKET_STATISTICS, SOCK_NONBLOCK, SOL_PACKET } from './constants.ts';
 import { type ArpFrame, ETH_P_ARP, readArpFrame, writeArpFrame } from './packet.ts';
 
 /** Some 1,300 frames, or 500 where the kernel lets nobody have more than net.core.rmem_max. */
@@ -31,7 +32,7 @@ export class ArpSocket implements Disposable {
     // Of no protocol until it is bound, or it would hear the other links in between.
     this.#fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     try {
-      raiseReceiveBuffer(this.#fd);
+      raiseReceiveBuffer(this.#fd, RECEIVE_BYTES);
       // struct sockaddr_ll
       const address = new Uint8Array(20);
       const view = new DataView(address.buffer);
@@ -82,15 +83,5 @@ export class ArpSocket implements Disposable {
   #receive(): Uint8Array | undefined {
     const length = recvNow(this.#fd, this.#buffer, 0);
     return length === undefined ? undefined : this.#buffer.subarray(0, length);
-  }
-}
-
-/** Past net.core.rmem_max only with CAP_NET_ADMIN in the first user namespace; without, as far as that goes. */
-function raiseReceiveBuffer(fd: number): void {
-  try {
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES);
-  } catch (error) {
-    if (!(error instanceof SyscallError && error.errnoName === 'EPERM')) throw error;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES);
   }
 }

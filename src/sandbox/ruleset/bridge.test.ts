@@ -89,7 +89,9 @@ beforeEach(() => {
   });
   const none = { sets: [], chains: [] };
   applyTransaction(netfilter, [
-    ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000 })),
+    ...replaceRuleset(
+      routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000, resolver: parseIpv4('10.12.0.1') }),
+    ),
     ...replaceRuleset(bridgeRuleset({ gateway: parseIpv4('10.8.64.1'), reportGroup: 7 })),
     ...addRuleset(policyRuleset(OPEN, open, 'open')),
     ...addRuleset({ ...none, table: ROUTER_TABLE, elements: attached.flatMap(({ elements }) => elements) }),

@@ -86,6 +86,14 @@ export const DENIED_SENDERS: NamedSet = {
   size: MAX_SENDERS,
 };
 
+/** Sandboxes that ask for names, each with a limit of its own. */
+export const ASKERS: NamedSet = {
+  name: 'askers',
+  key: ['ipv4_addr'],
+  expiresMs: SENDER_EXPIRES_MS,
+  size: MAX_SANDBOXES,
+};
+
 /** Senders, with the flows that they have opened. */
 export const FLOWS: NamedSet = { name: 'flows', key: ['ipv4_addr'], counting: true, size: MAX_SANDBOXES };
 

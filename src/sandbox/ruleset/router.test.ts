@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   type Body,
   buildFragments,
@@ -12,10 +12,12 @@ import { LabNamespace } from '../../../lab/namespace.ts';
 import { RawLink } from '../../../lab/raw-link.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { parsePrefix } from '../../addr/prefix.ts';
+import { closeService, openService, type ServiceSockets } from '../../linux/inet/service.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { PacketLog } from '../../linux/nflog/log.ts';
 import { applyTransaction } from '../../linux/nftables/batch.ts';
 import { addRuleset, removeRuleset, replaceRuleset } from '../../linux/nftables/ruleset.ts';
+import { recvNow } from '../../linux/syscall.ts';
 import type { Ruleset } from '../../plan/ruleset.ts';
 import { compilePolicy } from '../policy/compile.ts';
 import { attachmentElements, policyRuleset, transmitLimitElement } from './elements.ts';
@@ -40,9 +42,12 @@ const HOST = '02:cf:00:00:00:0a';
 const UPLINK = '02:cf:00:00:00:0b';
 const GUEST = '169.254.0.21';
 const OUTSIDE = '192.0.2.7';
+const RESOLVER = '10.12.0.1';
 const UNREACHABLE = 3;
 const FRAGMENTATION_NEEDED = 4;
 const ECHO = 8;
+
+const OPTIONS = { uplink: 'uplink', reportGroup: 7, maxFlows: 1000, resolver: parseIpv4(RESOLVER) };
 
 let router: LabNamespace;
 let wire: LabNamespace;
@@ -84,6 +89,7 @@ beforeAll(async () => {
   wire.ip('link set w1 up', 'link set w2 up');
   host.ip('link set cv0 up');
   router.ip(
+    `address add ${RESOLVER}/32 dev lo`,
     'address add 10.12.0.2/31 dev s1',
     'address add 10.12.0.4/31 dev s2',
     'address add 10.9.0.2/30 dev uplink',
@@ -104,7 +110,7 @@ beforeAll(async () => {
 /** Counters and the connection table start anew. */
 beforeEach(() => {
   applyTransaction(netfilter, [
-    ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000 })),
+    ...replaceRuleset(routerRuleset(OPTIONS)),
     ...policies.flatMap(addRuleset),
     ...addRuleset(attached(1, GUEST, OPEN)),
     ...addRuleset(attached(2, '10.11.0.2', OPEN)),
@@ -263,6 +269,60 @@ describe('a sandbox', () => {
     const [reply] = await w1.until(isError);
     expect(reply).toMatchObject({ from: '10.9.0.2', to: GUEST, body: { type: 0 } });
     expect(counted('denied')).toBe(1);
+  });
+});
+
+describe('the resolver', () => {
+  let sockets: ServiceSockets;
+
+  beforeEach(() => {
+    sockets = router.within(() => openService(parseIpv4(RESOLVER), 53));
+  });
+  afterEach(() => closeService(sockets));
+
+  /** The texts of what has come in. */
+  function heard(): string[] {
+    const buffer = new Uint8Array(512);
+    const texts: string[] = [];
+    for (;;) {
+      const length = recvNow(sockets.udp, buffer, 0);
+      if (length === undefined) return texts;
+      texts.push(Buffer.from(buffer.subarray(0, length)).toString());
+    }
+  }
+
+  it('is asked by each sandbox, whatever its policy, and by nobody else', async () => {
+    applyTransaction(netfilter, [...removeRuleset(attached(1, GUEST, OPEN)), ...addRuleset(attached(1, GUEST, NONE))]);
+    cable.send(fromHost(OUTSIDE, RESOLVER, udp('of the outside')));
+    w1.send(fromSandbox(GUEST, '10.12.0.2', udp('at the gateway')));
+    w1.send(fromSandbox(GUEST, RESOLVER, { kind: 'udp', from: 9, to: 5353, text: 'at another port' }));
+    w1.send(fromSandbox(GUEST, RESOLVER, { kind: 'syn', from: nextPort++, to: 5353, segment: 1000 }));
+    w1.send(fromSandbox(GUEST, RESOLVER, udp('of a guest')));
+    w2.send(fromSandbox('10.11.0.2', RESOLVER, udp('of processes')));
+    const all: string[] = [];
+    await expect.poll(() => all.push(...heard()) && all.toSorted()).toEqual(['of a guest', 'of processes']);
+    await expect.poll(() => counted('denied')).toBe(3);
+  });
+
+  it('hears one sandbox beside the flood of another', async () => {
+    for (let count = 0; count < 3000; count++) {
+      w1.send(fromSandbox(GUEST, RESOLVER, { kind: 'udp', from: 9, to: 53, text: 'flood' }));
+    }
+    w2.send(fromSandbox('10.11.0.2', RESOLVER, udp('of the other')));
+    const all: string[] = [];
+    await expect.poll(() => all.push(...heard()) && all).toContain('of the other');
+    expect(counted('asked')).toBeGreaterThan(1000);
+  });
+
+  it('hears no more flows of a sandbox than it may have', async () => {
+    applyTransaction(netfilter, [
+      ...replaceRuleset(routerRuleset({ ...OPTIONS, maxFlows: 10 })),
+      ...policies.flatMap(addRuleset),
+      ...addRuleset(attached(1, GUEST, OPEN)),
+    ]);
+    for (let count = 0; count < 30; count++) w1.send(fromSandbox(GUEST, RESOLVER, udp('one of many')));
+    await expect.poll(() => counted('crowded')).toBe(20);
+    expect(heard()).toHaveLength(10);
   });
 });
 

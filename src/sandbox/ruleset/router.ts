@@ -1,3 +1,4 @@
+import { type Ipv4, ipv4Bytes } from '../../addr/ipv4.ts';
 import type { Prefix } from '../../addr/prefix.ts';
 import type { Chain, Ruleset } from '../../plan/ruleset.ts';
 import {
@@ -11,6 +12,7 @@ import {
   goto,
   hasFlowsOver,
   iifname,
+  isBelow,
   isEstablished,
   isIcmp,
   isIn,
@@ -18,6 +20,9 @@ import {
   isMarked,
   isNotIpv4,
   isSourceBehindLink,
+  isTcp,
+  isToPort,
+  isUdp,
   isWithin,
   isWithinGroup,
   markFound,
@@ -29,6 +34,7 @@ import {
 import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
 import { HELD } from './elements.ts';
 import {
+  ASKERS,
   DENIED_SENDERS,
   FAR_GROUPS,
   FAR_MEMBERS,
@@ -50,6 +56,15 @@ import {
 /** RFC 792 */
 const ICMP_ECHO = Uint8Array.of(8);
 
+/** RFC 1035, 4.2 */
+const DNS_PORT = 53;
+
+/**
+ * Datagrams and connections that ask for names, of a sandbox and in a second: what is more would fill the queue that all
+ * share, and connection tracking, where each may be a flow for half a minute.
+ */
+const ASKS = { rate: 200, burst: 1000 };
+
 const isIcmpError = rule(isIcmp, isIn(['icmp type'], 'icmp_errors'));
 
 export type RouterOptions = {
@@ -59,6 +74,8 @@ export type RouterOptions = {
   readonly reportGroup: number;
   /** that a sandbox may have opened at a time */
   readonly maxFlows: number;
+  /** the router's own address that sandboxes ask for names */
+  readonly resolver: Ipv4;
   /** Of all hosts of the cluster: what is for another host's sandbox goes there encrypted, or nowhere. */
   readonly cluster?: Prefix;
 };
@@ -76,7 +93,7 @@ export type RouterOptions = {
  *
  * What is in neither map passes in neither direction, so taking its elements out cuts a sandbox off at once.
  */
-export function routerRuleset({ uplink, reportGroup, maxFlows, cluster }: RouterOptions): Ruleset {
+export function routerRuleset({ uplink, reportGroup, maxFlows, resolver, cluster }: RouterOptions): Ruleset {
   return {
     table: ROUTER_TABLE,
     sets: [
@@ -91,6 +108,7 @@ export function routerRuleset({ uplink, reportGroup, maxFlows, cluster }: Router
       ICMP_ERRORS,
       SPOOFERS,
       DENIED_SENDERS,
+      ASKERS,
       FLOWS,
     ],
     elements: [{ set: ICMP_ERRORS, elements: ICMP_ERROR_TYPES.map((type) => ({ key: [type] })) }],
@@ -99,7 +117,8 @@ export function routerRuleset({ uplink, reportGroup, maxFlows, cluster }: Router
       ...inboundChains(),
       forwardChain(uplink, cluster),
       ...groupChains(),
-      inputChain(uplink),
+      inputChain(uplink, resolver),
+      ...resolverChains(),
       { name: 'other_families', rules: [rule(counter, drop)] },
       { name: 'unreachable', rules: [rule(counter, drop)] },
       spoofedChain(reportGroup),
@@ -248,7 +267,8 @@ function groupChains(): Chain[] {
   ];
 }
 
-function inputChain(uplink: string): Chain {
+function inputChain(uplink: string, resolver: Ipv4): Chain {
+  const isToResolver = equals('ip daddr', ipv4Bytes(resolver));
   return {
     name: 'input',
     base: { type: 'filter', hook: 'input', priority: 0, policy: 'drop' },
@@ -257,7 +277,30 @@ function inputChain(uplink: string): Chain {
       rule(isIcmp, equals('icmp type', ICMP_ECHO), accept),
       // no sandbox's, and of any source
       rule(iifname(uplink), counter, drop),
+      // of sandboxes, and not of other hosts
+      rule(iifname(SANDBOX_LINKS), isToResolver, goto('resolver')),
+      rule(iifname(BRIDGE.name), isToResolver, goto('resolver')),
       goto('denied'),
     ],
   };
+}
+
+/** What a sandbox may ask of the router, whatever its policy. */
+function resolverChains(): Chain[] {
+  return [
+    {
+      name: 'resolver',
+      rules: [
+        // each datagram is a question, of a flow that is known or not
+        rule(isUdp, isToPort(DNS_PORT), goto('asked')),
+        rule(isEstablished, accept),
+        rule(isTcp, isToPort(DNS_PORT), goto('asked')),
+        goto('denied'),
+      ],
+    },
+    {
+      name: 'asked',
+      rules: [rule(isBelow(ASKS, 'ip saddr', ASKERS.name), goto('new_flow')), rule(counter, drop)],
+    },
+  ];
 }

@@ -34,7 +34,16 @@ const attachment: Ruleset = {
 };
 
 const rulesets: [string, Ruleset][] = [
-  ['router', routerRuleset({ uplink: 'uplink', reportGroup, maxFlows: 8192, cluster: parsePrefix('10.64.0.0/10') })],
+  [
+    'router',
+    routerRuleset({
+      uplink: 'uplink',
+      reportGroup,
+      maxFlows: 8192,
+      resolver: parseIpv4('10.12.0.1'),
+      cluster: parsePrefix('10.64.0.0/10'),
+    }),
+  ],
   ['bridge', bridgeRuleset({ gateway: parseIpv4('10.8.64.1'), reportGroup })],
   ['root', rootRuleset({ instance: 'default', cable: 'culvert0', ranges, reportGroup, inbound: ['docker0'] })],
   ['policy', policyRuleset(5, internet, 'internet +10.0.0.0/8')],

@@ -83,7 +83,9 @@ beforeAll(async () => {
     comment: 'a1 generation 1',
   });
   applyTransaction(routerNetfilter, [
-    ...replaceRuleset(routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000 })),
+    ...replaceRuleset(
+      routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000, resolver: parseIpv4('10.12.0.1') }),
+    ),
     ...addRuleset(policyRuleset(OPEN, compilePolicy({ egress: 'open', allow: [], deny: [] }, []), 'open')),
     ...addRuleset({ table: ROUTER_TABLE, sets: [], chains: [], elements }),
   ]);

@@ -67,6 +67,11 @@ export function sandboxAddress(layout: Layout, slot: number): Ipv4 {
   return addIpv4(layout.linkRange.address, 2 * slot + 1);
 }
 
+/** Where sandboxes ask for names: slot 0 is nobody's, and the range is the router's own, so this is an address of it. */
+export function resolverAddress(layout: Layout): Ipv4 {
+  return sandboxAddress(layout, 0);
+}
+
 export function bridgeGateway(layout: Layout): Ipv4 {
   return addIpv4(layout.bridgeRange.address, 1);
 }

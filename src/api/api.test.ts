@@ -62,6 +62,7 @@ describe('the sandboxes', () => {
       hostAddress: '10.11.0.1',
       guestAddress: '169.254.0.21',
       gateway: '169.254.0.22',
+      dns: '10.12.0.1',
       mac: '02:fc:00:00:00:06',
       tap: 'tap0',
       mtu: 1420,

@@ -17,6 +17,7 @@ const { tap, ...without }: Sandbox & { readonly tap: string } = {
   hostAddress: parseIpv4('10.11.0.7'),
   guestAddress: parseIpv4('169.254.0.21'),
   gateway: parseIpv4('169.254.0.22'),
+  dns: parseIpv4('10.12.0.1'),
   mac: parseMac('02:fc:00:00:00:06'),
   tap: 'tap0',
   mtu: 1420,

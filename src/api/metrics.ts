@@ -56,6 +56,7 @@ export class Metrics {
         [{ namespace: 'router' }, status.flows.router],
       ]),
       ...family('culvert_flows_max', 'gauge', 'Entries that a namespace may have', [[{}, status.flows.most]]),
+      ...family('culvert_name_queries_total', 'counter', 'Questions for names', byOutcome(status.names)),
       ...family(
         'culvert_problem',
         'gauge',
@@ -114,6 +115,10 @@ function escaped(label: string): string {
 
 function byTopology(counts: Status['live']): [Labels, number][] {
   return Object.entries(counts).map(([topology, count]) => [{ topology }, count]);
+}
+
+function byOutcome(counts: Status['names'] = { answered: 0, refused: 0, dropped: 0 }): [Labels, number][] {
+  return Object.entries(counts).map(([outcome, count]) => [{ outcome }, count]);
 }
 
 function countBy(keys: readonly string[]): Record<string, number> {

@@ -55,6 +55,7 @@ export const sandboxResource = z
     hostAddress: ipv4Text.meta({ description: 'Where the host reaches it' }),
     guestAddress: ipv4Text.meta({ description: 'What it is inside' }),
     gateway: ipv4Text.meta({ description: 'As seen from inside' }),
+    dns: ipv4Text.meta({ description: 'Its name server for the names of its group, and for none else' }),
     mac: macText.meta({ description: 'Of the guest, or of eth0' }),
     tap: z.string().optional().meta({ description: 'The TAP in its namespace; only in the `microvm` topology' }),
     mtu: z.int().meta({ description: 'bytes' }),
@@ -203,6 +204,10 @@ export const statusResource = z
     flows: z
       .object({ root: z.int(), router: z.int(), most: z.int() })
       .meta({ description: 'Entries of connection tracking in the two namespaces, and the most that each may have' }),
+    names: z.object({ answered: z.int(), refused: z.int(), dropped: z.int() }).optional().meta({
+      description:
+        'Questions for names since the start: told an address or that there is none, refused, or left unanswered',
+    }),
     problems: z.array(z.object({ code: z.string(), message: z.string() })),
   })
   .meta({ id: 'Status' });

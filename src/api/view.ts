@@ -17,6 +17,7 @@ export function sandboxView({ policy, ...sandbox }: Sandbox): SandboxResource {
     hostAddress: formatIpv4(sandbox.hostAddress),
     guestAddress: formatIpv4(sandbox.guestAddress),
     gateway: formatIpv4(sandbox.gateway),
+    dns: formatIpv4(sandbox.dns),
     mac: formatMac(sandbox.mac),
     ...(sandbox.tap === undefined ? {} : { tap: sandbox.tap }),
     mtu,

@@ -42,6 +42,7 @@ import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { OpenedNames } from './names/opened.ts';
 import { ProblemNews } from './problem-news.ts';
 import { reconcile } from './reconcile.ts';
 import { assertNotLost, assertNotOutdated, makeFolder } from './state-folder.ts';
@@ -91,6 +92,8 @@ export class Core implements Disposable {
   readonly #bridge: BridgeWatch;
   readonly #reports: Reports;
   readonly #mesh: HostMesh | undefined;
+  /** The sockets that names are asked at, until the main thread takes them. */
+  readonly names: OpenedNames;
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
   /** Of what was adopted. */
@@ -132,6 +135,7 @@ export class Core implements Disposable {
     const meshParts = { kernel: this.#kernel, links: meshLinks(host.instance), mtu: host.layout.mtu };
     this.#mesh = mesh === undefined ? undefined : opened.use(new HostMesh(mesh, meshParts));
     const netfilter = opened.use(this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER)));
+    this.names = opened.use(new OpenedNames(this.#kernel, resolverAddress(host.layout)));
     this.#gate = new Gate(
       netfilter,
       host.layout,
@@ -338,6 +342,7 @@ export class Core implements Disposable {
         ...this.#bridge.problems(this.#nowMs),
         ...this.#gate.problems(),
         ...(this.#mesh?.problems() ?? []),
+        ...this.names.problems(),
       ],
     };
   }

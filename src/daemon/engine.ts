@@ -1,4 +1,5 @@
 import type { Prefix } from '../addr/prefix.ts';
+import type { Counts } from '../dns/desk.ts';
 import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
 import type { PeerChange } from '../mesh/peers.ts';
 import type { Published } from '../mesh/published.ts';
@@ -28,6 +29,8 @@ export type Status = {
   readonly mtu: number;
   /** entries of connection tracking, and how many each of the two may have */
   readonly flows: { readonly root: number; readonly router: number; readonly most: number };
+  /** questions for names, by what became of them; absent where none is answered */
+  readonly names?: Counts;
   /** What a person should act on; empty where all is well. */
   readonly problems: readonly Problem[];
 };

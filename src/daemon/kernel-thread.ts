@@ -153,7 +153,7 @@ function start(options: ThreadOptions | 'close'): void {
         answering ??= setImmediate(() => answerAll(engine));
       }
     });
-    tell({ notice: 'ready' });
+    tell({ notice: 'ready', names: engine.names.take() });
     outbox.flush();
     rest(engine, START_REST_MS);
   } catch (error) {

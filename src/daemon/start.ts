@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
+import { NO_NAMES } from '../dns/names.ts';
 import { parseSlot } from '../ipam/lease.ts';
 import { hasKernelWireguard } from '../linux/wireguard/kernel.ts';
 import type { MeshOptions } from '../mesh/host-mesh.ts';
@@ -78,7 +79,11 @@ async function startInCluster(
   }
 }
 
-function startThread(config: Config, { version, thread, held }: StartParts, mesh?: MeshOptions): Promise<ThreadEngine> {
+async function startThread(
+  config: Config,
+  { version, thread, held }: StartParts,
+  mesh?: MeshOptions,
+): Promise<ThreadEngine> {
   const options = {
     host: readHost(config),
     version,
@@ -90,5 +95,7 @@ function startThread(config: Config, { version, thread, held }: StartParts, mesh
     maxFlows: config.limits.flows,
     ...(mesh === undefined ? {} : { mesh }),
   };
-  return ThreadEngine.start(thread, options, held);
+  const engine = await ThreadEngine.start(thread, options, held);
+  engine.names.begin(NO_NAMES);
+  return engine;
 }

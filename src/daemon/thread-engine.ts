@@ -5,8 +5,9 @@ import type { PeerChange } from '../mesh/peers.ts';
 import type { MemberNews, OwnMember } from '../sandbox/groups.ts';
 import { errorOf } from '../wire-error.ts';
 import type { ThreadOptions } from './core.ts';
-import type { CreateRequest, CulvertEvent, Engine, MemberSource, SandboxChange } from './engine.ts';
+import type { CreateRequest, CulvertEvent, Engine, MemberSource, SandboxChange, Status } from './engine.ts';
 import { Listeners } from './listeners.ts';
+import { AnsweredNames } from './names/answered.ts';
 import { Outbox } from './outbox.ts';
 import type { Answer, Call, Method, Notice } from './wire.ts';
 
@@ -38,6 +39,7 @@ export async function dismissKernelThread(thread: Worker): Promise<void> {
 /** The engine as the main thread sees it: each call goes to the kernel thread and its answer comes back. */
 export class ThreadEngine implements Engine, MemberSource {
   readonly #worker: Worker;
+  readonly names = new AnsweredNames();
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Listeners();
   /** What nobody has listened to yet. */
@@ -113,8 +115,11 @@ export class ThreadEngine implements Engine, MemberSource {
     return this.#call('reconcile', options);
   }
 
-  status(): ReturnType<Engine['status']> {
-    return this.#call('status');
+  async status(): Promise<Status> {
+    const status = await this.#call<Status>('status');
+    const { counts } = this.names;
+    const problems = [...status.problems, ...this.names.problems()];
+    return { ...status, problems, ...(counts === undefined ? {} : { names: counts }) };
   }
 
   updatePeers(changes: readonly PeerChange[], isAll: boolean): Promise<void> {
@@ -149,6 +154,7 @@ export class ThreadEngine implements Engine, MemberSource {
 
   async close(): Promise<void> {
     this.#isClosing = true;
+    await this.names.close();
     this.#calls.flush();
     this.#worker.postMessage('close');
     await this.ended;
@@ -184,6 +190,7 @@ export class ThreadEngine implements Engine, MemberSource {
   #note(notice: Notice): void {
     switch (notice.notice) {
       case 'ready':
+        this.names.hold(notice.names);
         this.#ready.resolve();
         break;
       case 'failed':

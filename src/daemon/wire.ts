@@ -1,3 +1,4 @@
+import type { NameSockets } from '../dns/responder.ts';
 import type { OwnMember } from '../sandbox/groups.ts';
 import type { WireError } from '../wire-error.ts';
 import type { CulvertEvent } from './engine.ts';
@@ -26,7 +27,8 @@ export type Answer =
   | { readonly id: number; readonly error: WireError };
 
 export type Notice =
-  | { readonly notice: 'ready' }
+  /** `names` are the receiver's from then on */
+  | { readonly notice: 'ready'; readonly names: NameSockets | undefined }
   | { readonly notice: 'failed' | 'problem'; readonly error: WireError }
   | { readonly notice: 'members'; readonly members: readonly OwnMember[] }
   | { readonly notice: 'event'; readonly event: Omit<CulvertEvent, 'sequence' | 'wallMs'> };

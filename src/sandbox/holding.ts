@@ -10,6 +10,7 @@ import {
   bridgeMac,
   hostAddress,
   type Layout,
+  resolverAddress,
   routerAddress,
   SANDBOX_MAC,
   sandboxNamespace,
@@ -89,6 +90,7 @@ export function sandboxOf(holding: Owned, layout: Layout, pin: (namespace: strin
     generation,
     state,
     netns: pin(sandboxNamespace(slot)),
+    dns: resolverAddress(layout),
     mtu: layout.mtu,
   };
   const network = networkOf(holding);

@@ -27,6 +27,8 @@ export type Sandbox = Specification & {
   /** What it is inside: the guest's address behind the TAP, or that of eth0. */
   readonly guestAddress: Ipv4;
   readonly gateway: Ipv4;
+  /** Its name server for the names of its group; what is not of the zone it refuses. */
+  readonly dns: Ipv4;
   readonly mac: Mac;
   /** The TAP for a virtual machine monitor to open; absent in the other topologies. */
   readonly tap?: string;

@@ -21,6 +21,7 @@ import {
   DEFAULT_LAYOUT,
   hostAddress,
   type Layout,
+  resolverAddress,
   routerAddress,
   SANDBOX_MAC,
 } from '../../src/sandbox/topology/layout.ts';
@@ -256,6 +257,7 @@ export class MemoryEngine implements Engine, MemberSource {
         netns: routerAddress(LAYOUT, slot),
         bridge: bridgeGateway(LAYOUT),
       }[topology],
+      dns: resolverAddress(LAYOUT),
       mac: { microvm: LAYOUT.guest.mac, netns: SANDBOX_MAC, bridge: bridgeMac(address) }[topology],
       ...(topology === 'microvm' ? { tap: 'tap0' } : {}),
       mtu: LAYOUT.mtu,

@@ -40,6 +40,7 @@ async function inspect(
     ['host address', sandbox.hostAddress],
     ['inside', `${sandbox.guestAddress}, MAC ${sandbox.mac}`],
     ['gateway', sandbox.gateway],
+    ['DNS', sandbox.dns],
     ...(tap === undefined ? [] : [['TAP', tap] as const]),
     ['MTU', String(sandbox.mtu)],
     ['egress', policyText(policy)],

@@ -43,7 +43,8 @@ const ranges = closedObject({
     description: 'Where the host reaches `microvm` and `netns` sandboxes: slot i has the i-th address',
   }),
   link: prefix.prefault('10.12.0.0/16').meta({
-    description: 'Of the cables between router and sandboxes: slot i has the addresses 2i and 2i + 1',
+    description:
+      'Of the cables between router and sandboxes: slot i has the addresses 2i and 2i + 1, and at 1 names are asked for',
   }),
   bridge: prefix.prefault('10.8.64.0/24').meta({
     description: 'Of the `bridge` topology; its first address is the gateway, and its length 20 to 29',

@@ -40,6 +40,16 @@ function reaches(from: SandboxResource, to: SandboxResource): boolean {
   return spawnSync('nsenter', [`--net=${from.netns}`, 'ping', '-c', '1', '-W', '1', to.hostAddress]).status === 0;
 }
 
+/** The addresses of a name, as a sandbox hears of them; the code of DNS where there are none. */
+function resolved(from: SandboxResource, name: string): string {
+  const program = `
+    const resolver = new (require('node:dns').Resolver)({ tries: 1, timeout: 2000 });
+    resolver.setServers(['${from.dns}']);
+    resolver.resolve4('${name}', (error, addresses) => console.log(error?.code ?? addresses.join(' ')));`;
+  const { stdout } = spawnSync('nsenter', [`--net=${from.netns}`, process.execPath, '-e', program]);
+  return stdout.toString().trim();
+}
+
 function elements(daemon: HostDaemon, set: string): string {
   const router = join(daemon.runDir, 'netns', 'router');
   const { stdout } = spawnSync('nsenter', [`--net=${router}`, 'nft', 'list', 'map', 'inet', 'culvert', set]);
@@ -57,6 +67,9 @@ it('reach each other by their group, and nobody else', { timeout: 120_000 }, asy
   expect(elements(h1, 'far_groups')).toMatch(/ : 0x[0-9a-f]+ comment "b on h2 in web"|comment "b on h2 in web" : 0x/);
   // of groups that it has no part in a host knows nothing
   expect(elements(h1, 'far_groups')).not.toContain('other');
+
+  expect([resolved(a, 'b.web.culvert'), resolved(b, 'a.web.culvert')]).toEqual([b.hostAddress, a.hostAddress]);
+  expect([resolved(a, 'c.other.culvert'), resolved(d, 'b.web.culvert')]).toEqual(['ENOTFOUND', 'ENOTFOUND']);
 
   // who leaves is cut off, also from what is established, and who comes is reached
   using echo = new LineProcess(b.netns, process.execPath, ['-e', ECHO]);
@@ -78,6 +91,7 @@ it('reach each other by their group, and nobody else', { timeout: 120_000 }, asy
   await h1.up();
   await expect.poll(() => reaches(a, e) && reaches(e, a), PATIENCE).toBe(true);
   await expect.poll(() => elements(h1, 'far_groups'), PATIENCE).not.toContain('c on h2');
+  expect([resolved(a, 'e.web.culvert'), resolved(a, 'c.web.culvert')]).toEqual([e.hostAddress, 'ENOTFOUND']);
   expect(h1.run('reconcile', '--dry-run')).toBe('');
   expect([...h1.problems(), ...h2.problems()]).toEqual([]);
 

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
-import { NO_NAMES } from '../dns/names.ts';
 import { parseSlot } from '../ipam/lease.ts';
 import { hasKernelWireguard } from '../linux/wireguard/kernel.ts';
 import type { MeshOptions } from '../mesh/host-mesh.ts';
@@ -40,6 +39,7 @@ export async function startEngine(
       const engine = await startThread(config, { version, thread, held });
       const directory = new Directory();
       engine.watchMembers((members) => directory.takeOwn(members));
+      engine.names.begin(directory);
       return engine;
     }
     return await startInCluster(config, config.cluster, { version, thread, held, report });
@@ -72,18 +72,17 @@ async function startInCluster(
     } as const;
     const engine = await startThread(withHostRange(config, place.subnet), parts, mesh);
     const directory = new Directory();
-    return Object.assign(new ClusteredEngine(engine, cluster, directory, report), { ended: engine.ended });
+    const clustered = new ClusteredEngine(engine, cluster, directory, report);
+    // what its own have in common it knows by now
+    engine.names.begin(directory);
+    return Object.assign(clustered, { ended: engine.ended });
   } catch (error) {
     await cluster.stop({ keepsSubnet: true }).catch(report);
     throw error;
   }
 }
 
-async function startThread(
-  config: Config,
-  { version, thread, held }: StartParts,
-  mesh?: MeshOptions,
-): Promise<ThreadEngine> {
+function startThread(config: Config, { version, thread, held }: StartParts, mesh?: MeshOptions): Promise<ThreadEngine> {
   const options = {
     host: readHost(config),
     version,
@@ -95,7 +94,5 @@ async function startThread(
     maxFlows: config.limits.flows,
     ...(mesh === undefined ? {} : { mesh }),
   };
-  const engine = await ThreadEngine.start(thread, options, held);
-  engine.names.begin(NO_NAMES);
-  return engine;
+  return ThreadEngine.start(thread, options, held);
 }

@@ -41,6 +41,8 @@ const IN = 1;
 
 const REFUSED: Answer = { code: 'REFUSED', found: [] };
 const NO_DATA: Answer = { code: 'NOERROR', found: [], zone: ZONE };
+/** Whoever asks is to ask again. */
+const NOT_YET: Answer = { code: 'SERVFAIL', found: [] };
 const NO_NAME: Answer = { code: 'NXDOMAIN', found: [], zone: ZONE };
 
 /**
@@ -63,7 +65,7 @@ function forward({ labels, name, type }: Question, group: string | undefined, na
   const [id = ''] = labels;
   if (labels.length === 2) return NO_DATA;
   const addresses = labels.length === 3 ? names.addressesOf(group, id) : [];
-  if (addresses.length === 0) return NO_NAME;
+  if (addresses.length === 0) return names.isWhole(group) ? NO_NAME : NOT_YET;
   if (type !== A && type !== ANY) return NO_DATA;
   return { code: 'NOERROR', found: addresses.map((address) => ({ type: 'A', name, data: formatIpv4(address) })) };
 }

@@ -6,6 +6,8 @@ export interface Names {
   groupOf(asker: Ipv4): string | undefined;
   /** The addresses of members of that id, on any host; none where there is no such member. */
   addressesOf(group: string, id: string): readonly Ipv4[];
+  /** Whether all members of the group are known; before, others may have the id that nobody is known to have. */
+  isWhole(group: string): boolean;
   /** The id of the member that has the address. */
   idAt(group: string, address: Ipv4): string | undefined;
 }
@@ -14,5 +16,6 @@ export interface Names {
 export const NO_NAMES: Names = {
   groupOf: () => undefined,
   addressesOf: () => [],
+  isWhole: () => true,
   idAt: () => undefined,
 };

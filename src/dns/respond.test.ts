@@ -1,6 +1,6 @@
 import { DNSSEC_OK, encode } from 'dns-packet';
 import { describe, expect, it } from 'vitest';
-import { parseIpv4 } from '../addr/ipv4.ts';
+import { formatIpv4, parseIpv4 } from '../addr/ipv4.ts';
 import { NO_NAMES } from './names.ts';
 import { respond, type Transport } from './respond.ts';
 import { dataOf, edns, queryFor, type Reply, readReply } from './testing/ask.ts';
@@ -261,6 +261,14 @@ it('has nothing for anybody where there are no groups', () => {
     (name) => respond(queryFor(name), ASKER, 'udp', NO_NAMES)?.code,
   );
   expect(rcodes).toEqual(['NXDOMAIN', 'NOERROR', 'REFUSED', 'REFUSED']);
+});
+
+it('denies no name while it does not know all', () => {
+  const some = namesOf({ team: { me: [formatIpv4(ASKER)], web: ['10.64.16.1'] } }, false);
+  const rcodes = ['web.team.culvert', 'db.team.culvert', 'web.other.culvert'].map(
+    (name) => respond(queryFor(name), ASKER, 'udp', some)?.code,
+  );
+  expect(rcodes).toEqual(['NOERROR', 'SERVFAIL', 'NXDOMAIN']);
 });
 
 it('fails where the names do, and says nothing', () => {

@@ -115,6 +115,7 @@ export class Memberships {
       isKnown: false,
     };
     this.#followed.set(group, followed);
+    this.#parts.directory.setHeard(group, false);
     void this.#follow(group, followed);
   }
 
@@ -125,6 +126,7 @@ export class Memberships {
     followed.own.delete(id);
     if (followed.own.size > 0) return;
     this.#followed.delete(group);
+    this.#parts.directory.setHeard(group, true);
     this.#unheard.delete(group);
     followed.end.abort();
     for (const { host, id: far } of followed.told.values()) {
@@ -162,6 +164,7 @@ export class Memberships {
     const isFirst = isAll && !followed.isKnown;
     followed.isKnown ||= isAll;
     this.#judge(group, [...gone, ...foreign], isFirst);
+    if (isFirst) this.#parts.directory.setHeard(group, true);
   }
 
   /** Of these it is said anew whether they count. @param isAll whether there are no others */

@@ -1,4 +1,5 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
+import type { Names } from '../../dns/names.ts';
 import type { GroupName } from '../../sandbox/group.ts';
 import type { OwnMember } from '../../sandbox/groups.ts';
 
@@ -8,12 +9,14 @@ export type FarName = { readonly group: GroupName; readonly host: string; readon
 type Entry = { readonly group: GroupName; readonly id: string; readonly address: Ipv4 };
 
 /** Who is in which group, by name and by address, here and on other hosts. */
-export class Directory {
+export class Directory implements Names {
   readonly #own = new Map<string, Entry>();
   readonly #far = new Map<string, Entry>();
   /** The addresses of an id in a group: one, but where two hosts have a sandbox of that id. */
   readonly #byName = new Map<string, Set<Ipv4>>();
   readonly #byAddress = new Map<Ipv4, Entry>();
+  /** of which it is not known yet who of other hosts is in them */
+  readonly #unheard = new Set<string>();
 
   takeOwn(members: readonly OwnMember[]): void {
     for (const { id, address, group } of members) this.#set(this.#own, id, group && { group, id, address });
@@ -23,6 +26,16 @@ export class Directory {
   takeFar({ group, host, id }: FarName, address: Ipv4 | undefined): void {
     const entry = address === undefined ? undefined : { group, id, address };
     this.#set(this.#far, `${group}/${host}/${id}`, entry);
+  }
+
+  /** @param isHeard whether all that other hosts have in the group is known */
+  setHeard(group: GroupName, isHeard: boolean): void {
+    if (isHeard) this.#unheard.delete(group);
+    else this.#unheard.add(group);
+  }
+
+  isWhole(group: string): boolean {
+    return !this.#unheard.has(group);
   }
 
   /** The group of a sandbox of this host. */

@@ -5,7 +5,7 @@ import type { Names } from '../names.ts';
 type Groups = Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>;
 
 /** Names that are written down. */
-export function namesOf(groups: Groups): Names {
+export function namesOf(groups: Groups, isWhole = true): Names {
   const members = Object.entries(groups).flatMap(([group, ids]) =>
     Object.entries(ids).flatMap(([id, addresses]) =>
       addresses.map((address) => ({ group, id, address: parseIpv4(address) })),
@@ -16,6 +16,7 @@ export function namesOf(groups: Groups): Names {
     groupOf: (asker) => at(asker)?.group,
     addressesOf: (group, id) =>
       members.filter((one) => one.group === group && one.id === id).map(({ address }) => address),
+    isWhole: () => isWhole,
     idAt: (group, address) => members.find((one) => one.group === group && one.address === address)?.id,
   };
 }

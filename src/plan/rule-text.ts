@@ -94,6 +94,8 @@ function expressionText(expression: Expression, registers: Registers, sets: Read
       return `log prefix ${JSON.stringify(expression.prefix)} group ${expression.group} snaplen ${expression.snaplen}`;
     case 'masquerade':
       return 'masquerade';
+    case 'notrack':
+      return 'notrack';
   }
 }
 

@@ -138,6 +138,8 @@ export type Expression =
   /** Hands the packet's first `snaplen` bytes to the listeners of an NFLOG group. */
   | { readonly kind: 'log'; readonly group: number; readonly prefix: string; readonly snaplen: number }
   | { readonly kind: 'masquerade' }
+  /** Before connection tracking, at a priority below -200: it does not look at the packet. */
+  | { readonly kind: 'notrack' }
   /** The largest TCP segment that the routes to the packet's destination and back to its source carry. */
   | { readonly kind: 'rt'; readonly key: 'tcp mss'; readonly into: Register }
   /** Lowers the option to the 16-bit value, never raises it; ends the rule where the packet has none. */

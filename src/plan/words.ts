@@ -21,7 +21,8 @@ const DATA: Register = 8;
 
 /**
  * The parts of a packet. An ICMP error quotes the packet that it is about after its own eight bytes, so that one's
- * source is at 8 + 12 and its destination at 8 + 16.
+ * source is at 8 + 12 and its destination at 8 + 16. What is in a VXLAN packet comes after the eight bytes of UDP, the
+ * eight of its own header (RFC 7348) and an Ethernet header of fourteen.
  */
 const PARTS = {
   'ether saddr': { base: 'link', offset: 6, length: 6 },
@@ -36,10 +37,16 @@ const PARTS = {
   'tcp flags': { base: 'transport', offset: 13, length: 1 },
   'quoted saddr': { base: 'transport', offset: 20, length: 4 },
   'quoted daddr': { base: 'transport', offset: 24, length: 4 },
+  'udp dport': { base: 'transport', offset: 2, length: 2 },
+  'inner protocol': { base: 'transport', offset: 28, length: 2 },
+  'inner saddr': { base: 'transport', offset: 42, length: 4 },
 } as const satisfies Record<string, Span>;
 
 type Part = keyof typeof PARTS;
-type Field = Part | 'iif' | 'oif' | 'mark';
+type Field = Part | 'iif' | 'oif' | 'mark' | Network;
+
+/** Of an address the first bits alone, as many as `length`. */
+type Network = { readonly part: 'ip saddr' | 'ip daddr' | 'inner saddr'; readonly length: number };
 
 /** The Internet checksums over what may be rewritten, by their own offsets; the quoted one is at 8 + 10. */
 const CHECKSUMS = {
@@ -57,6 +64,8 @@ export function rule(...phrases: readonly (readonly Expression[])[]): Rule {
 export const accept: Rule = [{ kind: 'verdict', verdict: 'accept' }];
 export const drop: Rule = [{ kind: 'verdict', verdict: 'drop' }];
 export const counter: Rule = [{ kind: 'counter' }];
+/** The packet is none that connection tracking, which follows, looks at. */
+export const notrack: Rule = [{ kind: 'notrack' }];
 export const masquerade: Rule = [{ kind: 'masquerade' }];
 
 export function goto(chain: string): Rule {
@@ -230,11 +239,19 @@ const REPORT_SNAPLEN = 128;
 /** Fields side by side in registers, as they are in keys. */
 function load(key: readonly Field[]): Expression[] {
   let into = KEY;
-  return key.map((field) => {
+  return key.flatMap((field): Expression[] => {
     const at = into;
+    if (typeof field === 'object') {
+      into += 1;
+      const mask = ipv4Bytes(maskOf(field.length));
+      return [
+        { kind: 'payload', ...PARTS[field.part], into: at },
+        { kind: 'bitwise', from: at, into: at, mask },
+      ];
+    }
     into += field in PARTS && PARTS[field as Part].length > 4 ? 2 : 1;
-    if (field === 'iif' || field === 'oif' || field === 'mark') return { kind: 'meta', key: field, into: at };
-    return { kind: 'payload', ...PARTS[field], into: at };
+    if (field === 'iif' || field === 'oif' || field === 'mark') return [{ kind: 'meta', key: field, into: at }];
+    return [{ kind: 'payload', ...PARTS[field], into: at }];
   });
 }
 

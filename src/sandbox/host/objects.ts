@@ -1,4 +1,5 @@
 import { parseMac } from '../../addr/mac.ts';
+import { instanceNumber } from '../../plan/instance.ts';
 import { type KernelObject, type Link, LOOPBACK, ROOT, ROUTER } from '../../plan/state.ts';
 import { bridgeItself } from '../topology/bridge.ts';
 import { EVERYWHERE } from '../topology/cable.ts';
@@ -30,7 +31,7 @@ const ROOT_GROUPS = 50_000;
 
 /** The root's end of the cable: all that shows of Culvert in the root namespace. */
 export function rootCable(instance: string): Link {
-  return { name: `cv-${instance}`, index: FIRST_ROOT_INDEX + hashOf(instance, ROOT_INDEXES) };
+  return { name: `cv-${instance}`, index: FIRST_ROOT_INDEX + instanceNumber(instance, ROOT_INDEXES) };
 }
 
 /** NFLOG group that drops in the router namespace are reported to, where all groups are ours. */
@@ -38,13 +39,7 @@ export const ROUTER_REPORT_GROUP = 5;
 
 /** The NFLOG group that the root namespace's rules report to: a group has one listener, and a host many daemons. */
 export function rootReportGroup(instance: string): number {
-  return FIRST_ROOT_GROUP + hashOf(instance, ROOT_GROUPS);
-}
-
-function hashOf(instance: string, modulus: number): number {
-  let hash = 0;
-  for (const char of instance) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) % modulus;
-  return hash;
+  return FIRST_ROOT_GROUP + instanceNumber(instance, ROOT_GROUPS);
 }
 
 /** Whether a link is some daemon's, of whatever instance. */

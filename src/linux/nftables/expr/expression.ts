@@ -35,6 +35,7 @@ const NAMES = {
   'flows per key': 'dynset',
   log: 'log',
   masquerade: 'masq',
+  notrack: 'notrack',
   rt: 'rt',
   'tcp option set': 'exthdr',
   fib: 'fib',
@@ -82,8 +83,9 @@ function writeData(writer: MessageWriter, expression: Expression): void {
       return writeTcpOptionSet(writer, expression);
     case 'fib':
       return writeFib(writer, expression);
-    // without attributes a counter starts at zero, and masquerade takes any port
+    // without attributes a counter starts at zero, masquerade takes any port, and notrack has none
     case 'counter':
+    case 'notrack':
     case 'masquerade':
       return;
   }

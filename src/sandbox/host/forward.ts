@@ -12,8 +12,8 @@ import { accept, counter, iifname, oifname, rule } from '../../plan/words.ts';
 
 /**
  * Keeps the sandboxes' way open through chains of others whose policy is to drop what is forwarded, as Docker sets it:
- * an accept in a table of our own does not undo a drop in another's. Two rules, for the one cable, stand at the head
- * of each such chain.
+ * an accept in a table of our own does not undo a drop in another's. Two rules for each cable stand at the head of each
+ * such chain.
  */
 export class ForwardAccept {
   readonly #socket: NetlinkSocket;
@@ -24,13 +24,20 @@ export class ForwardAccept {
    * @param socket of NETLINK_NETFILTER, in the root namespace
    * @param own table of this daemon, whose rules need none
    * @param cable the root's end of the cable to the router
+   * @param direct of the one by which goes what is for hosts on the same link, where there is one
    */
-  constructor(socket: NetlinkSocket, own: Table, cable: string) {
+  constructor(socket: NetlinkSocket, own: Table, cable: string, direct?: string) {
     this.#socket = socket;
     this.#own = own;
     this.#rules = new Map([
       [`${own.name} from sandboxes`, rule(iifname(cable), counter, accept)],
       [`${own.name} to sandboxes`, rule(oifname(cable), counter, accept)],
+      ...(direct === undefined
+        ? []
+        : ([
+            [`${own.name} to other hosts`, rule(iifname(direct), counter, accept)],
+            [`${own.name} from other hosts`, rule(oifname(direct), counter, accept)],
+          ] as const)),
     ]);
   }
 

@@ -38,6 +38,8 @@ export type RootParts = {
   readonly formerSettings: string;
   /** names one life of the kernel */
   readonly bootId: string;
+  /** the root's end of the cable by which goes what is for hosts on the same link, where there is one */
+  readonly direct?: string;
 };
 
 /**
@@ -58,15 +60,16 @@ export class RootNamespace {
   #generation: number | undefined;
 
   constructor(parts: RootParts) {
-    const { host, netfilter, reportGroup, formerSettings, bootId } = parts;
+    const { host, netfilter, reportGroup, formerSettings, bootId, direct } = parts;
     const { hostRange, bridgeRange } = host.layout;
     const cable = rootCable(host.instance).name;
     this.#parts = parts;
     const { instance, inbound } = host;
     this.#ruleset = rootRuleset({ instance, cable, ranges: [hostRange, bridgeRange], reportGroup, inbound });
-    this.#forward = new ForwardAccept(netfilter, this.#ruleset.table, cable);
+    this.#forward = new ForwardAccept(netfilter, this.#ruleset.table, cable, direct);
     this.#former = new FormerSettings(formerSettings, bootId, netfilter);
-    this.#legacyRules = [`-i ${cable} -j ACCEPT`, `-o ${cable} -j ACCEPT`];
+    const cables = direct === undefined ? [cable] : [cable, direct];
+    this.#legacyRules = cables.flatMap((name) => [`-i ${name} -j ACCEPT`, `-o ${name} -j ACCEPT`]);
   }
 
   /** Puts everything in its place; the router namespace too, which the cable ends in. */

@@ -10,9 +10,11 @@ import { writeSysctl } from '../src/linux/sysctl.ts';
 /** linux/fs.h */
 const MNT_DETACH = 2;
 
-/** RFC 5737 TEST-NET-1 */
-const GATEWAY = '192.0.2.1';
-const FIRST = parseIpv4('192.0.2.11');
+/** RFC 5737 TEST-NET-1 and TEST-NET-2 */
+const NEAR: Segment = { bridge: 'br0', gateway: '192.0.2.1', first: parseIpv4('192.0.2.11') };
+const FAR: Segment = { bridge: 'br1', gateway: '198.51.100.1', first: parseIpv4('198.51.100.11') };
+
+type Segment = { readonly bridge: string; readonly gateway: string; readonly first: Ipv4 };
 
 export type UnderlayHost = {
   readonly name: string;
@@ -24,11 +26,13 @@ export type UnderlayHost = {
 };
 
 /**
- * Hosts on one network:
+ * Hosts on one network, and some behind a router:
  *
  *     h1 eth0 192.0.2.11/24 ───┐
- *     h2 eth0 192.0.2.12/24 ───┤ br0 192.0.2.1 in a namespace of its own, everybody's gateway
- *     h3 eth0 192.0.2.13/24 ───┘
+ *     h2 eth0 192.0.2.12/24 ───┤ br0 192.0.2.1     in a namespace of its own, everybody's gateway
+ *     h3 eth0 192.0.2.13/24 ───┘  │
+ *                                 │
+ *     h4 eth0 198.51.100.11/24 ── br1 198.51.100.1
  *
  * All of it is gone when it is disposed of; processes in it are whoever's who started them.
  */
@@ -37,12 +41,19 @@ export class Underlay implements Disposable {
   readonly #wire = join(this.#folder, 'wire');
   readonly hosts: readonly UnderlayHost[];
 
-  constructor(count: number) {
+  /**
+   * @param count of hosts, all together
+   * @param options how many of them, the last ones, are behind the router
+   */
+  constructor(count: number, { far = 0 }: { readonly far?: number } = {}) {
     this.#make(this.#wire);
-    this.#ip(this.#wire, 'link', 'add', 'br0', 'type', 'bridge');
-    this.#ip(this.#wire, 'link', 'set', 'br0', 'up');
-    this.#ip(this.#wire, 'address', 'add', `${GATEWAY}/24`, 'dev', 'br0');
-    this.hosts = Array.from({ length: count }, (_, index) => this.#host(index));
+    for (const segment of far > 0 ? [NEAR, FAR] : [NEAR]) this.#lay(segment);
+    this.run(this.#wire, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
+    const near = count - far;
+    this.hosts = Array.from({ length: count }, (_, index) => {
+      const [segment, place] = index < near ? [NEAR, index] : [FAR, index - near];
+      return this.#host(`h${index + 1}`, segment, addIpv4(segment.first, place));
+    });
   }
 
   /** Runs `body` with this thread in the host's root namespace; only what is synchronous stays inside. */
@@ -69,19 +80,23 @@ export class Underlay implements Disposable {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  #host(index: number): UnderlayHost {
-    const name = `h${index + 1}`;
-    const address = addIpv4(FIRST, index);
+  #lay({ bridge, gateway }: Segment): void {
+    this.#ip(this.#wire, 'link', 'add', bridge, 'type', 'bridge');
+    this.#ip(this.#wire, 'link', 'set', bridge, 'up');
+    this.#ip(this.#wire, 'address', 'add', `${gateway}/24`, 'dev', bridge);
+  }
+
+  #host(name: string, { bridge, gateway }: Segment, address: Ipv4): UnderlayHost {
     const folder = join(this.#folder, name);
     mkdirSync(folder);
     const pin = join(folder, 'root');
     this.#make(pin);
     this.#ip(this.#wire, 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', pin);
-    this.#ip(this.#wire, 'link', 'set', name, 'master', 'br0', 'up');
+    this.#ip(this.#wire, 'link', 'set', name, 'master', bridge, 'up');
     this.#ip(pin, 'link', 'set', 'lo', 'up');
     this.#ip(pin, 'address', 'add', `${formatIpv4(address)}/24`, 'dev', 'eth0');
     this.#ip(pin, 'link', 'set', 'eth0', 'up');
-    this.#ip(pin, 'route', 'add', 'default', 'via', GATEWAY);
+    this.#ip(pin, 'route', 'add', 'default', 'via', gateway);
     return { name, pin, address, folder };
   }
 

@@ -37,7 +37,6 @@ const PARTS = {
   'tcp flags': { base: 'transport', offset: 13, length: 1 },
   'quoted saddr': { base: 'transport', offset: 20, length: 4 },
   'quoted daddr': { base: 'transport', offset: 24, length: 4 },
-  'udp dport': { base: 'transport', offset: 2, length: 2 },
   'inner protocol': { base: 'transport', offset: 28, length: 2 },
   'inner saddr': { base: 'transport', offset: 42, length: 4 },
 } as const satisfies Record<string, Span>;

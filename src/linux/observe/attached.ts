@@ -78,9 +78,9 @@ export function listAddresses(
 
 export type RouteFilter = {
   /** over this link only */
-  readonly on?: Link;
+  readonly on?: Link | undefined;
   /** of this table; of the main one where absent */
-  readonly table?: number;
+  readonly table?: number | undefined;
 };
 
 export function listRoutes(

@@ -10,6 +10,7 @@ import {
   listShapers,
 } from './attached.ts';
 import { findLinks, type HalfVeth, linkObjects, listLinks, type SeenLink } from './links.ts';
+import { listPolicyRules } from './rules.ts';
 
 export type NamespaceState = {
   /** All but pairs, whose other ends are elsewhere. */
@@ -65,16 +66,21 @@ export function findObjects(
   const seen = findLinks(socket, namespace, [...new Map(ends.map((link) => [link.index, link])).values()]);
   const links = linksOf(seen);
   const { objects, halves } = linkObjects(namespace, seen);
-  const on = (kind: 'address' | 'route'): Link[] => {
-    const indexes = wanted.flatMap((object) => (object.kind === kind ? object.link.index : []));
-    return [...new Set(indexes)].flatMap((index) => links.get(index) ?? []);
-  };
+  const addressed = new Set(wanted.filter(isKind('address')).map(({ link }) => link.index));
+  const routed = new Map(wanted.filter(isKind('route')).map((route) => [`${route.link.index}/${route.table}`, route]));
   return {
     objects: [
       { kind: 'namespace', namespace },
       ...objects,
-      ...on('address').flatMap((link) => listAddresses(socket, namespace, links, link)),
-      ...on('route').flatMap((link) => listRoutes(socket, namespace, links, { on: link })),
+      ...[...addressed].flatMap((index) => {
+        const link = links.get(index);
+        return link === undefined ? [] : listAddresses(socket, namespace, links, link);
+      }),
+      ...[...routed.values()].flatMap(({ link, table }) => {
+        const on = links.get(link.index);
+        return on === undefined ? [] : listRoutes(socket, namespace, links, { on, table });
+      }),
+      ...(wanted.some(isKind('rule')) ? listPolicyRules(socket, namespace) : []),
       ...findNeighbours(socket, wanted.filter(isKind('neighbour'))),
       ...findFdbEntries(socket, wanted.filter(isKind('fdb'))),
       ...(seen.some(isShaped) ? listShapers(socket, namespace, links) : []),

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { World } from '../../../lab/world.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
@@ -44,8 +44,10 @@ it('is what iproute2 sees, with its socket where it was born', () => {
       flags: expect.arrayContaining(['UP']),
     },
   ]);
-  expect(execFileSync('ss', ['-unlH'], { encoding: 'utf8' })).toContain(`:${PORT} `);
-  expect(world.run(ROUTER, 'ss', '-unlH')).toBe('');
+  // its sockets of UDP, with ports in hexadecimal digits
+  const port = `:${PORT.toString(16).toUpperCase()} `;
+  expect(readFileSync('/proc/thread-self/net/udp', 'utf8')).toContain(port);
+  expect(world.kernel.inside(ROUTER, () => readFileSync('/proc/thread-self/net/udp', 'utf8'))).not.toContain(port);
 });
 
 it('is read back as it was described, changed in place where that goes, and made anew where it does not', () => {

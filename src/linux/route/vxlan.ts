@@ -27,7 +27,7 @@ const IFLA_VXLAN_LOCALBYPASS = 31;
  * Down, and born in the namespace behind `namespace` (a descriptor): its UDP packets come and go in the namespace of the
  * socket that this is sent to, wherever the link is.
  *
- * Their checksum is on: it costs nothing that shows (docs/measurements.md), and nothing else would cover the header that
+ * Their checksum is on: it costs nothing that shows (docs/mesh.md), and nothing else would cover the header that
  * says whose frame it is.
  */
 export function newVxlan(vxlan: Vxlan, namespace: number): Request {

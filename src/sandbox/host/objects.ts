@@ -103,6 +103,8 @@ function routerSettings(): KernelObject[] {
     'net/ipv6/conf/default/disable_ipv6': '1',
     'net/ipv4/ip_forward': '1',
     'net/ipv4/conf/default/rp_filter': '1',
+    // a namespace has it from the machine's first one, and of the two the stricter counts
+    'net/ipv4/conf/all/rp_filter': '0',
     'net/ipv4/conf/default/log_martians': '1',
     'net/ipv4/conf/default/send_redirects': '0',
     'net/ipv4/conf/all/send_redirects': '0',

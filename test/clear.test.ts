@@ -220,7 +220,21 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     join3({ onLink: true });
     one.root('nft', 'add', 'table', 'inet', 'watch');
     one.root('nft', 'add', 'chain', 'inet', 'watch', 'c', '{ type filter hook postrouting priority 500; }');
-    one.root('nft', 'add', 'rule', 'inet', 'watch', 'c', 'oifname', 'eth0', 'counter');
+    one.root(
+      'nft',
+      'add',
+      'rule',
+      'inet',
+      'watch',
+      'c',
+      'oifname',
+      'eth0',
+      'ip',
+      'daddr',
+      '!=',
+      '224.0.0.0/4',
+      'counter',
+    );
     one.root('ip', 'route', 'flush', 'table', '2343801');
     expect(() => one.ping(two, '-W', '1')).toThrow();
     one.underlay.run(one.router, 'bridge', 'fdb', 'del', '02:cd:0a:40:30:00', 'dev', 'wc-main', 'dst', '198.51.100.11');

@@ -12,9 +12,9 @@ import { NETLINK_NETFILTER } from '../src/linux/netlink/constants.ts';
 import { NetlinkSocket } from '../src/linux/netlink/socket.ts';
 import { applyTransaction } from '../src/linux/nftables/batch.ts';
 import { ClearWay } from '../src/mesh/clear/way.ts';
+import { DevicePeers } from '../src/mesh/device-peers.ts';
 import { DEFAULT_CLEAR_PORT, directCable, tunnelLink } from '../src/mesh/link.ts';
-import { Mesh } from '../src/mesh/mesh.ts';
-import { type MeshPeer, Peers } from '../src/mesh/peers.ts';
+import type { MeshPeer } from '../src/mesh/peers.ts';
 import { Tunnel } from '../src/mesh/tunnel.ts';
 import { type Key, keyOf } from '../src/plan/wireguard/key.ts';
 import { ForwardAccept } from '../src/sandbox/host/forward.ts';
@@ -104,7 +104,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     one.route(far.peer(false), 1300);
     const routes = one.underlay.run(one.router, 'ip', '-j', 'route', 'show', '10.64.48.0/20');
     expect(JSON.parse(routes)).toMatchObject([
-      { dst: '10.64.48.0/20', gateway: '10.64.48.0', dev: 'wc-main', flags: ['onlink'], metrics: [{ mtu: 1300 }] },
+      { dst: '10.64.48.0/20', gateway: '10.64.63.255', dev: 'wc-main', flags: ['onlink'], metrics: [{ mtu: 1300 }] },
     ]);
     expect(() => one.ping(far, '-M', 'do', '-s', '1273')).toThrow(
       expect.objectContaining({ stdout: expect.stringContaining('mtu = 1300') }),
@@ -125,7 +125,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
       expect([batch.mock.calls.length, transaction.mock.calls.length]).toEqual([0, 0]);
       const moved = { ...far.peer(false), endpoint: { ...far.peer(false).endpoint, port: 51_831 } };
       expect(one.inside(() => one.way.update([{ name: 'h4', peer: moved }]))).toEqual([
-        'bridge -n router fdb replace 02:cd:0a:40:30:00 dev wc-main self permanent dst 198.51.100.11 port 51831',
+        'bridge -n router fdb replace 02:cd:0a:40:3f:ff dev wc-main self permanent dst 198.51.100.11 port 51831',
       ]);
       expect(batch.mock.calls.map(([requests]) => requests.length)).toEqual([1]);
       expect(transaction).not.toHaveBeenCalled();
@@ -141,9 +141,9 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
       'nft delete element inet culvert_clear-main wrapped { 192.0.2.12 . 10.64.32.0 }',
       'nft delete element inet culvert_clear-main direct { 10.64.32.0 }',
       'ip route delete 10.64.32.0/20 via 192.0.2.12 dev eth0 onlink table 2343801',
-      'ip -n router neighbour delete 10.64.32.0 lladdr 02:cd:0a:40:20:00 dev wc-main nud permanent',
-      'ip -n router neighbour delete 10.64.32.0 lladdr 02:cf:00:00:00:05 dev wd-main nud permanent',
-      'bridge -n router fdb delete 02:cd:0a:40:20:00 dev wc-main self',
+      'ip -n router neighbour delete 10.64.47.255 lladdr 02:cd:0a:40:2f:ff dev wc-main nud permanent',
+      'ip -n router neighbour delete 10.64.47.255 lladdr 02:cf:00:00:00:05 dev wd-main nud permanent',
+      'bridge -n router fdb delete 02:cd:0a:40:2f:ff dev wc-main self',
     ]);
     expect(() => two.ping(one, '-W', '1')).toThrow();
     expect(one.dropped('oifname "wd-main"')).toBe(1);
@@ -237,7 +237,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     );
     one.root('ip', 'route', 'flush', 'table', '2343801');
     expect(() => one.ping(two, '-W', '1')).toThrow();
-    one.underlay.run(one.router, 'bridge', 'fdb', 'del', '02:cd:0a:40:30:00', 'dev', 'wc-main', 'dst', '198.51.100.11');
+    one.underlay.run(one.router, 'bridge', 'fdb', 'del', '02:cd:0a:40:3f:ff', 'dev', 'wc-main', 'dst', '198.51.100.11');
     expect(() => one.ping(far, '-W', '1')).toThrow();
     expect(one.root('nft', 'list', 'table', 'inet', 'watch')).toContain('counter packets 0');
     // what is to go and has gone is no failure
@@ -250,10 +250,10 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     join3({ onLink: true });
     const peers = [two.peer(true), far.peer(false)];
     const router = (...command: string[]): string => one.underlay.run(one.router, ...command);
-    router('ip', 'neighbour', 'delete', '10.64.32.0', 'dev', 'wc-main');
-    router('ip', 'neighbour', 'add', '10.64.33.0', 'lladdr', '02:cd:0a:40:20:00', 'dev', 'wc-main', 'nud', 'permanent');
+    router('ip', 'neighbour', 'delete', '10.64.47.255', 'dev', 'wc-main');
+    router('ip', 'neighbour', 'add', '10.64.33.0', 'lladdr', '02:cd:0a:40:2f:ff', 'dev', 'wc-main', 'nud', 'permanent');
     router('bridge', 'fdb', 'append', '00:00:00:00:00:00', 'dev', 'wc-main', 'dst', '192.0.2.66', 'self', 'permanent');
-    router('bridge', 'fdb', 'replace', '02:cd:0a:40:30:00', 'dev', 'wc-main', 'dst', '192.0.2.66', 'self', 'permanent');
+    router('bridge', 'fdb', 'replace', '02:cd:0a:40:3f:ff', 'dev', 'wc-main', 'dst', '192.0.2.66', 'self', 'permanent');
     router('ip', 'link', 'set', 'wd-main', 'mtu', '1300');
     router('sysctl', '-qw', 'net.ipv4.conf.wc-main.rp_filter=2');
     one.root('ip', 'route', 'delete', '10.64.32.0/20', 'table', '2343801');
@@ -273,10 +273,10 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
         'ip rule add priority 1001 iif wd-main blackhole',
         'ip link change wd-main index 2343801 address 02:cf:00:00:00:05 mtu 1420 up type veth peer wd-main index 9995 address 02:cf:00:00:00:06 mtu 1420 up netns router',
         'sysctl -w net/ipv4/conf/wc-main/rp_filter=0',
-        'ip -n router neighbour delete 10.64.33.0 lladdr 02:cd:0a:40:20:00 dev wc-main nud permanent',
+        'ip -n router neighbour delete 10.64.33.0 lladdr 02:cd:0a:40:2f:ff dev wc-main nud permanent',
         'bridge -n router fdb delete 00:00:00:00:00:00 dev wc-main self',
-        'bridge -n router fdb replace 02:cd:0a:40:30:00 dev wc-main self permanent dst 198.51.100.11 port 51830',
-        'ip -n router neighbour add 10.64.32.0 lladdr 02:cd:0a:40:20:00 dev wc-main nud permanent',
+        'bridge -n router fdb replace 02:cd:0a:40:3f:ff dev wc-main self permanent dst 198.51.100.11 port 51830',
+        'ip -n router neighbour add 10.64.47.255 lladdr 02:cd:0a:40:2f:ff dev wc-main nud permanent',
         'ip route add 10.64.32.0/20 via 192.0.2.12 dev eth0 onlink table 2343801',
       ].toSorted(),
     );
@@ -354,8 +354,8 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     const asking = one.insideRouter(() => devices.map((device) => opened.use(new DatagramSocket(asker, device))));
     const routes = [
       ['10.64.32.0/20', 'dev', link.name],
-      ['10.64.32.0/20', 'via', '10.64.32.0', 'dev', 'wc-main', 'onlink'],
-      ['10.64.32.0/20', 'via', '10.64.32.0', 'dev', 'wd-main', 'onlink'],
+      ['10.64.32.0/20', 'via', '10.64.47.255', 'dev', 'wc-main', 'onlink'],
+      ['10.64.32.0/20', 'via', '10.64.47.255', 'dev', 'wd-main', 'onlink'],
       undefined,
     ];
     for (const [turn, route] of routes.entries()) {
@@ -385,26 +385,22 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     const { kernel, place, subnet } = host;
     const link = tunnelLink('main', 'even');
     const folder = join(place.folder, 'wireguard');
-    const own = {
-      name: place.name,
-      subnet,
-      publicKey,
-      keepalive_s: 0,
-      endpoint: { address: place.address, port: 51_820 },
-    };
+    const keys = [{ rotation: 0, publicKey, port: 51_820 }];
+    const { name, address } = place;
+    const own = { name, subnet, address, clearPort: DEFAULT_CLEAR_PORT, isOnLink: false, keys };
     return host.inside(() => {
       opened.defer(() => host.inside(() => Tunnel.remove({ kernel, link, folder })));
       const tunnel = opened.use(new Tunnel({ kernel, link, mtu: MTU, backend: 'userspace', folder }));
-      const mesh = new Mesh({ kernel, tunnel, link, privateKey, listenPort: 51_820, peers: new Peers(20, own) });
-      mesh.reconcile(Date.now(), { removes: true });
-      return { peer: own, know: (peer) => void host.inside(() => mesh.update([{ name: peer.name, peer }])) };
+      const device = new DevicePeers({ tunnel, link, rotation: 0, privateKey, listenPort: 51_820 }, []);
+      device.reconcile(Date.now(), { removes: true });
+      return { peer: own, know: (next) => void host.inside(() => device.update([{ former: undefined, next }])) };
     });
   }
 
   /** A VXLAN packet for h1's link. */
   function wrapped(from: string, to: string, text: string): Uint8Array {
     const mac = formatMac(Uint8Array.of(0x02, 0xcd, ...to.split('.').map(Number)) as Mac);
-    const ether = { from: '02:cd:0a:40:20:00', to: mac };
+    const ether = { from: '02:cd:0a:40:2f:ff', to: mac };
     const frame = buildFrame({ ether, from, to, body: { kind: 'udp', from: 7001, to: 7000, text } });
     return Uint8Array.of(0x08, 0, 0, 0, 0, 0, 1, 0, ...frame);
   }

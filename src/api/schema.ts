@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PHASES } from '../cluster/records.ts';
 import { SLOT_MAX } from '../ipam/lease.ts';
 import { closedObject } from '../schema/issue.ts';
 import {
@@ -178,6 +179,75 @@ const hostResource = z
 
 export const hostList = z.object({ hosts: z.array(hostResource) }).meta({ id: 'HostList' });
 
+const sendingText = z.enum(['encrypted', 'clear']);
+
+const phaseText = z.enum(PHASES).meta({
+  description:
+    '`accept`: all take in both ways; `send`: each sends the new way to whom it has proved it with; `drop`: the old way is refused; `done`: nothing is under way',
+});
+
+export const epochResource = z
+  .object({
+    number: z.int().meta({ description: 'Grows by one with each change' }),
+    phase: phaseText,
+    encrypts: z.boolean(),
+    rotation: z.int().meta({ description: 'Of the keys' }),
+    whenDown: z
+      .enum(['wait', 'clear'])
+      .meta({ description: 'What becomes of packets to a host that WireGuard does not reach' }),
+    rotatedWallMs: wallMs,
+  })
+  .meta({ id: 'MeshEpoch' });
+
+const sinceMs = z.number().meta({ description: 'ms ago; absent for never' });
+
+export const meshResource = z
+  .object({
+    epoch: epochResource,
+    progress: z.array(
+      z
+        .object({
+          name: z.string(),
+          isAlive: z.boolean(),
+          number: z.int().optional().meta({ description: 'The epoch that it knows of; absent where it has told none' }),
+          reached: phaseText.optional(),
+          waitsFor: z
+            .array(z.string())
+            .meta({ description: 'Hosts that keep it from the next phase, the first of them' }),
+        })
+        .meta({ id: 'MeshProgress', description: 'How far a host has come with the epoch' }),
+    ),
+    peers: z.array(
+      z
+        .object({
+          name: z.string(),
+          isAlive: z.boolean(),
+          sends: sendingText.optional().meta({ description: 'How this host sends to it' }),
+          hears: sendingText.optional().meta({ description: 'How it sends to this host' }),
+          acceptsClear: z.boolean().meta({ description: 'What it sends in clear is taken in' }),
+          pathMtu: z.int().optional().meta({ description: 'bytes, of the largest IP packet that passes to it' }),
+          pathMtuBack: z.int().optional().meta({ description: 'bytes, of the largest that passes from it' }),
+          roundTripMs: z.number().optional(),
+          answeredMsAgo: sinceMs.optional(),
+          handshakeMsAgo: sinceMs.optional(),
+          received: z.number().meta({ description: 'bytes of encrypted packets' }),
+          sent: z.number().meta({ description: 'bytes of encrypted packets' }),
+        })
+        .meta({ id: 'MeshPeer', description: 'How this host and another one go together' }),
+    ),
+  })
+  .meta({ id: 'Mesh' });
+
+export const meshBody = closedObject({
+  encrypts: z.boolean().optional(),
+  whenDown: z.enum(['wait', 'clear']).optional(),
+  rotates: z.boolean().optional().meta({ description: 'New keys on all hosts' }),
+})
+  .refine((wish) => Object.values(wish).some((value) => value !== undefined), {
+    message: 'Cannot change nothing: want encrypts, whenDown or rotates',
+  })
+  .meta({ id: 'ChangeMesh' });
+
 export const reconcileBody = closedObject({
   dryRun: z.boolean().default(false).meta({ description: 'Only say what would be done' }),
 }).meta({ id: 'Reconcile' });
@@ -246,6 +316,9 @@ export type SandboxResource = z.output<typeof sandboxResource>;
 export type FirecrackerResource = z.output<typeof firecrackerResource>;
 export type LeaseResource = z.output<typeof leaseResource>;
 export type HostResource = z.output<typeof hostResource>;
+export type MeshResource = z.output<typeof meshResource>;
+export type EpochResource = z.output<typeof epochResource>;
+export type MeshBody = z.input<typeof meshBody>;
 export type StatusResource = z.output<typeof statusResource>;
 export type EventResource = z.output<typeof eventResource>;
 export type CreateBody = z.input<typeof createBody>;

@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
   inspect: async () => (await import('./commands/inspect.ts')).addInspect,
   exec: async () => (await import('./commands/exec.ts')).addExec,
   hosts: async () => (await import('./commands/hosts.ts')).addHosts,
+  mesh: async () => (await import('./commands/mesh.ts')).addMesh,
   leases: async () => (await import('./commands/leases.ts')).addLeases,
   reconcile: async () => (await import('./commands/reconcile.ts')).addReconcile,
   events: async () => (await import('./commands/events.ts')).addEvents,

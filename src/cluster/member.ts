@@ -72,6 +72,11 @@ export class Member {
     return this.#standing.kind === 'expelled' ? undefined : this.#leases.hold;
   }
 
+  /** There as long as it is; undefined where it has no part any more. */
+  get alive(): Lease | undefined {
+    return this.#standing.kind === 'expelled' ? undefined : this.#leases.alive;
+  }
+
   get standing(): Standing {
     return this.#standing;
   }

@@ -13,7 +13,7 @@ import { FolderLock, preparePins, releasePins } from '../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
 import { HostMesh, type MeshOptions, type MeshOrders } from '../mesh/host-mesh.ts';
-import { meshLinks } from '../mesh/link.ts';
+import { directCable, PROBE_PORT } from '../mesh/link.ts';
 import type { PeerChange } from '../mesh/peers.ts';
 import type { Plan } from '../plan/diff.ts';
 import { ROOT, ROUTER } from '../plan/state.ts';
@@ -43,6 +43,7 @@ import { adopt } from './adopt.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { OpenedNames } from './names/opened.ts';
+import { OpenedProbes } from './probes/opened.ts';
 import { ProblemNews } from './problem-news.ts';
 import { reconcile } from './reconcile.ts';
 import { assertNotLost, assertNotOutdated, makeFolder } from './state-folder.ts';
@@ -94,6 +95,8 @@ export class Core implements Disposable {
   readonly #mesh: HostMesh | undefined;
   /** The sockets that names are asked at, until the main thread takes them. */
   readonly names: OpenedNames;
+  /** Those by which hosts ask each other, likewise; absent on a host that is in no cluster. */
+  readonly probes: OpenedProbes | undefined;
   readonly #startedWallMs = Date.now();
   readonly #problems = new Map<string, string>();
   /** Of what was adopted. */
@@ -128,13 +131,15 @@ export class Core implements Disposable {
       reportGroup: rootReportGroup(host.instance),
       formerSettings: join(stateDir, 'former-settings.json'),
       bootId: this.#store.clock.bootId,
+      ...(options.mesh === undefined ? {} : { direct: directCable(host.instance).name }),
     });
     this.#root.setUp();
     this.#openLegacy();
     const { mesh } = options;
-    const meshParts = { kernel: this.#kernel, links: meshLinks(host.instance), mtu: host.layout.mtu };
+    const meshParts = { kernel: this.#kernel, instance: host.instance, mtu: host.layout.mtu };
     this.#mesh = mesh === undefined ? undefined : opened.use(new HostMesh(mesh, meshParts));
     const netfilter = opened.use(this.#kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER)));
+    this.probes = mesh && opened.use(new OpenedProbes(this.#kernel, host.instance, mesh));
     this.names = opened.use(new OpenedNames(this.#kernel, resolverAddress(host.layout)));
     this.#gate = new Gate(
       netfilter,
@@ -144,6 +149,7 @@ export class Core implements Disposable {
           uplink: UPLINK.name,
           reportGroup: ROUTER_REPORT_GROUP,
           maxFlows: options.maxFlows,
+          probePort: PROBE_PORT,
           resolver: resolverAddress(host.layout),
           ...(mesh === undefined ? {} : { cluster: mesh.range }),
         }),
@@ -280,6 +286,11 @@ export class Core implements Disposable {
   /** See {@link HostMesh.steer}. */
   steer(orders: MeshOrders): void {
     this.#mesh?.steer(orders);
+  }
+
+  /** See {@link HostMesh.traffic}. */
+  traffic(): ReturnType<HostMesh['traffic']> {
+    return this.#mesh?.traffic() ?? [];
   }
 
   /** See {@link HostMesh.courses}. */

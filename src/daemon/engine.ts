@@ -1,12 +1,17 @@
 import type { Prefix } from '../addr/prefix.ts';
+import type { Wish } from '../cluster/epoch.ts';
+import type { EpochRecord, Phase } from '../cluster/records.ts';
 import type { Counts } from '../dns/desk.ts';
 import type { SandboxId, Slot, Topology } from '../ipam/lease.ts';
+import type { MeshOrders, PeerTraffic } from '../mesh/host-mesh.ts';
+import type { SteeredCourse } from '../mesh/mesh.ts';
 import type { PeerChange } from '../mesh/peers.ts';
 import type { Published } from '../mesh/published.ts';
 import type { CulvertEvent, Problem } from '../sandbox/event.ts';
 import type { MemberNews, OwnMember } from '../sandbox/groups.ts';
 import type { CreateRequest, LeaseView, Removal, SandboxChange } from '../sandbox/request.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { ProbeSockets } from './probes/sockets.ts';
 
 export type { CulvertEvent } from '../sandbox/event.ts';
 export type { CreateRequest, LeaseView, Removal, SandboxChange } from '../sandbox/request.ts';
@@ -48,6 +53,43 @@ export type HostView = {
   readonly mesh?: Published;
   /** why there is no traffic with it */
   readonly problem?: string;
+};
+
+/** How this host and one other go together. */
+export type MeshPeerView = {
+  readonly name: string;
+  readonly isAlive: boolean;
+  /** how it is sent to, and how it sends; absent where that is not known */
+  readonly sends?: 'encrypted' | 'clear';
+  readonly hears?: 'encrypted' | 'clear';
+  /** whether it is heard in clear */
+  readonly acceptsClear: boolean;
+  /** bytes, of the largest IP packet that passes there, and back; absent where that is not known */
+  readonly pathMtu?: number;
+  readonly pathMtuBack?: number;
+  readonly roundTripMs?: number;
+  /** ms since an answer, and since a handshake of WireGuard; absent for never */
+  readonly answeredMsAgo?: number;
+  readonly handshakeMsAgo?: number;
+  /** bytes, of encrypted packets */
+  readonly received: number;
+  readonly sent: number;
+};
+
+/** How far a host has come with the epoch. */
+export type MeshProgressView = {
+  readonly name: string;
+  readonly isAlive: boolean;
+  /** absent where it has told nothing */
+  readonly number?: number;
+  readonly reached?: Phase;
+  readonly waitsFor: readonly string[];
+};
+
+export type MeshView = {
+  readonly epoch: EpochRecord;
+  readonly progress: readonly MeshProgressView[];
+  readonly peers: readonly MeshPeerView[];
 };
 
 /**
@@ -98,6 +140,15 @@ export interface Engine {
   updateMembers(news: readonly MemberNews[]): Promise<void>;
   /** Hosts of the cluster, by name. @throws InputError `no_cluster` where the host is in none */
   hosts(): Promise<HostView[]>;
+  /** The mesh as this host knows it. @throws InputError `no_cluster`; CulvertError `registry_*` */
+  mesh(): Promise<MeshView>;
+  /**
+   * Wishes the mesh to be otherwise; every host goes there by itself, step by step.
+   *
+   * @returns the epoch that leads there, or the current one where that is as wished
+   * @throws InputError `no_cluster`, `epoch_under_way`; CulvertError `registry_*`
+   */
+  changeMesh(wish: Wish): Promise<EpochRecord>;
   /**
    * Takes a host out of the cluster that is gone for good.
    *
@@ -119,4 +170,15 @@ export interface Engine {
 export interface MemberSource {
   /** Calls `listener`, the only one, with who of this host is in a group, at first all, and who leaves one. */
   watchMembers(listener: (members: readonly OwnMember[]) => void): void;
+}
+
+/** The part of it that steers the mesh of its host. */
+export interface MeshSource {
+  /** by which hosts ask each other whether packets pass */
+  readonly probes: ProbeSockets;
+  /** Goes by other ways, and has other devices. */
+  steer(orders: MeshOrders): Promise<void>;
+  /** By which way each host is sent to, as the kernel has it. */
+  courses(): Promise<readonly (readonly [name: string, course: SteeredCourse])[]>;
+  traffic(): Promise<readonly PeerTraffic[]>;
 }

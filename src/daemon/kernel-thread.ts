@@ -153,7 +153,7 @@ function start(options: ThreadOptions | 'close'): void {
         answering ??= setImmediate(() => answerAll(engine));
       }
     });
-    tell({ notice: 'ready', names: engine.names.take() });
+    tell({ notice: 'ready', names: engine.names.take(), probes: engine.probes?.take() });
     outbox.flush();
     rest(engine, START_REST_MS);
   } catch (error) {

@@ -1,15 +1,17 @@
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
+import { systemClock } from '../clock.ts';
 import { parseSlot } from '../ipam/lease.ts';
 import { hasKernelWireguard } from '../linux/wireguard/kernel.ts';
 import type { MeshOptions } from '../mesh/host-mesh.ts';
 import { claimRunFolder } from './claim.ts';
 import { ClusteredEngine } from './cluster/clustered-engine.ts';
-import { assertNoPlace, type ClusterConfig, enterCluster, keyFileIn } from './cluster/enter.ts';
+import { assertNoPlace, type ClusterConfig, enterCluster } from './cluster/enter.ts';
+import { KeyRing } from './cluster/key-ring.ts';
 import { type Config, withHostRange } from './config/config.ts';
 import type { Engine } from './engine.ts';
 import { Directory } from './groups/directory.ts';
-import { readHost } from './read-host.ts';
+import { readHost, readUplink } from './read-host.ts';
 import { loadKernelThread, ThreadEngine } from './thread-engine.ts';
 import { startThreadPool } from './thread-pool.ts';
 
@@ -59,20 +61,25 @@ async function startInCluster(
   const cluster = await enterCluster(config, wanted, parts.version);
   try {
     const { place } = cluster;
+    const keys = new KeyRing(config.stateDir, wanted.port);
     const mesh = {
       name: place.name,
       subnet: place.subnet,
       range: place.range,
       unit: place.unit,
-      tunnels: [{ rotation: 0, keyFile: keyFileIn(config.stateDir), port: wanted.port }],
+      tunnels: place.rotations.map((rotation) => keys.tunnel(rotation)),
       ...(wanted.presharedKeyFile === undefined ? {} : { presharedKeyFile: wanted.presharedKeyFile }),
+      clearPort: wanted.clearPort,
+      ...(cluster.uplink === undefined ? {} : { uplink: cluster.uplink }),
       backend: hasKernelWireguard() ? 'kernel' : 'userspace',
       folder: join(config.runDir, 'wireguard'),
-      known: place.peers,
+      known: [...cluster.peers.values()],
     } as const;
-    const engine = await startThread(withHostRange(config, place.subnet), parts, mesh);
+    const inCluster = withHostRange(config, place.subnet);
+    const { mtu } = readUplink(inCluster);
+    const engine = await startThread(inCluster, parts, mesh);
     const directory = new Directory();
-    const clustered = new ClusteredEngine(engine, cluster, directory, report);
+    const clustered = new ClusteredEngine(engine, { cluster, directory, keys, mtu, clock: systemClock(), report });
     // what its own have in common it knows by now
     engine.names.begin(directory);
     return Object.assign(clustered, { ended: engine.ended });

@@ -1,14 +1,16 @@
 import { Worker } from 'node:worker_threads';
 import { CulvertError, InputError } from '../errors.ts';
 import type { SandboxId, Slot } from '../ipam/lease.ts';
+import type { MeshOrders } from '../mesh/host-mesh.ts';
 import type { PeerChange } from '../mesh/peers.ts';
 import type { MemberNews, OwnMember } from '../sandbox/groups.ts';
 import { errorOf } from '../wire-error.ts';
 import type { ThreadOptions } from './core.ts';
-import type { CreateRequest, CulvertEvent, Engine, MemberSource, SandboxChange, Status } from './engine.ts';
+import type { CreateRequest, CulvertEvent, Engine, MemberSource, MeshSource, SandboxChange, Status } from './engine.ts';
 import { Listeners } from './listeners.ts';
 import { AnsweredNames } from './names/answered.ts';
 import { Outbox } from './outbox.ts';
+import { ProbeSockets } from './probes/sockets.ts';
 import type { Answer, Call, Method, Notice } from './wire.ts';
 
 /** Calls that may wait for the kernel thread at one time; more are refused at once. */
@@ -37,9 +39,10 @@ export async function dismissKernelThread(thread: Worker): Promise<void> {
 }
 
 /** The engine as the main thread sees it: each call goes to the kernel thread and its answer comes back. */
-export class ThreadEngine implements Engine, MemberSource {
+export class ThreadEngine implements Engine, MemberSource, MeshSource {
   readonly #worker: Worker;
   readonly names = new AnsweredNames();
+  readonly probes = new ProbeSockets();
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Listeners();
   /** What nobody has listened to yet. */
@@ -136,6 +139,26 @@ export class ThreadEngine implements Engine, MemberSource {
     return this.#call('updateMembers', news);
   }
 
+  steer(orders: MeshOrders): Promise<void> {
+    return this.#call('steer', orders);
+  }
+
+  courses(): ReturnType<MeshSource['courses']> {
+    return this.#call('courses');
+  }
+
+  traffic(): ReturnType<MeshSource['traffic']> {
+    return this.#call('traffic');
+  }
+
+  mesh(): ReturnType<Engine['mesh']> {
+    return Promise.reject(noCluster());
+  }
+
+  changeMesh(): ReturnType<Engine['changeMesh']> {
+    return Promise.reject(noCluster());
+  }
+
   hosts(): ReturnType<Engine['hosts']> {
     return Promise.reject(noCluster());
   }
@@ -154,7 +177,7 @@ export class ThreadEngine implements Engine, MemberSource {
 
   async close(): Promise<void> {
     this.#isClosing = true;
-    await this.names.close();
+    await Promise.all([this.names.close(), this.probes.close()]);
     this.#calls.flush();
     this.#worker.postMessage('close');
     await this.ended;
@@ -191,6 +214,7 @@ export class ThreadEngine implements Engine, MemberSource {
     switch (notice.notice) {
       case 'ready':
         this.names.hold(notice.names);
+        this.probes.hold(notice.probes);
         this.#ready.resolve();
         break;
       case 'failed':
@@ -222,5 +246,8 @@ export class ThreadEngine implements Engine, MemberSource {
 }
 
 function noCluster(): InputError {
-  return new InputError('no_cluster', 'Cannot tell of hosts: this one is in no cluster; start it with --registry');
+  return new InputError(
+    'no_cluster',
+    'Cannot tell of other hosts: this one is in no cluster; start it with --registry',
+  );
 }

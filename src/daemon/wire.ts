@@ -2,6 +2,7 @@ import type { NameSockets } from '../dns/responder.ts';
 import type { OwnMember } from '../sandbox/groups.ts';
 import type { WireError } from '../wire-error.ts';
 import type { CulvertEvent } from './engine.ts';
+import type { ProbeDescriptors } from './probes/legs.ts';
 
 /** What of the core can be called from another thread. */
 export type Method =
@@ -18,6 +19,7 @@ export type Method =
   | 'updateMembers'
   | 'steer'
   | 'courses'
+  | 'traffic'
   | 'purge';
 
 export type Call = { readonly id: number; readonly method: Method; readonly parameters: unknown[] };
@@ -27,8 +29,12 @@ export type Answer =
   | { readonly id: number; readonly error: WireError };
 
 export type Notice =
-  /** `names` are the receiver's from then on */
-  | { readonly notice: 'ready'; readonly names: NameSockets | undefined }
+  /** `names` and `probes` are the receiver's from then on */
+  | {
+      readonly notice: 'ready';
+      readonly names: NameSockets | undefined;
+      readonly probes: ProbeDescriptors | undefined;
+    }
   | { readonly notice: 'failed' | 'problem'; readonly error: WireError }
   | { readonly notice: 'members'; readonly members: readonly OwnMember[] }
   | { readonly notice: 'event'; readonly event: Omit<CulvertEvent, 'sequence' | 'wallMs'> };

@@ -20,6 +20,7 @@ const names = headerNames(
   'linux/if_ether.h',
   'linux/if_packet.h',
   'linux/if_tun.h',
+  'linux/in.h',
   'linux/ip.h',
   'linux/neighbour.h',
   'linux/fib_rules.h',
@@ -32,7 +33,7 @@ const names = headerNames(
 );
 
 /** Of the C library's sys/socket.h, whose place depends on the machine. */
-const OF_LIBC = /^(AF|SOCK|MSG)_|^SOL_(NETLINK|PACKET)$/;
+const OF_LIBC = /^(AF|SOCK|MSG)_|^SOL_(NETLINK|PACKET|IP)$/;
 
 /** Lengths that the headers compute with sizeof, and the complement of two flags. */
 const COMPUTED = new Set(['NLMSG_HDRLEN', 'NLA_HDRLEN', 'NLA_TYPE_MASK', 'GENL_HDRLEN']);

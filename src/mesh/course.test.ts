@@ -112,6 +112,7 @@ class World {
   /** It hears of the epoch, and has what it needs for it at once: the devices, and clear taken in where that is the way. */
   #learn(host: Host): void {
     if (!host.isAlive) return;
+    if (host.epoch.number !== this.epoch.number) host.proved.clear();
     host.epoch = this.epoch;
     host.devices.add(tunnelWayOf(this.epoch));
     for (const [name, course] of host.courses)

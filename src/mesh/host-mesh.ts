@@ -1,12 +1,20 @@
 import { CulvertError } from '../errors.ts';
 import type { Kernel } from '../linux/apply.ts';
-import type { Link } from '../plan/state.ts';
+import { diff, type Plan } from '../plan/diff.ts';
+import { type KernelObject, type Link, LOOPBACK, objectKey, ROUTER } from '../plan/state.ts';
+import { planText } from '../plan/text.ts';
+import type { SeenPeer } from '../plan/wireguard/device.ts';
+import { meshAddress } from './address.ts';
+import { ClearWay } from './clear/way.ts';
 import { DevicePeers } from './device-peers.ts';
 import { publicKeyOf, readPresharedKey, readPrivateKey } from './keys.ts';
+import { clearLink, directLink, tunnelLink } from './link.ts';
 import { Mesh, type SteeredCourse } from './mesh.ts';
 import { type MeshPeer, type PeerChange, Peers } from './peers.ts';
 import { type BackendKind, Tunnel } from './tunnel.ts';
 import { tunnelWay, type Way } from './way.ts';
+
+type TunnelWay = Exclude<Way, 'clear'>;
 
 /** A WireGuard device that is to be there. */
 export type TunnelOptions = {
@@ -26,6 +34,10 @@ export type MeshOptions = {
   /** prefix length that no host's subnet is longer than */
   readonly unit: number;
   readonly tunnels: readonly TunnelOptions[];
+  /** UDP port of what comes in clear */
+  readonly clearPort: number;
+  /** name of the link that the host reaches the others by */
+  readonly uplink?: string;
   /** file with a key that all hosts share besides their own */
   readonly presharedKeyFile?: string;
   readonly backend: BackendKind;
@@ -34,6 +46,9 @@ export type MeshOptions = {
   /** those that were known when the host was last here */
   readonly known: readonly MeshPeer[];
 };
+
+/** Of a peer: bytes of encrypted packets, and when the last handshake was, in ms since the epoch, 0 for never. */
+export type PeerTraffic = Pick<SeenPeer, 'publicKey' | 'lastHandshakeMs' | 'received' | 'sent'>;
 
 /** How it is to be from now on; what is absent stays. */
 export type MeshOrders = {
@@ -57,11 +72,12 @@ type Terms = Parameters<Mesh['reconcile']>[1];
 export class HostMesh implements Disposable {
   readonly #options: MeshOptions;
   readonly #kernel: Kernel;
-  readonly #links: Readonly<Record<Way, Link>>;
+  readonly #instance: string;
   readonly #mtu: number;
   readonly #peers: Peers;
   #tunnels: readonly TunnelOptions[];
   #mesh: Mesh | undefined;
+  #clear: ClearWay | undefined;
   #isAll = false;
   #reconciledMs = Number.NEGATIVE_INFINITY;
   #restsUntilMs = Number.NEGATIVE_INFINITY;
@@ -70,12 +86,12 @@ export class HostMesh implements Disposable {
 
   constructor(
     options: MeshOptions,
-    parts: { readonly kernel: Kernel; readonly links: Readonly<Record<Way, Link>>; readonly mtu: number },
+    parts: { readonly kernel: Kernel; readonly instance: string; readonly mtu: number },
   ) {
     const { name, subnet, unit, tunnels, known } = options;
     this.#options = options;
     this.#kernel = parts.kernel;
-    this.#links = parts.links;
+    this.#instance = parts.instance;
     this.#mtu = parts.mtu;
     this.#tunnels = tunnels;
     const keys = tunnels.map(({ rotation, keyFile, port }) => {
@@ -116,6 +132,15 @@ export class HostMesh implements Disposable {
     this.#attempt(mesh, () => mesh.steer(courses));
   }
 
+  /** What the devices say of each peer. */
+  traffic(): PeerTraffic[] {
+    return [...this.#open().devices.values()].flatMap(({ tunnel }) =>
+      [...tunnel.read().peers.values()].map(({ publicKey, lastHandshakeMs, received, sent }) => {
+        return { publicKey, lastHandshakeMs, received, sent };
+      }),
+    );
+  }
+
   /** By which way each host is sent to, as the kernel has it. */
   courses(): [name: string, course: SteeredCourse][] {
     const mesh = this.#open();
@@ -154,9 +179,11 @@ export class HostMesh implements Disposable {
     // until that has been done they have nothing
     if (revived.length > 0) this.#reconciledMs = Number.NEGATIVE_INFINITY;
     if (nowMs - this.#reconciledMs < RECONCILE_MS) return;
+    const base = this.#basePlan();
+    this.#kernel.apply(base);
     const changes = mesh.reconcile(Date.now(), this.#terms());
     this.#reconciledMs = nowMs;
-    const all = [...revived, ...changes];
+    const all = [...revived, ...lines(base), ...changes];
     if (!isNew && all.length > 0) repaired(all);
   }
 
@@ -167,21 +194,26 @@ export class HostMesh implements Disposable {
       .filter((way) => this.#mesh?.devices.get(way)?.tunnel.isAlive !== true);
     // a step that follows starts it
     if (this.#mesh === undefined || missing.length > 0) {
-      return dryRun ? missing.map((way) => `start WireGuard ${this.#links[way].name}`) : [];
+      return dryRun ? missing.map((way) => `start WireGuard ${this.#linkOf(way).name}`) : [];
     }
-    return this.#mesh.reconcile(Date.now(), { ...this.#terms(), dryRun });
+    const base = this.#basePlan();
+    if (!dryRun) this.#kernel.apply(base);
+    return [...lines(base), ...this.#mesh.reconcile(Date.now(), { ...this.#terms(), dryRun })];
   }
 
   /** Takes all of it away. */
   remove(): void {
     this[Symbol.dispose]();
     for (const way of ['even', 'odd'] as const) this.#removeDevice(way);
+    ClearWay.remove({ kernel: this.#kernel, instance: this.#instance });
   }
 
   /** Lets go of it; it stays. */
   [Symbol.dispose](): void {
     for (const { tunnel } of this.#mesh?.devices.values() ?? []) tunnel[Symbol.dispose]();
     this.#mesh = undefined;
+    this.#clear?.[Symbol.dispose]();
+    this.#clear = undefined;
   }
 
   #terms(): Terms {
@@ -189,10 +221,46 @@ export class HostMesh implements Disposable {
   }
 
   #open(): Mesh {
-    const [kernel, links, peers] = [this.#kernel, this.#links, this.#peers];
-    const { rotation } = this.#latest();
-    this.#mesh ??= new Mesh({ kernel, links, peers, course: { sends: tunnelWay(rotation), acceptsClear: false } });
+    if (this.#mesh !== undefined) return this.#mesh;
+    const [kernel, instance, mtu, peers] = [this.#kernel, this.#instance, this.#mtu, this.#peers];
+    const { subnet, range, unit, clearPort, uplink } = this.#options;
+    const options = {
+      instance,
+      subnet,
+      range,
+      unit,
+      mtu,
+      port: clearPort,
+      ...(uplink === undefined ? {} : { uplink }),
+    };
+    this.#clear ??= new ClearWay({ kernel, ...options });
+    const course = { sends: tunnelWay(this.#latest().rotation), acceptsClear: false } as const;
+    const links = [
+      ...(['even', 'odd'] as const).map((way) => ({ way, link: tunnelLink(instance, way) })),
+      ...[clearLink, directLink].map((linkOf) => ({ way: 'clear', link: linkOf(instance) }) as const),
+    ];
+    this.#mesh = new Mesh({ kernel, peers, links, clear: this.#clear, course });
     return this.#mesh;
+  }
+
+  /** The host's own address among the others. */
+  #basePlan(): Plan {
+    const wanted: KernelObject[] = [
+      {
+        kind: 'address',
+        namespace: ROUTER,
+        link: LOOPBACK,
+        address: meshAddress(this.#options.subnet),
+        length: 32,
+      },
+    ];
+    const keys = new Set(wanted.map(objectKey));
+    const seen = this.#kernel.find(ROUTER, wanted).objects.filter((object) => keys.has(objectKey(object)));
+    return diff(seen, wanted);
+  }
+
+  #linkOf(way: TunnelWay): Link {
+    return tunnelLink(this.#instance, way);
   }
 
   #latest(): TunnelOptions {
@@ -205,7 +273,7 @@ export class HostMesh implements Disposable {
   #keepDevices(mesh: Mesh): string[] {
     const wanted = new Map(this.#tunnels.map((options) => [tunnelWay(options.rotation), options]));
     for (const [way, { tunnel, rotation }] of mesh.devices) {
-      if (way === 'clear' || wanted.get(way)?.rotation === rotation) continue;
+      if (wanted.get(way)?.rotation === rotation) continue;
       tunnel[Symbol.dispose]();
       mesh.setDevice(way, undefined);
       this.#removeDevice(way);
@@ -213,7 +281,7 @@ export class HostMesh implements Disposable {
     return [...wanted].flatMap(([way, options]) => this.#keepDevice(mesh, way, options));
   }
 
-  #keepDevice(mesh: Mesh, way: Exclude<Way, 'clear'>, options: TunnelOptions): string[] {
+  #keepDevice(mesh: Mesh, way: TunnelWay, options: TunnelOptions): string[] {
     const device = mesh.devices.get(way);
     if (device === undefined) {
       mesh.setDevice(way, this.#device(way, options));
@@ -223,20 +291,20 @@ export class HostMesh implements Disposable {
     if (device.tunnel.isAlive) return [];
     this.#reconciledMs = Number.NEGATIVE_INFINITY;
     device.tunnel.revive();
-    return [`restart WireGuard ${this.#links[way].name}`];
+    return [`restart WireGuard ${this.#linkOf(way).name}`];
   }
 
-  #device(way: Exclude<Way, 'clear'>, { rotation, keyFile, port }: TunnelOptions): DevicePeers {
+  #device(way: TunnelWay, { rotation, keyFile, port }: TunnelOptions): DevicePeers {
     const { backend, folder, presharedKeyFile } = this.#options;
-    const link = this.#links[way];
+    const link = this.#linkOf(way);
     const tunnel = new Tunnel({ kernel: this.#kernel, link, mtu: this.#mtu, backend, folder });
     const parts = { tunnel, link, rotation, privateKey: readPrivateKey(keyFile), listenPort: port };
     const shared = presharedKeyFile === undefined ? {} : { presharedKey: readPresharedKey(presharedKeyFile) };
     return new DevicePeers({ ...parts, ...shared }, this.#peers.used.values());
   }
 
-  #removeDevice(way: Exclude<Way, 'clear'>): void {
-    Tunnel.remove({ kernel: this.#kernel, link: this.#links[way], folder: this.#options.folder });
+  #removeDevice(way: TunnelWay): void {
+    Tunnel.remove({ kernel: this.#kernel, link: this.#linkOf(way), folder: this.#options.folder });
   }
 
   /** What is not done here is put right when everything is compared. */
@@ -248,4 +316,8 @@ export class HostMesh implements Disposable {
       throw error;
     }
   }
+}
+
+function lines(plan: Plan): string[] {
+  return plan.length === 0 ? [] : planText(plan).split('\n');
 }

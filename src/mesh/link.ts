@@ -42,5 +42,7 @@ export const DIRECT_PRIORITY = 1_000;
 
 /** UDP port of VXLAN where none is configured; others have theirs on 4789 and 8472. */
 export const DEFAULT_CLEAR_PORT = 51_830;
+/** UDP port in the router namespace, where hosts ask each other whether packets pass. */
+export const PROBE_PORT = 51_840;
 /** Of all hosts of all clusters: they are told apart by their addresses. */
 export const CLEAR_VNI = 1;

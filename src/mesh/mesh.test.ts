@@ -9,8 +9,9 @@ import { Kernel } from '../linux/apply.ts';
 import { diff } from '../plan/diff.ts';
 import { type Link, ROOT, ROUTER } from '../plan/state.ts';
 import { type Key, keyOf } from '../plan/wireguard/key.ts';
+import { ClearWay } from './clear/way.ts';
 import { DevicePeers } from './device-peers.ts';
-import { meshLinks } from './link.ts';
+import { tunnelLink } from './link.ts';
 import { Mesh } from './mesh.ts';
 import { type HostKey, type MeshPeer, Peers } from './peers.ts';
 import { Tunnel } from './tunnel.ts';
@@ -21,8 +22,7 @@ import { Tunnel } from './tunnel.ts';
  *     router 10.64.0.1 ── wa-main ── h1 eth0 ══ wire ══ eth0 h2 ── wa-main ── router 10.64.16.1
  */
 
-const LINKS = meshLinks('main');
-const LINK: Link = LINKS.even;
+const LINK: Link = tunnelLink('main', 'even');
 const PORT = 51_820;
 const MTU = 1420;
 
@@ -41,6 +41,7 @@ class Host implements Disposable {
   readonly keys = keyPair();
   readonly subnet: Prefix;
   readonly kernel: Kernel;
+  readonly opened = new DisposableStack();
   tunnel: Tunnel;
   mesh: Mesh;
 
@@ -70,7 +71,14 @@ class Host implements Disposable {
   get peer(): MeshPeer {
     const { name, address } = this.place;
     const { subnet, keys } = this;
-    return { name, subnet, address, clearPort: 51_830, keys: [{ rotation: 0, publicKey: keys.publicKey, port: PORT }] };
+    return {
+      name,
+      subnet,
+      address,
+      clearPort: 51_830,
+      isOnLink: true,
+      keys: [{ rotation: 0, publicKey: keys.publicKey, port: PORT }],
+    };
   }
 
   open(): Tunnel {
@@ -82,7 +90,13 @@ class Host implements Disposable {
     const { kernel, tunnel, keys } = this;
     const peers = new Peers(20, this.peer);
     const course = { sends: 'even', acceptsClear: false } as const;
-    const mesh = this.inside(() => new Mesh({ kernel, peers, links: LINKS, course }));
+    const links = [{ way: 'even', link: LINK } as const];
+    const options = { instance: 'main', range: parsePrefix('10.64.0.0/10'), unit: 20, port: 51_830, mtu: MTU };
+    const mesh = this.inside(() => {
+      const clear = new ClearWay({ kernel, subnet: this.subnet, ...options });
+      this.opened.use(clear);
+      return new Mesh({ kernel, peers, links, clear, course });
+    });
     const parts = { tunnel, link: LINK, rotation: 0, privateKey: keys.privateKey, listenPort: PORT };
     mesh.setDevice('even', new DevicePeers(parts, []));
     return mesh;
@@ -102,6 +116,7 @@ class Host implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.opened.dispose();
     this.tunnel[Symbol.dispose]();
     this.inside(() => Tunnel.remove({ kernel: this.kernel, link: LINK, folder: join(this.place.folder, 'wireguard') }));
     this.kernel[Symbol.dispose]();
@@ -249,7 +264,14 @@ describe('a mesh of two hosts', { timeout }, () => {
 describe('peers', () => {
   const key = (publicKey = keyPair().publicKey): HostKey => ({ rotation: 0, publicKey, port: PORT });
   const address = parseIpv4('192.0.2.9');
-  const own = { name: 'own', subnet: parsePrefix('10.64.0.0/20'), address, clearPort: 51_830, keys: [key()] };
+  const own = {
+    name: 'own',
+    subnet: parsePrefix('10.64.0.0/20'),
+    address,
+    clearPort: 51_830,
+    isOnLink: true,
+    keys: [key()],
+  };
   const peer = (name: string, subnet: string, keys = [key()]): MeshPeer => ({
     ...own,
     name,

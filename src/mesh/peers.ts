@@ -13,6 +13,8 @@ export type MeshPeer = {
   readonly address: Ipv4;
   /** UDP port of what is sent to it in clear */
   readonly clearPort: number;
+  /** The address is a neighbour's: what is sent in clear need not be wrapped. */
+  readonly isOnLink: boolean;
   /** while keys are changed, of two rotations */
   readonly keys: readonly HostKey[];
 };

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { formatIpv4, parseIpv4 } from '../addr/ipv4.ts';
+import { formatIpv4, type Ipv4, parseIpv4 } from '../addr/ipv4.ts';
 import { type Prefix, parsePrefix, prefixHas } from '../addr/prefix.ts';
 import { InputError } from '../errors.ts';
 import { parseKey } from '../plan/wireguard/key.ts';
@@ -61,9 +61,14 @@ export function readPublished(published: unknown): Published {
  *
  * @throws an error that says what of it cannot be used
  */
-export function readPeer(name: string, subnet: Prefix, published: unknown): MeshPeer {
+export function readPeer(
+  name: string,
+  subnet: Prefix,
+  published: unknown,
+  isOnLink: (address: Ipv4) => boolean,
+): MeshPeer {
   const { address, clearPort, keys } = readPublished(published);
-  return { name, subnet, address, clearPort, keys };
+  return { name, subnet, address, clearPort, isOnLink: isOnLink(address), keys };
 }
 
 /** The key that a host is known by: of its latest rotation. */

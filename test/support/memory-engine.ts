@@ -1,4 +1,5 @@
 import { addIpv4 } from '../../src/addr/ipv4.ts';
+import type { Wish } from '../../src/cluster/epoch.ts';
 import type {
   CreateRequest,
   CulvertEvent,
@@ -6,11 +7,14 @@ import type {
   HostView,
   LeaseView,
   MemberSource,
+  MeshSource,
+  MeshView,
   Removal,
   SandboxChange,
   Status,
 } from '../../src/daemon/engine.ts';
 import { Listeners } from '../../src/daemon/listeners.ts';
+import { ProbeSockets } from '../../src/daemon/probes/sockets.ts';
 import { CulvertError, InputError } from '../../src/errors.ts';
 import { type Generation, parseSandboxId, parseSlot, type SandboxId, type Slot } from '../../src/ipam/lease.ts';
 import { changedBy } from '../../src/sandbox/change.ts';
@@ -37,7 +41,8 @@ type Options = {
 };
 
 /** The engine port, kept in memory and nowhere else: the whole contract, and no kernel. */
-export class MemoryEngine implements Engine, MemberSource {
+export class MemoryEngine implements Engine, MemberSource, MeshSource {
+  readonly probes = new ProbeSockets();
   /** What every call fails with, while there is one. */
   trouble: Error | undefined;
   readonly #slots: number;
@@ -145,6 +150,9 @@ export class MemoryEngine implements Engine, MemberSource {
     return { plan, applied: !dryRun };
   }
 
+  /** The mesh, where there is one. */
+  meshView: MeshView | undefined;
+
   /** What the cluster has, where there is one. */
   cluster: HostView[] | undefined;
 
@@ -163,6 +171,32 @@ export class MemoryEngine implements Engine, MemberSource {
 
   async updatePeers(): Promise<void> {
     this.#check();
+  }
+
+  async mesh(): ReturnType<Engine['mesh']> {
+    this.#check();
+    if (this.meshView === undefined) throw new InputError('no_cluster', 'Cannot tell of the mesh: there is no cluster');
+    return this.meshView;
+  }
+
+  async changeMesh({ rotates = false, ...wish }: Wish): ReturnType<Engine['changeMesh']> {
+    const { epoch, ...view } = await this.mesh();
+    const number = epoch.number + 1;
+    const next = { ...epoch, ...wish, number, phase: 'accept', rotation: epoch.rotation + Number(rotates) } as const;
+    this.meshView = { ...view, epoch: next };
+    return next;
+  }
+
+  async steer(): Promise<void> {
+    this.#check();
+  }
+
+  async courses(): ReturnType<MeshSource['courses']> {
+    return [];
+  }
+
+  async traffic(): ReturnType<MeshSource['traffic']> {
+    return [];
   }
 
   watchMembers(): void {

@@ -2,10 +2,13 @@ import { CulvertError, InputError } from '../../errors.ts';
 import type {
   ChangeBody,
   CreateBody,
+  EpochResource,
   EventResource,
   FirecrackerResource,
   HostResource,
   LeaseResource,
+  MeshBody,
+  MeshResource,
   ReconcileResult,
   RemovalResource,
   SandboxResource,
@@ -18,10 +21,13 @@ import { HttpTransport, type Method, type Target } from './transport.ts';
 export type {
   ChangeBody,
   CreateBody,
+  EpochResource,
   EventResource,
   FirecrackerResource,
   HostResource,
   LeaseResource,
+  MeshBody,
+  MeshResource,
   ReconcileResult,
   RemovalResource,
   SandboxResource,
@@ -116,6 +122,16 @@ export class CulvertClient implements Disposable {
 
   status(): Promise<StatusResource> {
     return this.#call('GET', '/v1/status');
+  }
+
+  /** How the hosts send to each other, as this one knows it. */
+  mesh(): Promise<MeshResource> {
+    return this.#call('GET', '/v1/mesh');
+  }
+
+  /** Wishes that they send otherwise; every host goes there by itself. */
+  changeMesh(wish: MeshBody): Promise<EpochResource> {
+    return this.#call('PATCH', '/v1/mesh', wish);
   }
 
   /** Stops the daemon; it answers before it is gone. */

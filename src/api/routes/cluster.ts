@@ -3,9 +3,9 @@ import { formatIpv4 } from '../../addr/ipv4.ts';
 import { formatPrefix } from '../../addr/prefix.ts';
 import type { HostView } from '../../daemon/engine.ts';
 import { latestKey } from '../../mesh/published.ts';
-import { type HostResource, hostList } from '../schema.ts';
+import { epochResource, type HostResource, hostList, meshBody, meshResource } from '../schema.ts';
 import type { Services } from '../services.ts';
-import { failures, jsonReply } from './describe.ts';
+import { failures, jsonBody, jsonReply } from './describe.ts';
 
 const tags = ['cluster'];
 
@@ -30,6 +30,28 @@ const remove = createRoute({
   },
 });
 
+const showMesh = createRoute({
+  method: 'get',
+  path: '/v1/mesh',
+  summary: 'Tell how the hosts send to each other, as this one knows it',
+  tags,
+  responses: { 200: jsonReply(meshResource, 'The mesh'), ...failures(404, 500, 503) },
+});
+
+const change = createRoute({
+  method: 'patch',
+  path: '/v1/mesh',
+  summary: 'Wish that the hosts send to each other otherwise',
+  description:
+    'It is written down as the next epoch, and every host goes there by itself, step by step and without a loss; `GET /v1/mesh` tells how far they have come.',
+  tags,
+  request: { body: jsonBody(meshBody) },
+  responses: {
+    200: jsonReply(epochResource, 'The epoch that leads there; the current one where it is as wished'),
+    ...failures(400, 404, 409, 413, 415, 500, 503),
+  },
+});
+
 export function clusterRoutes({ engine }: Services): OpenAPIHono {
   const app = new OpenAPIHono();
 
@@ -40,6 +62,22 @@ export function clusterRoutes({ engine }: Services): OpenAPIHono {
     await engine.removeHost(name);
     const left = (await engine.hosts()).filter((host) => host.name !== name);
     return c.json({ hosts: left.map(hostResource) }, 200);
+  });
+
+  app.openapi(showMesh, async (c) => {
+    const { epoch, progress, peers } = await engine.mesh();
+    const told = progress.map((one) => ({ ...one, waitsFor: [...one.waitsFor] }));
+    return c.json({ epoch, progress: told, peers: [...peers] }, 200);
+  });
+
+  app.openapi(change, async (c) => {
+    const { encrypts, whenDown, rotates } = c.req.valid('json');
+    const wish = {
+      ...(encrypts === undefined ? {} : { encrypts }),
+      ...(whenDown === undefined ? {} : { whenDown }),
+      ...(rotates === undefined ? {} : { rotates }),
+    };
+    return c.json(await engine.changeMesh(wish), 200);
   });
 
   return app;

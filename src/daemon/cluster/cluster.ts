@@ -5,12 +5,12 @@ import { followHosts, type HostChange, Hosts, type KnownHost } from '../../clust
 import type { JoinRequest } from '../../cluster/join.ts';
 import { CLUSTER } from '../../cluster/keys.ts';
 import { EXPELS, Member, type MemberParts, type Standing } from '../../cluster/member.ts';
-import { readCluster } from '../../cluster/records.ts';
+import { type EpochRecord, readCluster } from '../../cluster/records.ts';
 import type { Lease, Registry } from '../../cluster/registry.ts';
 import { removeHost } from '../../cluster/remove.ts';
 import { CulvertError } from '../../errors.ts';
-import type { MeshPeer, PeerChange } from '../../mesh/peers.ts';
-import { readPeer, readPublished, reasonOf } from '../../mesh/published.ts';
+import type { HostKey, MeshPeer, PeerChange } from '../../mesh/peers.ts';
+import { type Published, readPeer, readPublished, reasonOf, writePublished } from '../../mesh/published.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
 import type { HostView } from '../engine.ts';
 import { assertSubnet, type Place, type Seat, writeSeat } from './seat.ts';
@@ -22,10 +22,18 @@ const RETRY_MS = 2000;
 
 export type ClusterParts = {
   readonly registry: Registry;
-  readonly request: JoinRequest;
+  readonly request: Omit<JoinRequest, 'published'>;
+  /** what it tells the others of itself */
+  readonly published: Published;
+  /** how all send to each other, as it is when it starts */
+  readonly epoch: EpochRecord;
   readonly holdMs: number;
   readonly stateDir: string;
   readonly clock: Clock;
+  /** name of the link that the host reaches the others by */
+  readonly uplink: string | undefined;
+  /** whether an address is a neighbour's on that link */
+  readonly isOnLink: (address: Ipv4) => boolean;
 };
 
 /** Heard by who runs the mesh. */
@@ -55,6 +63,7 @@ export class Cluster {
   readonly #giveUp = new AbortController();
   #member: Member | undefined;
   #seat: Seat & { readonly place: Place };
+  #published: Published;
   #ears: ClusterEars | undefined;
   #joining: NodeJS.Timeout | undefined;
   #remembering: NodeJS.Timeout | undefined;
@@ -70,8 +79,10 @@ export class Cluster {
     this.#parts = parts;
     this.#seat = seat;
     this.#member = member;
+    this.#published = parts.published;
     this.#hosts = new Hosts(seat.place.peers.map(({ name }) => name));
-    for (const peer of seat.place.peers) this.#peers.set(peer.name, peer);
+    for (const peer of seat.place.peers)
+      this.#peers.set(peer.name, { ...peer, isOnLink: parts.isOnLink(peer.address) });
   }
 
   /**
@@ -109,8 +120,39 @@ export class Cluster {
     return this.#seat.place;
   }
 
+  /** Those that are known, in the registry or from before. */
+  get peers(): ReadonlyMap<string, MeshPeer> {
+    return this.#peers;
+  }
+
+  get uplink(): string | undefined {
+    return this.#parts.uplink;
+  }
+
   get registry(): Registry {
     return this.#parts.registry;
+  }
+
+  /** Tells the others which keys it has, now or when the registry is back. */
+  async publishKeys(keys: readonly HostKey[]): Promise<void> {
+    this.#published = { ...this.#published, keys };
+    await this.#member?.publish(writePublished(this.#published));
+  }
+
+  /** Is told what is to be known after a start with the registry away. */
+  rememberEpoch(epoch: EpochRecord, rotations: readonly number[]): void {
+    this.#seat = { ...this.#seat, place: { ...this.place, epoch, rotations } };
+    this.#remember();
+  }
+
+  /** Names of the hosts that are alive, as the registry has it. */
+  get alive(): string[] {
+    return [...this.#hosts.all.values()].filter(({ isAlive }) => isAlive).map(({ name }) => name);
+  }
+
+  /** See {@link Member.alive}. */
+  get aliveLease(): Lease | undefined {
+    return this.#member?.alive;
   }
 
   /** See {@link Member.hold}. */
@@ -216,7 +258,7 @@ export class Cluster {
       const { place } = this;
       const request = { ...this.#parts.request, clusterId: place.clusterId, bound: place.subnet };
       const member = await joinWith(
-        { ...this.#parts, request },
+        { ...this.#parts, request, published: this.#published },
         { changed: (standing) => this.#stand(standing), leased: () => this.#ears?.leased() },
       );
       if (this.#giveUp.signal.aborted) return await member.stop({ keepsSubnet: true });
@@ -321,7 +363,7 @@ export class Cluster {
     try {
       const { subnet, published } = host.record;
       assertSubnet(this.place, subnet);
-      const peer = readPeer(name, subnet, published);
+      const peer = readPeer(name, subnet, published, this.#parts.isOnLink);
       if (JSON.stringify(peer) === JSON.stringify(former)) return undefined;
       this.#peers.set(name, peer);
       return { name, peer };
@@ -356,13 +398,27 @@ function byName(one: HostView, other: HostView): number {
 }
 
 function joinWith(parts: ClusterParts, heard: Pick<MemberParts, 'changed' | 'leased'>): Promise<Member> {
-  const { registry, request, holdMs, clock } = parts;
+  const { registry, holdMs, clock } = parts;
+  const request = { ...parts.request, published: writePublished(parts.published) };
   const timing = { alive_ms: ALIVE_MS, hold_ms: holdMs };
   return Member.join({ registry, request, timing, nowMs: () => clock.monotonicMs(), ...heard });
 }
 
-function placeOf({ request }: ClusterParts, { membership }: Member, peers: readonly MeshPeer[]): Place {
+function placeOf(
+  { request, epoch, published }: ClusterParts,
+  { membership }: Member,
+  peers: readonly MeshPeer[],
+): Place {
   const { cluster, host } = membership;
   const { id: clusterId, range, unit } = cluster;
-  return { clusterId, name: request.name, subnet: host.subnet, range, unit, peers };
+  return {
+    clusterId,
+    name: request.name,
+    subnet: host.subnet,
+    range,
+    unit,
+    peers,
+    epoch,
+    rotations: published.keys.map(({ rotation }) => rotation),
+  };
 }

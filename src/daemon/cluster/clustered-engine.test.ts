@@ -5,11 +5,14 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { HandClock } from '../../../lab/hand-clock.ts';
 import { MemoryEngine } from '../../../test/support/memory-engine.ts';
+import { parseIpv4 } from '../../addr/ipv4.ts';
 import { EmbeddedRegistry } from '../../cluster/embedded/registry.ts';
+import { FIRST_EPOCH } from '../../cluster/epoch.ts';
 import { parseSandboxId } from '../../ipam/lease.ts';
 import { Directory } from '../groups/directory.ts';
 import { Cluster } from './cluster.ts';
 import { ClusteredEngine } from './clustered-engine.ts';
+import { KeyRing } from './key-ring.ts';
 import { newSeat } from './seat.ts';
 
 let folder: string;
@@ -24,11 +27,16 @@ beforeEach(async () => {
   clock = new HandClock();
   registry = new EmbeddedRegistry(join(folder, 'registry.sqlite'), clock);
   const seat = newSeat(folder);
-  const request = { name: 'h1', identity: seat.identity, version: '1', published: {} };
-  const cluster = await Cluster.enter({ registry, request, holdMs: 60_000, stateDir: folder, clock }, seat);
+  const request = { name: 'h1', identity: seat.identity, version: '1' };
+  const keys = new KeyRing(folder, 51_820);
+  const address = parseIpv4('192.0.2.11');
+  const published = { address, clearPort: 51_830, keys: [keys.key(0)], mtu: 1420 };
+  const place = { stateDir: folder, holdMs: 60_000, uplink: undefined, isOnLink: () => false };
+  const cluster = await Cluster.enter({ registry, request, published, epoch: FIRST_EPOCH, clock, ...place }, seat);
   inner = new MemoryEngine();
   reports = [];
-  engine = new ClusteredEngine(inner, cluster, new Directory(), (error) => void reports.push(error));
+  const report = (error: unknown): void => void reports.push(error);
+  engine = new ClusteredEngine(inner, { cluster, directory: new Directory(), keys, mtu: 1420, clock, report });
 });
 afterEach(async () => {
   await engine.close();

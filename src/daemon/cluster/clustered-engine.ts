@@ -1,19 +1,48 @@
+import type { Clock } from '../../clock.ts';
+import { readAllProgress } from '../../cluster/conductor.ts';
+import { beginEpoch, type Wish } from '../../cluster/epoch.ts';
+import type { EpochRecord } from '../../cluster/records.ts';
 import type { SandboxId, Slot } from '../../ipam/lease.ts';
 import type { PeerChange } from '../../mesh/peers.ts';
 import type { MemberNews } from '../../sandbox/groups.ts';
-import type { CreateRequest, CulvertEvent, Engine, MemberSource, SandboxChange, Status } from '../engine.ts';
+import type {
+  CreateRequest,
+  CulvertEvent,
+  Engine,
+  MemberSource,
+  MeshSource,
+  MeshView,
+  SandboxChange,
+  Status,
+} from '../engine.ts';
 import type { Directory } from '../groups/directory.ts';
 import { Listeners } from '../listeners.ts';
 import type { Cluster } from './cluster.ts';
+import type { KeyRing } from './key-ring.ts';
 import { Memberships } from './memberships.ts';
+import { meshView } from './mesh-view.ts';
+import { Steering } from './steering.ts';
 
 const TELL_AGAIN_MS = 1000;
 
+export type ClusteredParts = {
+  readonly cluster: Cluster;
+  /** is told who is in a group, here and elsewhere */
+  readonly directory: Directory;
+  readonly keys: KeyRing;
+  /** bytes, of sandboxes' links */
+  readonly mtu: number;
+  readonly clock: Clock;
+  /** takes note of what could not be told to the cluster in the end */
+  readonly report: (error: unknown) => void;
+};
+
 /** An engine that is more than its host: what other hosts tell goes to it, and its place goes when it does. */
-export class ClusteredEngine<Inner extends Engine & MemberSource> implements Engine {
+export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> implements Engine {
   readonly inner: Inner;
   readonly #cluster: Cluster;
   readonly #memberships: Memberships;
+  readonly #steering: Steering;
   readonly #listeners = new Listeners();
   /** Changes of peers that the engine has not taken yet, by name. */
   readonly #owed = new Map<string, PeerChange>();
@@ -21,15 +50,13 @@ export class ClusteredEngine<Inner extends Engine & MemberSource> implements Eng
   #hasLeft = false;
 
   readonly #report: (error: unknown) => void;
+  readonly #clock: Clock;
 
-  /**
-   * @param directory is told who is in a group, here and elsewhere
-   * @param report takes note of what could not be told to the cluster in the end
-   */
-  constructor(inner: Inner, cluster: Cluster, directory: Directory, report: (error: unknown) => void) {
+  constructor(inner: Inner, { cluster, directory, keys, mtu, clock, report }: ClusteredParts) {
     this.inner = inner;
     this.#cluster = cluster;
     this.#report = report;
+    this.#clock = clock;
     inner.subscribe((event) => this.#listeners.publish(event));
     this.#memberships = new Memberships({
       registry: cluster.registry,
@@ -43,14 +70,39 @@ export class ClusteredEngine<Inner extends Engine & MemberSource> implements Eng
       directory.takeOwn(members);
       this.#memberships.takeOwn(members);
     });
+    this.#steering = new Steering(
+      {
+        registry: cluster.registry,
+        name: cluster.place.name,
+        lease: () => cluster.aliveLease,
+        alive: () => cluster.alive,
+        peers: () => cluster.peers,
+        sockets: inner.probes,
+        keys,
+        rotations: cluster.place.rotations,
+        mtu,
+        steer: (orders) => inner.steer(orders),
+        courses: () => inner.courses(),
+        publish: (told) => cluster.publishKeys(told),
+        remember: (epoch, rotations) => cluster.rememberEpoch(epoch, rotations),
+        emit: (event) => this.#listeners.publish(event),
+        nowMs: () => clock.monotonicMs(),
+      },
+      cluster.place.epoch,
+    );
+    this.#steering.start().catch(report);
     cluster.follow({
       hostChanged: (name) => this.#memberships.hostChanged(name),
-      leased: () => this.#memberships.leased(),
+      leased: () => {
+        this.#memberships.leased();
+        this.#steering.leased();
+      },
       emit: (event) => this.#listeners.publish(event),
       peersChanged: (changes, isAll) => {
         for (const change of changes) this.#owed.set(change.name, change);
         this.#isAll = isAll;
         void this.#tell();
+        this.#steering.peersChanged(changes.map(({ name }) => name));
       },
     });
   }
@@ -90,7 +142,15 @@ export class ClusteredEngine<Inner extends Engine & MemberSource> implements Eng
 
   async status(): Promise<Status> {
     const status = await this.inner.status();
-    return { ...status, problems: [...status.problems, ...this.#cluster.problems(), ...this.#memberships.problems()] };
+    return {
+      ...status,
+      problems: [
+        ...status.problems,
+        ...this.#cluster.problems(),
+        ...this.#memberships.problems(),
+        ...this.#steering.problems(),
+      ],
+    };
   }
 
   /** What the engine does not take now it is told again: it is told of nothing else a second time. */
@@ -126,10 +186,21 @@ export class ClusteredEngine<Inner extends Engine & MemberSource> implements Eng
     return this.#cluster.removeHost(name);
   }
 
+  async mesh(): Promise<MeshView> {
+    const { registry } = this.#cluster;
+    const [traffic, progress] = await Promise.all([this.inner.traffic(), readAllProgress(registry)]);
+    return meshView(this.#cluster, this.#steering, { traffic, progress, nowMs: this.#clock.monotonicMs() });
+  }
+
+  changeMesh(wish: Wish): Promise<EpochRecord> {
+    return beginEpoch(this.#cluster.registry, wish, Date.now());
+  }
+
   async purge(): Promise<void> {
     await this.inner.purge();
     this.#hasLeft = true;
     try {
+      await this.#steering.stop();
       await this.#memberships.stop({ keeps: false });
       await this.#cluster.resign();
     } catch (error) {
@@ -147,6 +218,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource> implements Eng
   async close(): Promise<void> {
     if (this.#hasLeft) return this.inner.close();
     const keepsSubnet = await this.#hasSandboxes();
+    await this.#steering.stop();
     await this.inner.close();
     this.#hasLeft = true;
     // with the registry away the hold says for how long the subnet stays its own

@@ -3,24 +3,23 @@ import { join } from 'node:path';
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
 import { systemClock } from '../../clock.ts';
+import { currentEpoch } from '../../cluster/epoch.ts';
 import { openRegistry } from '../../cluster/open.ts';
+import type { EpochRecord } from '../../cluster/records.ts';
+import type { Registry } from '../../cluster/registry.ts';
 import { CulvertError, InputError } from '../../errors.ts';
 import { isNamespace } from '../../linux/namespace.ts';
-import { publicKeyOf, readPrivateKey } from '../../mesh/keys.ts';
-import { writePublished } from '../../mesh/published.ts';
+import { isOnLink } from '../../mesh/clear/on-link.ts';
 import { isRootCable } from '../../sandbox/host/objects.ts';
 import { isSandboxNamespace } from '../../sandbox/topology/layout.ts';
 import type { Config } from '../config/config.ts';
 import { assertFree, readUplink, type Uplink } from '../read-host.ts';
 import { makeFolder } from '../state-folder.ts';
 import { Cluster } from './cluster.ts';
-import { newSeat, readSeat, type Seat } from './seat.ts';
+import { KeyRing } from './key-ring.ts';
+import { newSeat, type Place, readSeat, type Seat } from './seat.ts';
 
 export type ClusterConfig = NonNullable<Config['cluster']>;
-
-export function keyFileIn(stateDir: string): string {
-  return join(stateDir, 'wireguard.key');
-}
 
 /**
  * Joins the cluster of the config, or comes back to the place that the state folder remembers.
@@ -39,7 +38,8 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
   if (wanted.range !== undefined) assertRangeFree(uplink, wanted.range);
   const seat = readSeat(stateDir) ?? newSeat(stateDir);
   const bound = boundTo(config, seat);
-  const publicKey = publicKeyOf(readPrivateKey(keyFileIn(stateDir)));
+  const address = wanted.endpoint ?? addressOf(uplink);
+  const keys = new KeyRing(stateDir, wanted.port);
   const { place } = seat;
   const clock = systemClock();
   const request = {
@@ -51,23 +51,44 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
     ...(wanted.subnetLength === undefined ? {} : { length: wanted.subnetLength }),
     ...(place === undefined ? {} : { clusterId: place.clusterId }),
     ...(bound === undefined ? {} : { bound }),
-    published: writePublished({
-      address: wanted.endpoint ?? addressOf(uplink),
-      clearPort: wanted.clearPort,
-      keys: [{ rotation: 0, publicKey, port: wanted.port }],
-      mtu: uplink.mtu,
-    }),
   };
   const registry = openRegistry({ ...files(wanted), url: wanted.registry }, clock);
   let cluster: Cluster | undefined;
   try {
-    cluster = await Cluster.enter({ registry, request, holdMs: wanted.holdMs, stateDir, clock }, seat);
+    const isNear = (other: Ipv4): boolean =>
+      uplink.uplink !== undefined && isOnLink(other, uplink.root.objects, uplink.uplink);
+    const epoch = await epochNow(registry, place);
+    const published = {
+      address,
+      clearPort: wanted.clearPort,
+      keys: rotationsAt(epoch, place).map((rotation) => keys.key(rotation)),
+      mtu: uplink.mtu,
+    };
+    const parts = { registry, request, published, epoch, holdMs: wanted.holdMs, stateDir, clock };
+    cluster = await Cluster.enter({ ...parts, uplink: uplink.uplink, isOnLink: isNear }, seat);
     assertRangeFree(uplink, cluster.place.range);
     return cluster;
   } catch (error) {
     await (cluster?.stop({ keepsSubnet: false }) ?? registry[Symbol.asyncDispose]());
     throw error;
   }
+}
+
+/** As the registry has it; where that is away, as it was when the host was last here. @throws CulvertError `registry_*` */
+async function epochNow(registry: Registry, place: Place | undefined): Promise<EpochRecord> {
+  try {
+    return await currentEpoch(registry);
+  } catch (error) {
+    const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
+    if (isAway && place !== undefined) return place.epoch;
+    throw error;
+  }
+}
+
+/** Of the keys to have: those of the epoch, and those of before that others may still use. */
+function rotationsAt({ rotation }: EpochRecord, place: Place | undefined): number[] {
+  const former = (place?.rotations ?? []).filter((one) => one === rotation - 1);
+  return [...former, rotation];
 }
 
 /**

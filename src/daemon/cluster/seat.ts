@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { formatPrefix, type Prefix, parsePrefix } from '../../addr/prefix.ts';
+import { type EpochRecord, readEpoch, writeEpoch } from '../../cluster/records.ts';
 import { firstUnit, unitsOf } from '../../cluster/subnets.ts';
 import { CulvertError } from '../../errors.ts';
 import type { MeshPeer } from '../../mesh/peers.ts';
@@ -24,6 +25,10 @@ export type Place = {
   readonly range: Prefix;
   readonly unit: number;
   readonly peers: readonly MeshPeer[];
+  /** how all send to each other, as it was last known */
+  readonly epoch: EpochRecord;
+  /** of the keys that it has */
+  readonly rotations: readonly number[];
 };
 
 const peer = z.looseObject({ name: z.string(), subnet: z.string() });
@@ -34,7 +39,8 @@ function rememberedPeer(plan: Pick<Place, 'range' | 'unit'>, told: z.output<type
   try {
     const prefix = parsePrefix(subnet);
     assertSubnet(plan, prefix);
-    return readPeer(name, prefix, published);
+    // whether it is depends on the links that there are, and is found out when it starts
+    return readPeer(name, prefix, published, () => false);
   } catch {
     return undefined;
   }
@@ -53,6 +59,8 @@ const schema = z.object({
       range: z.string().transform((text) => parsePrefix(text)),
       unit: z.int(),
       peers: z.array(peer),
+      epoch: z.string().transform((text) => readEpoch(text)),
+      rotations: z.array(z.int().min(0)).min(1),
     })
     .transform(({ peers, ...place }) => ({ ...place, peers: peers.flatMap((one) => rememberedPeer(place, one) ?? []) }))
     .optional(),
@@ -100,10 +108,11 @@ export function writeSeat(stateDir: string, { identity, place }: Seat): void {
     ...place,
     subnet: formatPrefix(place.subnet),
     range: formatPrefix(place.range),
-    peers: place.peers.map(({ name, subnet, ...told }) => ({
+    epoch: writeEpoch(place.epoch),
+    peers: place.peers.map(({ name, subnet, address, clearPort, keys }) => ({
       name,
       subnet: formatPrefix(subnet),
-      ...writePublished({ ...told, mtu: LEAST_MTU }),
+      ...writePublished({ address, clearPort, keys, mtu: LEAST_MTU }),
     })),
   };
   const file = fileIn(stateDir);

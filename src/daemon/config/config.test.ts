@@ -71,7 +71,7 @@ describe('a config that cannot be used', () => {
       { limits: { sandboxes: 300 }, ranges: { host: '10.11.0.0/24' } },
       'limits.sandboxes',
       'invalid_config',
-      /hold 255/,
+      /hold 254/,
     ],
     [{ ranges: { link: '10.12.0.0/31' } }, 'ranges.link', 'invalid_config', /no room/],
     [{ ranges: { bridge: '10.8.0.0/16' } }, 'ranges.bridge', 'invalid_config', /20 to 29/],

@@ -118,12 +118,15 @@ function checkTap({ guest, tap }: Parsed['topology']['microvm'], ranges: Parsed[
   }
 }
 
-/** Slot 0 is never used; slot i takes the i-th address of one range and the pair 2i, 2i + 1 of another. */
+/**
+ * Slot 0 is never used; slot i takes the i-th address of one range and the pair 2i, 2i + 1 of another. The last address of
+ * the one is the host's own among others.
+ */
 function checkSandboxes(wanted: number | undefined, { host, link }: Parsed['ranges']): number {
-  const room = Math.min(prefixSize(host) - 1, prefixSize(link) / 2 - 1, SLOT_MAX);
+  const room = Math.min(prefixSize(host) - 2, prefixSize(link) / 2 - 1, SLOT_MAX);
   if (room < 1) {
-    const field = prefixSize(host) < 2 ? 'ranges.host' : 'ranges.link';
-    const range = formatPrefix(prefixSize(host) < 2 ? host : link);
+    const field = prefixSize(host) < 3 ? 'ranges.host' : 'ranges.link';
+    const range = formatPrefix(prefixSize(host) < 3 ? host : link);
     throw invalid(field, `Cannot use ${range} as ${field}: there is no room for a sandbox in it`);
   }
   if (wanted !== undefined && wanted > room) {

@@ -38,6 +38,12 @@ export class ClearGate {
     return this.#standing === undefined || readGeneration(this.#socket) !== this.#generation;
   }
 
+  /** Whether the sets have all of these. */
+  has(elements: readonly SetElements[]): boolean {
+    const standing = this.#standing ?? this.#observe();
+    return [...collect(elements)].every(([set, all]) => [...all.keys()].every((key) => standing.get(set)?.has(key)));
+  }
+
   /** Brings rules and sets to what they should be, and says what was otherwise, in the words of nft(8). */
   bringTo(wanted: readonly SetElements[], { removes, dryRun = false }: Terms): string[] {
     const { table } = this.#ruleset;

@@ -1,7 +1,7 @@
 import type { Kernel } from '../../linux/apply.ts';
 import { NETLINK_NETFILTER } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
-import { linkIndex } from '../../linux/route/ifreq.ts';
+import { hasLink, linkIndex } from '../../linux/route/ifreq.ts';
 import { diff, type Operation, type Plan } from '../../plan/diff.ts';
 import { alike } from '../../plan/same.ts';
 import { type KernelObject, type Link, ROOT, ROUTER } from '../../plan/state.ts';
@@ -67,6 +67,17 @@ export class ClearWay implements Disposable {
   routeTo(peer: ClearPeer, mtu?: number): KernelObject & { readonly kind: 'route' } {
     const { instance } = this.#options;
     return clearRoute(this.linksTo(peer)[0] ?? clearLink(instance), peer, mtu);
+  }
+
+  /** Whether a peer is accepted by what an earlier run has left. */
+  accepts(peer: ClearPeer): boolean {
+    return this.#gate.has(peerElements(this.#options, peer));
+  }
+
+  /** Whether there is one, of whatever run. */
+  get isThere(): boolean {
+    const { instance } = this.#options;
+    return this.#kernel.withSocket(ROUTER, (socket) => hasLink(socket, clearLink(instance).index));
   }
 
   /** Whether somebody has changed rules of the root namespace since they were looked at: cheap to ask. */

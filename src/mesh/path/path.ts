@@ -8,7 +8,7 @@ export type PathTiming = {
   readonly raise_ms: number;
 };
 
-const PATH_TIMING: PathTiming = { wait_ms: 1000, rest_ms: 5000, raise_ms: 60_000 };
+export const PATH_TIMING: PathTiming = { wait_ms: 1000, rest_ms: 5000, raise_ms: 60_000 };
 
 /** How long an answer is waited for at the least, and for how many round trips. */
 const LEAST_WAIT_MS = 250;

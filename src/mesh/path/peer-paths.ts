@@ -65,9 +65,13 @@ export class PeerPaths {
     return this.#legs.get(way)?.path.dueMs ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Asks by all ways at once. */
-  hurry(): void {
-    for (const { path } of this.#legs.values()) path.hurry();
+  /** What was proved says nothing any more: all ways are asked anew. */
+  forgetProofs(): void {
+    for (const leg of this.#legs.values()) {
+      leg.provedMs = Number.NEGATIVE_INFINITY;
+      leg.proving = undefined;
+      leg.path.hurry();
+    }
   }
 
   /** Whether a packet of the largest size that both directions carry has lately gone and come back by the way. */

@@ -26,7 +26,7 @@ class Side {
       newNonce: () => ++world.nonce,
       send: (way, to, bytes) => {
         this.sent++;
-        world.carry(this, way, to, bytes);
+        world.carry(this, way, to.address, bytes);
       },
       self: () => ({ epoch: this.epoch, way: this.way }),
       learned: (other) => {

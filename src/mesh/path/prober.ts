@@ -11,7 +11,7 @@ export type ProberParts = {
   /** questions a second, of all hosts together, however many there are */
   readonly perSecond: number;
   readonly newNonce: () => bigint;
-  readonly send: (way: Way, to: Ipv4, bytes: Uint8Array) => void;
+  readonly send: (way: Way, to: { readonly name: string; readonly address: Ipv4 }, bytes: Uint8Array) => void;
   /** what this host tells of itself: the epoch that it has reached, and by which way it sends to the other */
   readonly self: (name: string) => Pick<Packet, 'epoch' | 'way'>;
   /** Hears that more is known of the ways to a host; there may be something to ask at once. */
@@ -97,6 +97,11 @@ export class Prober {
     for (const { paths } of this.#peers.values()) paths.resize(whole);
   }
 
+  /** What was proved says nothing any more: all are asked anew. */
+  forgetProofs(): void {
+    for (const { paths } of this.#peers.values()) paths.forgetProofs();
+  }
+
   /** Asks what it is time for. @returns after how many ms there is more */
   step(nowMs: number): number {
     this.#order ??= [...this.#peers.values()];
@@ -133,7 +138,7 @@ export class Prober {
       paths.told(way, carries);
       if (!this.#answers.take(nowMs)) return;
       const answer = { ...this.#self(peer, way), kind: 'answer', nonce } as const;
-      this.#parts.send(way, from, writePacket(answer, kind === 'ask whole' ? bytes.length + OUTER : SMALLEST));
+      this.#parts.send(way, peer, writePacket(answer, kind === 'ask whole' ? bytes.length + OUTER : SMALLEST));
     }
     this.#parts.learned(name);
   }
@@ -141,7 +146,7 @@ export class Prober {
   #ask(peer: Peer, way: Way, nowMs: number): void {
     for (const { size, isWhole, nonce } of peer.paths.ask(way, nowMs, this.#parts.newNonce)) {
       const packet = { ...this.#self(peer, way), kind: isWhole ? 'ask whole' : 'ask', nonce } as const;
-      this.#parts.send(way, peer.address, writePacket(packet, size));
+      this.#parts.send(way, peer, writePacket(packet, size));
     }
   }
 

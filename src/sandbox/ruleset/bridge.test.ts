@@ -90,7 +90,13 @@ beforeEach(() => {
   const none = { sets: [], chains: [] };
   applyTransaction(netfilter, [
     ...replaceRuleset(
-      routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000, resolver: parseIpv4('10.12.0.1') }),
+      routerRuleset({
+        probePort: 51_840,
+        uplink: 'uplink',
+        reportGroup: 7,
+        maxFlows: 1000,
+        resolver: parseIpv4('10.12.0.1'),
+      }),
     ),
     ...replaceRuleset(bridgeRuleset({ gateway: parseIpv4('10.8.64.1'), reportGroup: 7 })),
     ...addRuleset(policyRuleset(OPEN, open, 'open')),

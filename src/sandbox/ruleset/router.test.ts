@@ -47,7 +47,13 @@ const UNREACHABLE = 3;
 const FRAGMENTATION_NEEDED = 4;
 const ECHO = 8;
 
-const OPTIONS = { uplink: 'uplink', reportGroup: 7, maxFlows: 1000, resolver: parseIpv4(RESOLVER) };
+const OPTIONS = {
+  probePort: 51_840,
+  uplink: 'uplink',
+  reportGroup: 7,
+  maxFlows: 1000,
+  resolver: parseIpv4(RESOLVER),
+};
 
 let router: LabNamespace;
 let wire: LabNamespace;

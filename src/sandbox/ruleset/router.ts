@@ -76,6 +76,8 @@ export type RouterOptions = {
   readonly maxFlows: number;
   /** the router's own address that sandboxes ask for names */
   readonly resolver: Ipv4;
+  /** UDP, of the hosts’ questions to each other */
+  readonly probePort: number;
   /** Of all hosts of the cluster: what is for another host's sandbox goes there encrypted, or nowhere. */
   readonly cluster?: Prefix;
 };
@@ -93,7 +95,8 @@ export type RouterOptions = {
  *
  * What is in neither map passes in neither direction, so taking its elements out cuts a sandbox off at once.
  */
-export function routerRuleset({ uplink, reportGroup, maxFlows, resolver, cluster }: RouterOptions): Ruleset {
+export function routerRuleset(options: RouterOptions): Ruleset {
+  const { uplink, reportGroup, maxFlows, cluster } = options;
   return {
     table: ROUTER_TABLE,
     sets: [
@@ -117,7 +120,7 @@ export function routerRuleset({ uplink, reportGroup, maxFlows, resolver, cluster
       ...inboundChains(),
       forwardChain(uplink, cluster),
       ...groupChains(),
-      inputChain(uplink, resolver),
+      inputChain(options),
       ...resolverChains(),
       { name: 'other_families', rules: [rule(counter, drop)] },
       { name: 'unreachable', rules: [rule(counter, drop)] },
@@ -267,7 +270,7 @@ function groupChains(): Chain[] {
   ];
 }
 
-function inputChain(uplink: string, resolver: Ipv4): Chain {
+function inputChain({ uplink, resolver, probePort }: RouterOptions): Chain {
   const isToResolver = equals('ip daddr', ipv4Bytes(resolver));
   return {
     name: 'input',
@@ -280,6 +283,8 @@ function inputChain(uplink: string, resolver: Ipv4): Chain {
       // of sandboxes, and not of other hosts
       rule(iifname(SANDBOX_LINKS), isToResolver, goto('resolver')),
       rule(iifname(BRIDGE.name), isToResolver, goto('resolver')),
+      // who asks by it is bound to the host that it is from
+      rule(iifname(MESH_LINKS), isUdp, isToPort(probePort), accept),
       goto('denied'),
     ],
   };

@@ -37,6 +37,7 @@ const rulesets: [string, Ruleset][] = [
   [
     'router',
     routerRuleset({
+      probePort: 51_840,
       uplink: 'uplink',
       reportGroup,
       maxFlows: 8192,

@@ -84,7 +84,13 @@ beforeAll(async () => {
   });
   applyTransaction(routerNetfilter, [
     ...replaceRuleset(
-      routerRuleset({ uplink: 'uplink', reportGroup: 7, maxFlows: 1000, resolver: parseIpv4('10.12.0.1') }),
+      routerRuleset({
+        probePort: 51_840,
+        uplink: 'uplink',
+        reportGroup: 7,
+        maxFlows: 1000,
+        resolver: parseIpv4('10.12.0.1'),
+      }),
     ),
     ...addRuleset(policyRuleset(OPEN, compilePolicy({ egress: 'open', allow: [], deny: [] }, []), 'open')),
     ...addRuleset({ table: ROUTER_TABLE, sets: [], chains: [], elements }),

@@ -1,0 +1,389 @@
+import { randomBytes } from 'node:crypto';
+import { Conductor } from '../../cluster/conductor.ts';
+import { progressKey } from '../../cluster/keys.ts';
+import { type EpochRecord, PHASES, type Phase, type ProgressRecord, writeProgress } from '../../cluster/records.ts';
+import type { Lease, Registry } from '../../cluster/registry.ts';
+import { meshAddress } from '../../mesh/address.ts';
+import { nextCourse, phaseReached, waysInUse } from '../../mesh/course.ts';
+import type { MeshOrders } from '../../mesh/host-mesh.ts';
+import type { SteeredCourse } from '../../mesh/mesh.ts';
+import { PATH_TIMING, type PathTiming } from '../../mesh/path/path.ts';
+import type { PeerPaths } from '../../mesh/path/peer-paths.ts';
+import { Prober } from '../../mesh/path/prober.ts';
+import type { HostKey, MeshPeer } from '../../mesh/peers.ts';
+import { tunnelWay, type Way } from '../../mesh/way.ts';
+import { alike } from '../../plan/same.ts';
+import type { NewEvent, Problem } from '../../sandbox/event.ts';
+import type { ProbeSockets } from '../probes/sockets.ts';
+import type { KeyRing } from './key-ring.ts';
+
+export type SteeringParts = {
+  readonly registry: Registry;
+  /** of this host */
+  readonly name: string;
+  /** that says that it is alive; undefined where the host is not in the cluster now */
+  readonly lease: () => Lease | undefined;
+  /** names of the hosts that are alive, this one among them */
+  readonly alive: () => Iterable<string>;
+  readonly peers: () => ReadonlyMap<string, MeshPeer>;
+  readonly sockets: ProbeSockets;
+  readonly keys: KeyRing;
+  /** of the keys that it has when it starts */
+  readonly rotations: readonly number[];
+  /** bytes, of sandboxes' links */
+  readonly mtu: number;
+  readonly timing?: PathTiming;
+  readonly steer: (orders: MeshOrders) => Promise<void>;
+  /** By which way each host is sent to, as the kernel has it. */
+  readonly courses: () => Promise<readonly (readonly [name: string, course: SteeredCourse])[]>;
+  /** Tells the others which keys it has. */
+  readonly publish: (keys: readonly HostKey[]) => Promise<void>;
+  /** Is told what is to be known after a start with the registry away. */
+  readonly remember: (epoch: EpochRecord, rotations: readonly number[]) => void;
+  readonly emit: (event: NewEvent) => void;
+  readonly nowMs: () => number;
+};
+
+/** Questions a second, of all hosts together, and while ways are changed. */
+const PER_SECOND = 50;
+/** How often it is looked whether anything is to be done that no event says. */
+const LOOK_MS = 500;
+/** How long after a failure it is tried again. */
+const RETRY_MS = 1000;
+/** How long a phase may take before a person is told whom it waits for. */
+const PATIENCE_MS = 10_000;
+/** Names that others are told of, of those that are waited for. */
+const WAITS_SHOWN = 8;
+
+/**
+ * Steers what this host sends to each other one: finds out which ways carry packets, and how large, follows the epoch, and
+ * takes its own part in each change of it, peer by peer and step by step (`mesh/course.ts`).
+ */
+export class Steering {
+  readonly #parts: SteeringParts;
+  readonly #prober: Prober;
+  readonly #conductor: Conductor;
+  /** as the kernel has them */
+  readonly #applied = new Map<string, SteeredCourse>();
+  /** as they are to be, where that is otherwise */
+  readonly #wanted = new Map<string, SteeredCourse>();
+  readonly #rotations: Set<number>;
+  readonly #ended = new AbortController();
+  #epoch: EpochRecord;
+  #phaseMs: number;
+  #isStarted = false;
+  #isSteering = false;
+  /** The keys that the kernel has, and others were told of. */
+  #told: string;
+  #written: string | undefined;
+  #isWriting = false;
+  #probing: NodeJS.Timeout | undefined;
+  #looking: NodeJS.Timeout | undefined;
+  #failure: string | undefined;
+
+  /** @param epoch that it was in when it was last here */
+  constructor(parts: SteeringParts, epoch: EpochRecord) {
+    this.#parts = parts;
+    this.#epoch = epoch;
+    this.#phaseMs = parts.nowMs();
+    this.#rotations = new Set(parts.rotations);
+    this.#told = this.#rotationsText();
+    const { registry, name, lease, alive } = parts;
+    this.#prober = new Prober({
+      whole: parts.mtu,
+      timing: parts.timing ?? PATH_TIMING,
+      perSecond: PER_SECOND,
+      newNonce: () => randomBytes(8).readBigUInt64BE(),
+      send: (way, { name: other, address }, bytes) => {
+        const isOnLink = this.#parts.peers().get(other)?.isOnLink === true;
+        const leg = way === 'clear' ? (isOnLink ? 'direct' : 'wrapped') : way;
+        this.#parts.sockets.send(leg, address, bytes);
+      },
+      self: (other) => ({ epoch: this.#epoch.number, way: this.#applied.get(other)?.sends }),
+      learned: (other) => {
+        this.#judge(other);
+        this.#probeSoon(0);
+        void this.#steer();
+      },
+    });
+    this.#conductor = new Conductor({ registry, name, lease, alive, changed: (next) => this.#take(next) });
+  }
+
+  get epoch(): EpochRecord {
+    return this.#epoch;
+  }
+
+  pathsTo(name: string): PeerPaths | undefined {
+    return this.#prober.pathsTo(name);
+  }
+
+  courseTo(name: string): SteeredCourse | undefined {
+    return this.#applied.get(name);
+  }
+
+  /** Goes on from what the kernel has. @throws CulvertError of the engine */
+  async start(): Promise<void> {
+    for (const [name, course] of await this.#parts.courses()) this.#applied.set(name, course);
+    await this.#parts.sockets.begin((leg, from, bytes) => {
+      const way = leg === 'wrapped' || leg === 'direct' ? 'clear' : leg;
+      this.#prober.hear(way, from, bytes, this.#parts.nowMs());
+    });
+    this.#isStarted = true;
+    this.peersChanged([...this.#parts.peers().keys()]);
+    this.#look();
+    void this.#follow();
+  }
+
+  /** What is known of these hosts is another than before. */
+  peersChanged(names: readonly string[]): void {
+    if (!this.#isStarted) return;
+    for (const name of names) {
+      const peer = this.#parts.peers().get(name);
+      this.#prober.setPeer(name, peer && meshAddress(peer.subnet));
+      if (peer === undefined) {
+        this.#applied.delete(name);
+        this.#wanted.delete(name);
+      } else this.#judge(name);
+    }
+    void this.#steer();
+    this.#probeSoon(0);
+  }
+
+  /** What was written under the lease that says that it is alive is to be written again. */
+  leased(): void {
+    this.#written = undefined;
+    void this.#report();
+  }
+
+  problems(): Problem[] {
+    const problems: Problem[] = [];
+    const waitedMs = this.#parts.nowMs() - this.#phaseMs;
+    if (this.#failure !== undefined) {
+      problems.push({
+        code: 'mesh_unsteered',
+        message: `What is sent to other hosts cannot be changed: ${this.#failure}`,
+      });
+    }
+    if (this.#epoch.phase !== 'done' && waitedMs >= PATIENCE_MS) {
+      const { waitsFor } = this.#progress();
+      const whom = waitsFor.length === 0 ? 'other hosts' : waitsFor.join(', ');
+      const message = `The change to ${epochText(this.#epoch)} is in phase ${this.#epoch.phase} for ${Math.round(waitedMs / 1000)} s; this host waits for ${whom}`;
+      problems.push({ code: 'mesh_changing', message });
+    }
+    return [...problems, ...this.#unreachable()];
+  }
+
+  async stop(): Promise<void> {
+    this.#ended.abort();
+    clearTimeout(this.#probing);
+    clearTimeout(this.#looking);
+    await this.#parts.sockets.close();
+  }
+
+  #unreachable(): Problem[] {
+    const nowMs = this.#parts.nowMs();
+    const alive = new Set(this.#parts.alive());
+    const names = [...this.#applied].filter(
+      ([name, { sends }]) => alive.has(name) && this.#prober.pathsTo(name)?.isDead(sends, nowMs) === true,
+    );
+    return names.slice(0, WAITS_SHOWN).map(([name, { sends }]) => ({
+      code: 'peer_unreachable',
+      message: `Host ${name} is alive and does not answer ${sends === 'clear' ? 'in clear' : 'by WireGuard'}; look at the network between the two`,
+    }));
+  }
+
+  async #follow(): Promise<void> {
+    const { signal } = this.#ended;
+    while (!signal.aborted) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await this.#conductor.run(signal);
+      } catch (error) {
+        this.#fail(error);
+      }
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await new Promise((resolve) => void setTimeout(resolve, RETRY_MS).unref());
+    }
+  }
+
+  #take(epoch: EpochRecord): void {
+    const former = this.#epoch;
+    if (epoch.number === former.number && epoch.phase === former.phase) return;
+    this.#epoch = epoch;
+    this.#phaseMs = this.#parts.nowMs();
+    // a proof of before was of hosts that knew of nothing
+    if (epoch.number !== former.number) this.#prober.forgetProofs();
+    if (epoch.rotation !== former.rotation || !this.#rotations.has(epoch.rotation)) this.#rotate();
+    if (epoch.number > 0) {
+      this.#parts.emit({ type: 'mesh.epoch', message: `${epochText(epoch)}: phase ${epoch.phase}` });
+    }
+    this.#remember();
+    for (const name of this.#parts.peers().keys()) this.#judge(name);
+    void this.#steer();
+    this.#probeSoon(0);
+  }
+
+  /** Of three sets of keys the oldest goes: its device is the one that the newest takes. */
+  #rotate(): void {
+    this.#rotations.add(this.#epoch.rotation);
+    for (const rotation of this.#rotations) if (rotation < this.#epoch.rotation - 1) this.#rotations.delete(rotation);
+  }
+
+  /** What is to become of one host, by all that is known. */
+  #judge(name: string): void {
+    const peer = this.#parts.peers().get(name);
+    const paths = this.#prober.pathsTo(name);
+    if (peer === undefined || paths === undefined) return;
+    const nowMs = this.#parts.nowMs();
+    const before = this.#wanted.get(name) ?? this.#applied.get(name) ?? this.#first(peer);
+    const next = nextCourse(before, this.#epoch, {
+      heard: paths.heard,
+      isProved: (way) => this.#hasWay(peer, way) && paths.isProved(way, nowMs),
+      isDead: (way) => paths.isDead(way, nowMs),
+    });
+    const size = paths.pathBy(next.sends)?.size ?? before.mtu;
+    const mtu = size === undefined || size >= this.#parts.mtu ? {} : { mtu: size };
+    const course = { ...next, ...mtu };
+    if (alike(course, this.#applied.get(name))) this.#wanted.delete(name);
+    else this.#wanted.set(name, course);
+    const ways = [...waysInUse(course, this.#epoch, paths.heard)].filter((way) => this.#hasWay(peer, way));
+    paths.use(new Set(ways));
+  }
+
+  /** By the latest keys that the two have in common. */
+  #first({ keys }: MeshPeer): SteeredCourse {
+    const common = keys.map(({ rotation }) => rotation).filter((rotation) => this.#rotations.has(rotation));
+    const rotation = common.includes(this.#epoch.rotation) ? this.#epoch.rotation : Math.max(...common, 0);
+    return { sends: tunnelWay(rotation), acceptsClear: false };
+  }
+
+  #hasWay({ keys }: MeshPeer, way: Way): boolean {
+    if (way === 'clear') return true;
+    return keys.some(({ rotation }) => tunnelWay(rotation) === way && this.#rotations.has(rotation));
+  }
+
+  /** Has the kernel do what is wanted; what comes meanwhile goes together. */
+  async #steer(): Promise<void> {
+    if (this.#isSteering || !this.#isStarted) return;
+    this.#isSteering = true;
+    try {
+      while (!this.#ended.signal.aborted && (this.#wanted.size > 0 || this.#rotationsText() !== this.#told)) {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await this.#steerOnce();
+      }
+      this.#failure = undefined;
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#isSteering = false;
+    }
+    void this.#report();
+  }
+
+  async #steerOnce(): Promise<void> {
+    const { keys, steer, publish } = this.#parts;
+    const rotations = [...this.#rotations].toSorted((one, other) => one - other);
+    const text = this.#rotationsText();
+    const courses = [...this.#wanted];
+    const published = rotations.map((rotation) => keys.key(rotation));
+    await steer({ courses, tunnels: rotations.map((rotation) => keys.tunnel(rotation)) });
+    for (const [name, course] of courses) {
+      if (!this.#parts.peers().has(name)) continue;
+      this.#applied.set(name, course);
+      if (this.#wanted.get(name) === course) this.#wanted.delete(name);
+    }
+    if (text !== this.#told) {
+      const gone = this.#told.split(' ').filter((rotation) => !text.split(' ').includes(rotation));
+      this.#told = text;
+      await publish(published);
+      this.#remember();
+      for (const rotation of gone) keys.forget(Number(rotation));
+    }
+  }
+
+  /** What no event says: ways that have died, keys that nobody uses any more, and what failed before. */
+  #look(): void {
+    if (this.#ended.signal.aborted) return;
+    for (const name of this.#parts.peers().keys()) this.#judge(name);
+    this.#dropOldKeys();
+    void this.#steer();
+    this.#looking = setTimeout(() => this.#look(), LOOK_MS);
+  }
+
+  #dropOldKeys(): void {
+    const { rotation, phase } = this.#epoch;
+    if (phase !== 'done' || this.#rotations.size < 2) return;
+    const old = tunnelWay(rotation + 1);
+    const isUsed = [...this.#parts.peers()].some(([name, peer]) => {
+      const heard = this.#prober.pathsTo(name)?.heard;
+      const hasNew = peer.keys.some((key) => key.rotation === rotation);
+      return this.#applied.get(name)?.sends === old || heard?.way === old || !hasNew || heard === undefined;
+    });
+    if (isUsed) return;
+    for (const one of this.#rotations) if (one !== rotation) this.#rotations.delete(one);
+  }
+
+  /** How far it has come, and what it waits for. */
+  #progress(): ProgressRecord {
+    const alive = new Set(this.#parts.alive());
+    const { number } = this.#epoch;
+    const others = [...this.#parts.peers().keys()].filter((name) => alive.has(name));
+    const reached = others.map((name): [string, Phase] => {
+      const course = this.#applied.get(name);
+      return [
+        name,
+        course === undefined ? 'accept' : phaseReached(course, this.#epoch, this.#prober.pathsTo(name)?.heard),
+      ];
+    });
+    const last = PHASES.indexOf('drop');
+    const least = reached.reduce((order, [, phase]) => Math.min(order, PHASES.indexOf(phase)), last);
+    const waitsFor = reached.filter(([, phase]) => PHASES.indexOf(phase) === least).map(([name]) => name);
+    return {
+      number,
+      reached: PHASES[least] ?? 'accept',
+      waitsFor: least === last ? [] : waitsFor.slice(0, WAITS_SHOWN),
+    };
+  }
+
+  /** Tells how far it has come, once what it would say is true of the kernel. */
+  async #report(): Promise<void> {
+    const { registry, name, lease } = this.#parts;
+    const held = lease();
+    if (this.#isWriting || this.#wanted.size > 0 || this.#rotationsText() !== this.#told || held === undefined) return;
+    const value = writeProgress(this.#progress());
+    if (value === this.#written) return;
+    this.#isWriting = true;
+    try {
+      await registry.commit([], [{ key: progressKey(name), value, lease: held }]);
+      this.#written = value;
+    } catch {
+      // the registry is away: how the host stands says so, and it is written with the next look
+    } finally {
+      this.#isWriting = false;
+    }
+  }
+
+  #probeSoon(ms: number): void {
+    if (this.#ended.signal.aborted || !this.#isStarted) return;
+    clearTimeout(this.#probing);
+    this.#probing = setTimeout(() => this.#probeSoon(this.#prober.step(this.#parts.nowMs())), ms);
+  }
+
+  #rotationsText(): string {
+    return [...this.#rotations].toSorted((one, other) => one - other).join(' ');
+  }
+
+  #remember(): void {
+    this.#parts.remember(this.#epoch, this.#told.split(' ').map(Number));
+  }
+
+  #fail(error: unknown): void {
+    this.#failure = error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** `epoch 4, encrypted with the keys of rotation 1` */
+export function epochText({ number, encrypts, rotation }: EpochRecord): string {
+  const what = encrypts ? `encrypted with the keys of rotation ${rotation}` : 'in clear';
+  return `epoch ${number}, ${what}`;
+}

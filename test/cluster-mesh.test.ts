@@ -1,0 +1,100 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Endpoint } from '../lab/endpoint/endpoint.ts';
+import { ECHO_PORT } from '../lab/endpoint/protocol.ts';
+import { Underlay } from '../lab/underlay.ts';
+import type { EpochResource, MeshResource, SandboxResource } from '../src/api/client/client.ts';
+import { HostDaemon } from './support/host-daemon.ts';
+
+/* Hosts that change how they send to each other, while their sandboxes talk. */
+
+const PATIENCE = { timeout: 40_000, interval: 100 };
+
+let opened: AsyncDisposableStack;
+let underlay: Underlay;
+let daemons: HostDaemon[];
+
+beforeEach(async () => {
+  opened = new AsyncDisposableStack();
+  underlay = opened.use(new Underlay(3));
+  const [first] = underlay.hosts;
+  const registry = `file:${join(first?.folder ?? '', 'registry.sqlite')}`;
+  daemons = underlay.hosts.map((place) => new HostDaemon(place, registry));
+  opened.defer(async () => void (await Promise.all(daemons.map((daemon) => daemon.kill()))));
+  await Promise.all(daemons.map((daemon) => daemon.up()));
+});
+afterEach(() => opened.disposeAsync());
+
+function create(daemon: HostDaemon, id: string): SandboxResource {
+  const [sandbox] = daemon.json('create', id, '--topology', 'netns', '--group', 'web') as SandboxResource[];
+  if (sandbox === undefined) throw new Error('No sandbox was made');
+  return sandbox;
+}
+
+const mesh = (daemon: HostDaemon): MeshResource => daemon.json('mesh', 'status') as MeshResource;
+const change = (daemon: HostDaemon, ...words: string[]): EpochResource =>
+  daemon.json('mesh', ...words, '--wait', '--timeout', '40') as EpochResource;
+
+/** Packets in clear between hosts, as whoever is on the wire sees them. */
+function inClear(body: () => void): number {
+  const pins = underlay.hosts.map(({ pin }) => pin);
+  const capture = pins.map((pin) => {
+    const rule = 'add table inet spy; add chain inet spy out { type filter hook postrouting priority 500; }';
+    underlay.run(pin, 'nft', `${rule}; add rule inet spy out oifname "eth0" udp dport 51830 counter`);
+    underlay.run(pin, 'nft', 'add rule inet spy out oifname "eth0" ip daddr 10.64.0.0/10 counter');
+    return pin;
+  });
+  body();
+  return capture
+    .map((pin) => {
+      const text = underlay.run(pin, 'nft', 'list', 'table', 'inet', 'spy');
+      underlay.run(pin, 'nft', 'delete', 'table', 'inet', 'spy');
+      return [...text.matchAll(/counter packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
+    })
+    .reduce((sum, count) => sum + count, 0);
+}
+
+describe('encryption', { timeout: 240_000 }, () => {
+  it('is switched off and on without a loss, and nothing goes in clear once it is on', async () => {
+    const [a, b, c] = daemons.map((daemon, index) => create(daemon, `s${index}`)) as [
+      SandboxResource,
+      SandboxResource,
+      SandboxResource,
+    ];
+    const ping = (): boolean =>
+      spawnSync('nsenter', [`--net=${a.netns}`, 'ping', '-c', '1', '-W', '1', '-M', 'do', '-s', '1392', c.hostAddress])
+        .status === 0;
+    await expect.poll(ping, PATIENCE).toBe(true);
+    const [h1, h2] = daemons as [HostDaemon, HostDaemon, HostDaemon];
+    const endpoints = await Promise.all([a, b, c].map(({ id, netns }) => Endpoint.start(id, netns)));
+    for (const endpoint of endpoints) opened.use(endpoint);
+    const [ea, eb] = endpoints as [Endpoint, Endpoint, Endpoint];
+    await expect.poll(() => mesh(h1).peers.every(({ pathMtu }) => pathMtu === 1420), PATIENCE).toBe(true);
+    await ea.stream(b.hostAddress, ECHO_PORT, 2);
+    await eb.stream(c.hostAddress, ECHO_PORT, 2);
+    for (const [round, encrypts] of [false, true, false, true].entries()) {
+      const epoch = change(round % 2 === 0 ? h1 : h2, 'encrypt', encrypts ? 'on' : 'off');
+      expect(epoch).toMatchObject({ number: round + 1, phase: 'done', encrypts });
+      for (const { peers } of daemons.map(mesh)) {
+        const word = encrypts ? 'encrypted' : 'clear';
+        expect(peers.map(({ sends, hears, acceptsClear }) => [sends, hears, acceptsClear])).toEqual([
+          [word, word, !encrypts],
+          [word, word, !encrypts],
+        ]);
+      }
+      expect(ping()).toBe(true);
+      const clear = inClear(() => expect(ping()).toBe(true));
+      if (encrypts) expect(clear).toBe(0);
+      else expect(clear).toBeGreaterThan(1);
+      // oxlint-disable-next-line no-await-in-loop -- some packets that way
+      await pause(300);
+    }
+    for (const report of [await ea.stopStream(), await eb.stopStream()]) {
+      expect(report).toMatchObject({ lost: [], overflows: 0 });
+      expect(report.answered).toBe(report.sent);
+    }
+    expect(daemons.flatMap((daemon) => daemon.problems())).toEqual([]);
+  });
+});

@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Endpoint } from '../lab/endpoint/endpoint.ts';
 import { ECHO_PORT } from '../lab/endpoint/protocol.ts';
 import { Underlay } from '../lab/underlay.ts';
-import type { EpochResource, MeshResource, SandboxResource } from '../src/api/client/client.ts';
+import type { EpochResource, HostResource, MeshResource, SandboxResource } from '../src/api/client/client.ts';
 import { HostDaemon } from './support/host-daemon.ts';
 
 /* Hosts that change how they send to each other, while their sandboxes talk. */
@@ -94,6 +95,99 @@ describe('encryption', { timeout: 240_000 }, () => {
     for (const report of [await ea.stopStream(), await eb.stopStream()]) {
       expect(report).toMatchObject({ lost: [], overflows: 0 });
       expect(report.answered).toBe(report.sent);
+    }
+    expect(daemons.flatMap((daemon) => daemon.problems())).toEqual([]);
+  });
+});
+
+describe('keys', { timeout: 240_000 }, () => {
+  it('are changed without a loss, and the old ones are gone', async () => {
+    const [a, b] = daemons.map((daemon, index) => create(daemon, `s${index}`)) as [SandboxResource, SandboxResource];
+    const [h1, h2] = daemons as [HostDaemon, HostDaemon, HostDaemon];
+    const [ea, eb] = await Promise.all([a, b].map(({ id, netns }) => Endpoint.start(id, netns)));
+    if (ea === undefined || eb === undefined) throw new Error('There are two');
+    opened.use(ea);
+    opened.use(eb);
+    await expect
+      .poll(
+        async () => (await ea.ask({ to: b.hostAddress, text: 'up', count: 1, waitMs: 200 })).echoes.length,
+        PATIENCE,
+      )
+      .toBe(1);
+    const keysOf = (daemon: HostDaemon): string[] =>
+      readdirSync(daemon.stateDir).filter((name) => name.startsWith('wireguard'));
+    const links = (daemon: HostDaemon): string[] =>
+      underlay
+        .run(join(daemon.runDir, 'netns', 'router'), 'ip', '-o', 'link')
+        .split('\n')
+        .flatMap((line) => /\bw[abcd]-\w+/.exec(line)?.[0] ?? []);
+    const publicKeys = (): (string | undefined)[] =>
+      (h1.json('hosts') as HostResource[]).map(({ publicKey }) => publicKey);
+    const before = publicKeys();
+    await ea.stream(b.hostAddress, ECHO_PORT, 2);
+    for (const rotation of [1, 2]) {
+      expect(change(h2, 'rotate')).toMatchObject({ rotation, phase: 'done', encrypts: true });
+      for (const daemon of daemons) {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await expect.poll(() => keysOf(daemon), PATIENCE).toEqual([`wireguard-${rotation}.key`]);
+        expect(links(daemon)).toEqual([`w${rotation === 1 ? 'b' : 'a'}-${daemon.place.name}`]);
+      }
+      expect(new Set([...before, ...publicKeys()]).size).toBe(6);
+      // oxlint-disable-next-line no-await-in-loop -- some packets that way
+      await pause(300);
+    }
+    const report = await ea.stopStream();
+    expect(report).toMatchObject({ lost: [], overflows: 0 });
+    expect(daemons.flatMap((daemon) => daemon.problems())).toEqual([]);
+    // who starts anew has the keys of now
+    await h1.kill();
+    await h1.up();
+    expect(h1.run('reconcile', '--dry-run')).toBe('');
+    expect((await ea.ask({ to: b.hostAddress, text: 'up', count: 3, waitMs: 1000 })).echoes).toHaveLength(3);
+  });
+});
+
+describe('a change that is interrupted', { timeout: 240_000 }, () => {
+  it('goes on where a daemon is killed, and names who lags', async () => {
+    const [a, b, c] = daemons.map((daemon, index) => create(daemon, `s${index}`)) as [
+      SandboxResource,
+      SandboxResource,
+      SandboxResource,
+    ];
+    const [h1, h2, h3] = daemons as [HostDaemon, HostDaemon, HostDaemon];
+    const endpoints = await Promise.all([a, b, c].map(({ id, netns }) => Endpoint.start(id, netns)));
+    for (const endpoint of endpoints) opened.use(endpoint);
+    const [ea, , ec] = endpoints as [Endpoint, Endpoint, Endpoint];
+    await expect.poll(() => mesh(h1).peers.every(({ pathMtu }) => pathMtu === 1420), PATIENCE).toBe(true);
+    await expect
+      .poll(
+        async () => (await ea.ask({ to: c.hostAddress, text: 'up', count: 1, waitMs: 200 })).echoes.length,
+        PATIENCE,
+      )
+      .toBe(1);
+    await ea.stream(c.hostAddress, ECHO_PORT, 4);
+    await ec.stream(b.hostAddress, ECHO_PORT, 4);
+    for (const [round, victim] of [h3, h1, h2, h3].entries()) {
+      h1.run('mesh', 'encrypt', round % 2 === 0 ? 'off' : 'on');
+      // oxlint-disable-next-line no-await-in-loop -- at some moment of it
+      await pause(round * 170);
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await victim.kill();
+      // oxlint-disable-next-line no-await-in-loop -- others notice, or not yet
+      await pause(round % 2 === 0 ? 0 : 700);
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await victim.up();
+      const isThere = (): unknown =>
+        daemons.map((daemon) => {
+          const { epoch, peers } = mesh(daemon);
+          return [epoch.number, epoch.phase, ...peers.map(({ sends }) => sends)].join(' ');
+        });
+      const word = round % 2 === 0 ? 'clear' : 'encrypted';
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await expect.poll(isThere, PATIENCE).toEqual(daemons.map(() => `${round + 1} done ${word} ${word}`));
+    }
+    for (const report of [await ea.stopStream(), await ec.stopStream()]) {
+      expect(report).toMatchObject({ lost: [], overflows: 0 });
     }
     expect(daemons.flatMap((daemon) => daemon.problems())).toEqual([]);
   });

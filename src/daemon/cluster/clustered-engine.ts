@@ -101,6 +101,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
       peersChanged: (changes, isAll) => {
         for (const change of changes) this.#owed.set(change.name, change);
         this.#isAll = isAll;
+        if (isAll) this.#memberships.hostsKnown();
         void this.#tell();
         this.#steering.peersChanged(changes.map(({ name }) => name));
       },

@@ -30,7 +30,7 @@ class Side {
   trouble: Error | undefined;
   known: Partial<typeof SUBNETS> = SUBNETS;
 
-  constructor(host: keyof typeof SUBNETS) {
+  constructor(host: keyof typeof SUBNETS, knowsHosts = true) {
     this.memberships = new Memberships({
       registry,
       host,
@@ -46,6 +46,7 @@ class Side {
         for (const one of news) this.#take(one);
       },
     });
+    if (knowsHosts) this.memberships.hostsKnown();
   }
 
   #take({ group, isAll, members }: MemberNews): void {
@@ -172,4 +173,17 @@ it('says one thing once, however many there are', async () => {
   await expect.poll(() => h1.told.size, PATIENCE).toBe(200);
   const said = h1.news.flatMap(({ members }) => members.map(({ address }): Ipv4 => address));
   expect(new Set(said).size).toBe(said.length);
+});
+
+it('says nothing before it knows the hosts: what an earlier run has left may be right', async () => {
+  h2.own('b', '10.64.16.1', WEB);
+  await expect.poll(keys, PATIENCE).toHaveLength(1);
+  const late = new Side('h1', false);
+  late.own('a', '10.64.0.1', WEB);
+  await new Promise((resolve) => void setTimeout(resolve, 200));
+  expect([late.news, late.directory.isWhole(WEB)]).toEqual([[], false]);
+  late.memberships.hostsKnown();
+  await expect.poll(() => told(late), PATIENCE).toEqual({ '10.64.16.1': 'b on h2 in web' });
+  expect(late.directory.isWhole(WEB)).toBe(true);
+  await late.memberships.stop({ keeps: false });
 });

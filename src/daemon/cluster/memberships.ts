@@ -36,6 +36,8 @@ type Followed = {
   readonly byAddress: Map<Ipv4, GroupMember>;
   /** whether the registry has said who there is */
   isKnown: boolean;
+  /** whether the engine was told so */
+  isTold: boolean;
 };
 
 /**
@@ -49,6 +51,7 @@ export class Memberships {
   readonly #followed = new Map<GroupName, Followed>();
   /** What the engine has not taken yet. */
   readonly #owed = new Map<GroupName, { isAll: boolean; readonly members: Map<Ipv4, string | undefined> }>();
+  #areHostsKnown = false;
   #isTelling = false;
   #isStopped = false;
   readonly #unheard = new Map<GroupName, string>();
@@ -76,9 +79,18 @@ export class Memberships {
     this.#ownMembers.writeAll();
   }
 
+  /** All hosts are known: before, nobody's address can be told to be its host's. */
+  hostsKnown(): void {
+    this.#areHostsKnown = true;
+    for (const [group, { isKnown, isTold, far }] of this.#followed) {
+      if (isKnown && !isTold) this.#judge(group, [...far.values()]);
+    }
+  }
+
   /** What is known of this host has changed. */
   hostChanged(host: string): void {
-    for (const [group, { far }] of this.#followed) {
+    for (const [group, { far, isTold }] of this.#followed) {
+      if (!isTold) continue;
       const changes = [...far.values()].filter((member) => member.host === host);
       if (changes.length > 0) this.#judge(group, changes);
     }
@@ -113,6 +125,7 @@ export class Memberships {
       told: new Map(),
       byAddress: new Map(),
       isKnown: false,
+      isTold: false,
     };
     this.#followed.set(group, followed);
     this.#parts.directory.setHeard(group, false);
@@ -161,16 +174,16 @@ export class Memberships {
       if (change.member === undefined) followed.far.delete(keyOf(change));
       else followed.far.set(keyOf(change), change.member);
     }
-    const isFirst = isAll && !followed.isKnown;
     followed.isKnown ||= isAll;
-    this.#judge(group, [...gone, ...foreign], isFirst);
-    if (isFirst) this.#parts.directory.setHeard(group, true);
+    if (this.#areHostsKnown && followed.isKnown) this.#judge(group, [...gone, ...foreign]);
   }
 
-  /** Of these it is said anew whether they count. @param isAll whether there are no others */
-  #judge(group: GroupName, members: readonly { readonly host: string; readonly id: string }[], isAll = false): void {
+  /** Of these it is said anew whether they count; the first are all that there are. */
+  #judge(group: GroupName, members: readonly { readonly host: string; readonly id: string }[]): void {
     const followed = this.#followed.get(group);
     if (followed === undefined) return;
+    const isAll = !followed.isTold;
+    followed.isTold = true;
     const { told, byAddress } = followed;
     const changes: [Ipv4, string | undefined][] = [];
     for (const one of members) {
@@ -191,6 +204,7 @@ export class Memberships {
       this.#parts.directory.takeFar({ group, host: one.host, id: one.id }, next?.address);
     }
     if (changes.length > 0 || isAll) this.#owe(group, isAll, changes);
+    if (isAll) this.#parts.directory.setHeard(group, true);
   }
 
   /** One whose address is its host's, and nobody's of a later life. */

@@ -383,7 +383,7 @@ export class Steering {
 }
 
 /** `epoch 4, encrypted with the keys of rotation 1` */
-export function epochText({ number, encrypts, rotation }: EpochRecord): string {
+function epochText({ number, encrypts, rotation }: EpochRecord): string {
   const what = encrypts ? `encrypted with the keys of rotation ${rotation}` : 'in clear';
   return `epoch ${number}, ${what}`;
 }

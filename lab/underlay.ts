@@ -62,6 +62,11 @@ export class Underlay implements Disposable {
     return handle.run(body);
   }
 
+  /** Runs a command where the wire is, and returns what it prints. */
+  onWire(...command: string[]): string {
+    return this.run(this.#wire, ...command);
+  }
+
   /** Runs a command in a namespace and returns what it prints. */
   run(pin: string, ...command: string[]): string {
     return execFileSync('nsenter', [`--net=${pin}`, ...command], {

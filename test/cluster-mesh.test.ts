@@ -5,9 +5,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Endpoint } from '../lab/endpoint/endpoint.ts';
 import { ECHO_PORT } from '../lab/endpoint/protocol.ts';
+import { LineProcess } from '../lab/line-process.ts';
 import { Underlay } from '../lab/underlay.ts';
 import type { EpochResource, HostResource, MeshResource, SandboxResource } from '../src/api/client/client.ts';
 import { HostDaemon } from './support/host-daemon.ts';
+import { SINK, SOURCE } from './support/talk.ts';
 
 /* Hosts that change how they send to each other, while their sandboxes talk. */
 
@@ -190,5 +192,63 @@ describe('a change that is interrupted', { timeout: 240_000 }, () => {
       expect(report).toMatchObject({ lost: [], overflows: 0 });
     }
     expect(daemons.flatMap((daemon) => daemon.problems())).toEqual([]);
+  });
+});
+
+describe('a path that becomes narrow, with no word of it', { timeout: 240_000 }, () => {
+  const MIB = 1024 * 1024;
+  type Route = { readonly dst: string; readonly metrics?: readonly { readonly mtu?: number }[] };
+  const mtus = (daemon: HostDaemon): Map<string, number | undefined> => {
+    const text = underlay.run(join(daemon.runDir, 'netns', 'router'), 'ip', '-j', 'route', 'show');
+    const routes = (JSON.parse(text) as Route[]).filter(({ dst }) => dst.startsWith('10.64.') || dst.startsWith('10.'));
+    return new Map(routes.map(({ dst, metrics }) => [dst, metrics?.[0]?.mtu]));
+  };
+
+  it('carries what is sent, and no other path is another', async () => {
+    const [a, b, c] = daemons.map((daemon, index) => create(daemon, `s${index}`)) as [
+      SandboxResource,
+      SandboxResource,
+      SandboxResource,
+    ];
+    const [h1, h2, h3] = daemons as [HostDaemon, HostDaemon, HostDaemon];
+    await expect.poll(() => mesh(h1).peers.every(({ pathMtu }) => pathMtu === 1420), PATIENCE).toBe(true);
+    using sink = new LineProcess(c.netns, process.execPath, ['-e', SINK]);
+    const port = await sink.line();
+    const open = (): LineProcess =>
+      opened.use(new LineProcess(a.netns, process.execPath, ['-e', SOURCE, c.hostAddress, port]));
+    const before = open();
+    expect(await before.line()).toBe('connected');
+    expect(await before.ask(String(MIB))).toBe('written');
+    // what is larger is lost on the way to h3, outside of all tunnels; nothing says so
+    const narrow = 'add table bridge narrow; add chain bridge narrow c { type filter hook forward priority 0; }';
+    underlay.onWire('nft', `${narrow}; add rule bridge narrow c oifname "h3" meta length > 1340 drop`);
+    expect(await before.ask(String(MIB))).toBe('written');
+    expect(await before.ask('end')).toBe('ended');
+    expect(await sink.line()).toBe(String(2 * MIB));
+    const narrowed = (): (number | undefined)[] => [mtus(h1).get(h3.subnet()), mtus(h1).get(h2.subnet())];
+    await expect.poll(() => narrowed()[0], PATIENCE).toBeGreaterThan(1264);
+    expect(narrowed()[0]).toBeLessThanOrEqual(1280);
+    expect(narrowed()[1]).toBeUndefined();
+    // the way back is as wide as it was
+    expect(mtus(h3).get(h1.subnet())).toBeUndefined();
+    expect(mesh(h1).peers.map(({ name, pathMtuBack }) => [name, pathMtuBack])).toEqual([
+      ['h2', 1420],
+      ['h3', 1420],
+    ]);
+    // who begins now knows at once
+    const after = open();
+    expect(await after.line()).toBe('connected');
+    expect(await after.ask(String(MIB))).toBe('written');
+    expect(await after.ask('end')).toBe('ended');
+    expect(await sink.line()).toBe(String(MIB));
+    const whole = ['ping', '-c', '1', '-W', '2', '-M', 'do', '-s', '1392', b.hostAddress];
+    expect(spawnSync('nsenter', [`--net=${a.netns}`, ...whole]).status).toBe(0);
+    // and by the way in clear
+    change(h2, 'encrypt', 'off');
+    const once = open();
+    expect(await once.line()).toBe('connected');
+    expect(await once.ask(String(MIB))).toBe('written');
+    expect(await once.ask('end')).toBe('ended');
+    expect(await sink.line()).toBe(String(MIB));
   });
 });

@@ -1,0 +1,23 @@
+import type { Hosts, KnownHost } from '../../cluster/hosts.ts';
+import { readPublished, reasonOf } from '../../mesh/published.ts';
+import type { HostView } from '../engine.ts';
+
+/** All hosts that the registry tells of, by name, for people. @param own the name of the one that is asked */
+export function hostViews(hosts: Hosts, own: string): HostView[] {
+  return [...hosts.all.values()].map((host) => viewOf(host, hosts, own)).toSorted(byName);
+}
+
+function viewOf({ name, record, isAlive }: KnownHost, { unreadable }: Hosts, own: string): HostView {
+  const { subnet, generation, version } = record;
+  const common = { name, isSelf: name === own, isAlive, subnet, generation, version };
+  try {
+    const problem = unreadable.get(name);
+    return { ...common, mesh: readPublished(record.published), ...(problem === undefined ? {} : { problem }) };
+  } catch (error) {
+    return { ...common, problem: reasonOf(error) };
+  }
+}
+
+function byName(one: HostView, other: HostView): number {
+  return one.name.localeCompare(other.name, 'en', { numeric: true });
+}

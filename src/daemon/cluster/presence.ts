@@ -1,0 +1,190 @@
+import { formatPrefix } from '../../addr/prefix.ts';
+import type { Clock } from '../../clock.ts';
+import type { JoinRequest } from '../../cluster/join.ts';
+import { EXPELS, Member, type Standing } from '../../cluster/member.ts';
+import type { EpochRecord, HostRecord } from '../../cluster/records.ts';
+import type { Lease, Registry } from '../../cluster/registry.ts';
+import { CulvertError } from '../../errors.ts';
+import { type Published, writePublished } from '../../mesh/published.ts';
+import type { Problem } from '../../sandbox/event.ts';
+import type { Place } from './seat.ts';
+
+/** How often a host that could not join tries again. */
+const RETRY_MS = 2000;
+/** ms that a host is taken for alive after it was last heard of */
+const ALIVE_MS = 10_000;
+
+export type PresenceParts = {
+  readonly registry: Registry;
+  readonly request: Omit<JoinRequest, 'published'>;
+  /** what it tells the others of itself */
+  readonly published: Published;
+  readonly epoch: EpochRecord;
+  readonly holdMs: number;
+  readonly clock: Clock;
+  readonly emit: (type: string, message: string) => void;
+  /** Hears that it has leases anew. */
+  readonly leased: () => void;
+};
+
+/**
+ * That the host is in its cluster, and how it stands there. With the registry away it stands by what it remembers, and
+ * joins when it can.
+ */
+export class Presence {
+  readonly #parts: PresenceParts;
+  readonly place: Place;
+  #published: Published;
+  #member: Member | undefined;
+  /** how it stands where it is not in the cluster now */
+  #absence: Exclude<Standing, { kind: 'joined' }> | undefined;
+  #joining: NodeJS.Timeout | undefined;
+  #isOver = false;
+
+  private constructor(parts: PresenceParts, place: Place) {
+    this.#parts = parts;
+    this.place = place;
+    this.#published = parts.published;
+  }
+
+  /**
+   * Joins, or comes back to the place that it had.
+   *
+   * @throws CulvertError, InputError as `join` does; `registry_unavailable` only where it has had no place before
+   */
+  static async enter(parts: PresenceParts, former: Place | undefined): Promise<Presence> {
+    let presence: Presence | undefined;
+    try {
+      const member = await joinWith(parts, (standing) => {
+        if (presence !== undefined) presence.#stand(standing);
+      });
+      presence = new Presence(parts, placeOf(parts, member, former));
+      presence.#member = member;
+    } catch (error) {
+      const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
+      if (!isAway || former === undefined) throw error;
+      presence = new Presence(parts, former);
+      presence.#absence = { kind: 'away', sinceMs: parts.clock.monotonicMs(), reason: error.message };
+    }
+    return presence;
+  }
+
+  /** See {@link Member.hold}. */
+  get hold(): Lease | undefined {
+    return this.#member?.hold;
+  }
+
+  /** See {@link Member.alive}. */
+  get alive(): Lease | undefined {
+    return this.#member?.alive;
+  }
+
+  /** Tells the others something else of itself, now or when the registry is back. */
+  async publish(part: Partial<Published>): Promise<void> {
+    this.#published = { ...this.#published, ...part };
+    await this.#member?.publish(writePublished(this.#published));
+  }
+
+  /** Whether it has joined, whatever became of that. */
+  get hasJoined(): boolean {
+    return this.#member !== undefined;
+  }
+
+  /** Begins to join where it has not. */
+  begin(): void {
+    if (this.#member === undefined) this.#joinLater();
+  }
+
+  /** Is told how the registry shows this host. */
+  see(record: HostRecord | undefined): void {
+    this.#member?.see(record);
+  }
+
+  /**
+   * An address that may be another host's is given to nobody.
+   *
+   * @throws CulvertError `expelled`; `subnet_uncertain` where it was not heard of for as long as its subnet is held
+   */
+  assertMayCreate(): void {
+    const standing = this.#standing;
+    if (standing.kind === 'expelled') throw new CulvertError('expelled', standing.reason);
+    const { clock, holdMs, registry } = this.#parts;
+    if (standing.kind === 'joined' || clock.monotonicMs() - standing.sinceMs < holdMs) return;
+    const message = `Cannot give out addresses of ${formatPrefix(this.place.subnet)}: the registry ${registry.name} was away for as long as they are held, so another host may have them; bring it back`;
+    throw new CulvertError('subnet_uncertain', message);
+  }
+
+  /** What a person has to see to, where it is not as it should be. */
+  get problem(): Problem | undefined {
+    const { registry, clock } = this.#parts;
+    const standing = this.#standing;
+    if (standing.kind === 'joined') return undefined;
+    if (standing.kind === 'expelled') return { code: 'expelled', message: standing.reason };
+    const seconds = Math.round((clock.monotonicMs() - standing.sinceMs) / 1000);
+    const still = 'what runs goes on, and no other host learns of changes';
+    const message = `The registry ${registry.name} is away for ${seconds} s; ${still}: ${standing.reason}`;
+    return { code: 'registry_away', message };
+  }
+
+  /** Joins no more. @param leave what to do with the place that it has */
+  async end(leave: (member: Member) => Promise<void>): Promise<void> {
+    this.#isOver = true;
+    clearTimeout(this.#joining);
+    if (this.#member !== undefined) await leave(this.#member);
+  }
+
+  get #standing(): Standing {
+    return this.#member?.standing ?? this.#absence ?? { kind: 'joined' };
+  }
+
+  #joinLater(): void {
+    this.#joining = setTimeout(() => void this.#joinAgain(), RETRY_MS);
+  }
+
+  async #joinAgain(): Promise<void> {
+    const { clock, emit } = this.#parts;
+    try {
+      const { clusterId, subnet, name } = this.place;
+      const request = { ...this.#parts.request, clusterId, bound: subnet };
+      const parts = { ...this.#parts, request, published: this.#published };
+      const member = await joinWith(parts, (standing) => this.#stand(standing));
+      if (this.#isOver) return await member.stop({ keepsSubnet: true });
+      this.#member = member;
+      this.#absence = undefined;
+      emit('cluster.joined', `Back in the cluster as ${name}`);
+      this.#parts.leased();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      const isFinal = error instanceof CulvertError && EXPELS.has(error.code);
+      if (isFinal && this.#absence?.kind !== 'expelled') emit('cluster.expelled', reason);
+      const sinceMs = this.#absence?.kind === 'away' ? this.#absence.sinceMs : clock.monotonicMs();
+      this.#absence = isFinal ? { kind: 'expelled', reason } : { kind: 'away', sinceMs, reason };
+      if (!this.#isOver) this.#joinLater();
+    }
+  }
+
+  #stand(standing: Standing): void {
+    const { emit } = this.#parts;
+    if (standing.kind === 'joined') emit('cluster.joined', 'The registry is there again');
+    else emit(`cluster.${standing.kind}`, standing.reason);
+  }
+}
+
+function joinWith(parts: PresenceParts, changed: (standing: Standing) => void): Promise<Member> {
+  const { registry, holdMs, clock, leased } = parts;
+  const request = { ...parts.request, published: writePublished(parts.published) };
+  const timing = { alive_ms: ALIVE_MS, hold_ms: holdMs };
+  return Member.join({ registry, request, timing, nowMs: () => clock.monotonicMs(), changed, leased });
+}
+
+function placeOf(
+  { request, epoch, published }: PresenceParts,
+  { membership }: Member,
+  former: Place | undefined,
+): Place {
+  const { cluster, host } = membership;
+  const { id: clusterId, range, unit } = cluster;
+  const rotations = published.keys.map(({ rotation }) => rotation);
+  const own = { name: request.name, subnet: host.subnet, epoch, rotations };
+  return { clusterId, range, unit, ...own, peers: former?.peers ?? [] };
+}

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
+import { parsePrefix } from '../src/addr/prefix.ts';
 import { systemClock } from '../src/clock.ts';
 import type { Core } from '../src/daemon/core.ts';
 import { claim } from '../src/ipam/allocator.ts';
@@ -9,7 +10,7 @@ import { openStore } from '../src/ipam/store.ts';
 import { NamespaceHandle } from '../src/linux/namespace.ts';
 import { umount } from '../src/linux/syscall.ts';
 import type { Sandbox } from '../src/sandbox/sandbox.ts';
-import { createSandbox, openCore, pause_ms, settle } from './support/lab-core.ts';
+import { createSandbox, LAB, openCore, pause_ms, settle } from './support/lab-core.ts';
 
 /*
  * What a daemon finds that was not as it should be: it takes over first and looks after, so what comes in between must
@@ -41,9 +42,9 @@ afterEach(() => {
   lab[Symbol.dispose]();
 });
 
-function withCore<T>(body: (core: Core) => T): T {
+function withCore<T>(body: (core: Core) => T, options: Parameters<typeof openCore>[1] = {}): T {
   return inside.run(() => {
-    using core = openCore(lab.folder, { emit: ({ type }) => void events.push(type) });
+    using core = openCore(lab.folder, { emit: ({ type }) => void events.push(type), ...options });
     return body(core);
   });
 }
@@ -307,4 +308,33 @@ it('says of a sandbox what it has, also where a change of it has failed', () => 
     // the same again is no change that is done already
     expect(() => core.update(A, { rates })).toThrow(/ENODEV/);
   });
+});
+
+it('hands out no warm network with an address of a range that is no more the host’s', () => {
+  const poolSizes = { microvm: 2, netns: 2, bridge: 2 };
+  const layout = { ...LAB.layout, hostRange: parsePrefix('10.99.0.0/16') };
+  const warm = (core: Core): number => core.leases().filter(({ state }) => state === 'warm').length;
+  withCore(
+    (core) => {
+      core.remove([A]);
+      while (warm(core) < 6) {
+        core.step();
+        pause_ms(1);
+      }
+    },
+    { poolSizes },
+  );
+  withCore(
+    (core) => {
+      // those on the bridge have their addresses of another range
+      expect(core.status()).toMatchObject({ warm: { microvm: 0, netns: 0, bridge: 2 }, removing: 4 });
+      createSandbox(core, 'b', 'netns');
+      expect(core.inspect(B).hostAddress).toBe(layout.hostRange.address + core.inspect(B).slot);
+      expectWhole(core);
+      expect(lab.run('host', 'ip', 'address')).not.toContain('10.11.');
+      expect(lab.run('host', 'ip', 'route')).not.toContain('10.11.');
+      expect(lab.run(`${lab.folder}/run/netns/router`, 'ip', 'route')).not.toContain('10.11.');
+    },
+    { host: { ...LAB, layout } },
+  );
 });

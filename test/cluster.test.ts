@@ -104,14 +104,14 @@ describe('a host', { timeout: 120_000 }, () => {
     await one.up({ alone: true });
     one.run('create', 'a', '--topology', 'netns');
     one.run('down');
-    await expect(one.up()).rejects.toThrow(/Cannot join a cluster: \d networks have addresses of 10\.11\.0\.0\/16/);
+    await expect(one.up()).rejects.toThrow(/Cannot join a cluster: 1 sandboxes have addresses of 10\.11\.0\.0\/16/);
     await one.up({ alone: true });
     one.run('down', '--purge');
     await one.up();
     one.run('create', 'b', '--topology', 'netns');
     one.run('down');
     await expect(one.up({ alone: true })).rejects.toThrow(
-      /Cannot start outside of a cluster: \d networks have addresses/,
+      /Cannot start outside of a cluster: 1 sandboxes have addresses/,
     );
     await one.up();
     expect(one.json('ls')).toMatchObject([{ id: 'b' }]);
@@ -161,7 +161,34 @@ describe('a host', { timeout: 120_000 }, () => {
     expect(one.run('hosts', 'remove', 'h2')).toBe('Removed host h2; its subnet is free\n');
     await expect.poll(() => one.routes(), PATIENCE).toEqual(['']);
     expect(hosts()).toHaveLength(1);
-    await expect(other.up()).rejects.toThrow(/which the cluster has given away or does not know; remove them first/);
+    // with nothing but networks that wait for an owner it is as one that comes for the first time
+    await other.up();
+    expect(other.problems()).toEqual([]);
+    await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);
+  });
+
+  it('that has lost its subnet while its daemon was away has its sandboxes still, and makes none', async () => {
+    await other.up();
+    const [created] = other.json('create', 'a', '--topology', 'netns') as SandboxResource[];
+    await other.kill();
+    await using registry = new EmbeddedRegistry(join(one.place.folder, 'registry.sqlite'), systemClock());
+    const keys = (await registry.list('')).entries.map(({ key }) => key).filter((key) => key !== 'cluster');
+    await registry.commit(
+      [],
+      keys.map((key) => ({ key, value: undefined })),
+    );
+    await other.up();
+    expect(other.problems()).toEqual(['expelled']);
+    expect(other.run('status')).toContain(`its sandboxes have addresses of ${other.subnet()}`);
+    expect(other.json('ls')).toMatchObject([{ id: 'a', hostAddress: created?.hostAddress }]);
+    expect(() => other.run('create', 'b', '--topology', 'netns')).toThrow(/which the cluster has given away/);
+    other.run('exec', 'a', '--', 'ping', '-c', '1', '-W', '5', '10.12.0.0');
+    other.run('rm', 'a');
+    expect(other.json('ls')).toEqual([]);
+    other.run('down');
+    await other.up();
+    expect(other.problems()).toEqual([]);
+    other.run('create', 'b', '--topology', 'netns');
   });
 
   it('takes no way from another that is not of the cluster, and goes on with the others', async () => {

@@ -263,7 +263,7 @@ class Joining {
   }
 
   #lost(bound: Prefix): CulvertError {
-    const message = `Cannot join as ${this.#request.name}: its sandboxes have addresses of ${formatPrefix(bound)}, which the cluster has given away or does not know; remove them first`;
+    const message = `Cannot join as ${this.#request.name}: its sandboxes have addresses of ${formatPrefix(bound)}, which the cluster has given away or does not know; remove them, then start it again`;
     return new CulvertError('subnet_lost', message);
   }
 }

@@ -3,7 +3,7 @@ import { advance, listLeases } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { inBrief } from '../sandbox/event.ts';
 import type { Gate } from '../sandbox/gate.ts';
-import { type Holding, holdingOf, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
+import { type Holding, holdingOf, isBuilt, isOwned, passOf, subjectOf } from '../sandbox/holding.ts';
 import type { Manager } from '../sandbox/manager.ts';
 import type { Reaper } from '../sandbox/reaper.ts';
 import type { Survey } from '../sandbox/survey.ts';
@@ -33,8 +33,9 @@ export function adopt(parts: AdoptParts): Holding[] {
   // A removal that was under way goes on; so does a creation, with the lease it has.
   for (const holding of leases) if (holding.state === 'removing') reaper.add(holding);
   removeStrays(leases, parts);
-  const unfinished = leases.filter((holding) => holding.state === 'creating' && canFinish(holding, parts));
-  const finished = leases.filter(({ state }) => state === 'warm' || state === 'ready');
+  const worthy = withoutOutdated(leases, parts);
+  const unfinished = worthy.filter((holding) => holding.state === 'creating' && canFinish(holding, parts));
+  const finished = worthy.filter(({ state }) => state === 'warm' || state === 'ready');
   const passes = [...finished, ...unfinished].filter(isOwned).map(passOf);
   const repairs = gate.adopt(passes, unfinished.filter(isOwned).map(passOf));
   if (repairs.length > 0) {
@@ -55,6 +56,22 @@ function removeStrays(leases: readonly Holding[], { kernel, survey, problem }: A
   } catch (error) {
     problem('strays_left', `Cannot remove what is nobody’s: ${reasonsOf(error)}`);
   }
+}
+
+/**
+ * What waits for an owner with addresses of a range that the host had before goes: whoever got it would have them. All of
+ * it in one transaction, so that none of it is left when others wait beside it.
+ *
+ * @returns the leases that stay as they are
+ */
+function withoutOutdated(leases: readonly Holding[], { store, survey, reaper }: AdoptParts): Holding[] {
+  const outdated = new Set(survey.misled(leases.filter((holding) => isBuilt(holding) && !isOwned(holding))));
+  if (outdated.size === 0) return [...leases];
+  store.transaction('normal', () => {
+    for (const { key } of outdated) advance(store, key, 'removing');
+  });
+  for (const holding of outdated) reaper.add({ ...holding, state: 'removing' });
+  return leases.filter((holding) => !outdated.has(holding));
 }
 
 /** Builds what the last run had begun to. What cannot be built is given up: whoever asked for it has had no answer. */

@@ -46,7 +46,7 @@ import { OpenedNames } from './names/opened.ts';
 import { OpenedProbes } from './probes/opened.ts';
 import { ProblemNews } from './problem-news.ts';
 import { reconcile } from './reconcile.ts';
-import { assertNotLost, assertNotOutdated, makeFolder } from './state-folder.ts';
+import { assertNotLost, assertNotOutdated, leasesIn, makeFolder } from './state-folder.ts';
 import { undone } from './undone.ts';
 
 export type CoreOptions = {
@@ -112,7 +112,7 @@ export class Core implements Disposable {
     // what is opened is closed again where a later step fails
     using opened = new DisposableStack();
     opened.use(new FolderLock(stateDir));
-    const leases = join(stateDir, 'leases.sqlite');
+    const leases = leasesIn(stateDir);
     const pins = join(runDir, 'netns');
     assertNotLost(leases, pins);
     this.#store = opened.use(openStore(leases, systemClock()));

@@ -4,6 +4,11 @@ import { CulvertError } from '../errors.ts';
 import { folderUnusable } from '../linux/folder.ts';
 import { isNamespace } from '../linux/namespace.ts';
 
+/** The file with the leases. */
+export function leasesIn(stateDir: string): string {
+  return join(stateDir, 'leases.sqlite');
+}
+
 /** Makes a folder for the daemon alone. @throws CulvertError `folder_unusable` */
 export function makeFolder(path: string): void {
   try {

@@ -206,22 +206,34 @@ export function openStore(file: string, clock: Clock, { busyTimeout_ms = 2000 } 
   }
 }
 
-function verify(path: string, database: DatabaseSync): void {
-  const pragma = (name: string): SQLOutputValue | undefined =>
-    Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
-  if (pragma('application_id') !== APPLICATION_ID) throw storeCorrupt(path, 'the application id is not Culvert’s');
-  const version = pragma('user_version');
-  if (version !== SCHEMA_VERSION) {
-    const versions = `its version is ${String(version)} and this Culvert reads ${SCHEMA_VERSION}`;
-    const message = `Cannot open leases in ${path}: ${versions}; run the Culvert that wrote it`;
-    throw new CulvertError('store_version', message);
+/**
+ * That it is a lease database, and one that this Culvert reads.
+ *
+ * @throws CulvertError `store_corrupt`, `store_version`
+ */
+export function assertLeases(path: string, database: DatabaseSync): void {
+  if (pragma(database, 'application_id') !== APPLICATION_ID) {
+    throw storeCorrupt(path, 'the application id is not Culvert’s');
   }
-  const integrity = pragma('integrity_check(1)');
+  const version = pragma(database, 'user_version');
+  if (version === SCHEMA_VERSION) return;
+  const versions = `its version is ${String(version)} and this Culvert reads ${SCHEMA_VERSION}`;
+  const message = `Cannot open leases in ${path}: ${versions}; run the Culvert that wrote it`;
+  throw new CulvertError('store_version', message);
+}
+
+function pragma(database: DatabaseSync, name: string): SQLOutputValue | undefined {
+  return Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+}
+
+function verify(path: string, database: DatabaseSync): void {
+  assertLeases(path, database);
+  const integrity = pragma(database, 'integrity_check(1)');
   if (integrity !== 'ok') throw storeCorrupt(path, String(integrity));
   // The check above does not follow the references between the tables.
   const dangling = database.prepare('PRAGMA foreign_key_check').get();
   if (dangling !== undefined) throw storeCorrupt(path, `a row of ${String(dangling['table'])} refers to nothing`);
-  const journal = pragma('journal_mode = wal');
+  const journal = pragma(database, 'journal_mode = wal');
   if (journal !== 'wal') throw storeCorrupt(path, `the journal mode is ${String(journal)} and cannot be wal`);
   // A checkpoint waits for the disk twice; pages that change again and again are written once for all.
   database.exec('PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 16777216');

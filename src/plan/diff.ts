@@ -40,7 +40,8 @@ function byDependency(a: KernelObject, b: KernelObject): number {
 }
 
 /**
- * The steps from what is observed to what is desired: first what must go, then what must change, then what must come.
+ * The steps from what is observed to what is desired: first what must go, then what must change, then what must come, and
+ * last what changes to a gateway that may have come.
  * Removing comes first because an object in the wrong place may hold the name or address of one that is wanted. What a
  * namespace or a link takes with it when it goes is not deleted one by one.
  */
@@ -62,7 +63,13 @@ export function diff(observed: readonly KernelObject[], desired: readonly Kernel
     if (from === undefined || isTakenAlong(from, going)) missing.push(object);
     else if (!sameObject(from, object)) changes.push({ verb: 'change', object, from });
   }
-  return [...deletions, ...changes, ...creations(missing)];
+  const [early, late] = [changes.filter((one) => !hasGateway(one)), changes.filter(hasGateway)];
+  return [...deletions, ...early, ...creations(missing), ...late];
+}
+
+/** The kernel takes a gateway only where there is a way to it, which may have to come first. */
+function hasGateway({ object }: Operation): boolean {
+  return object.kind === 'route' && object.via !== undefined;
 }
 
 function creations(objects: readonly KernelObject[]): Plan {

@@ -1,4 +1,5 @@
 import type { Kernel } from '../linux/apply.ts';
+import { listRoutes } from '../linux/observe/attached.ts';
 import { joinVeths } from '../linux/observe/links.ts';
 import { SyscallError } from '../linux/syscall.ts';
 import { hasSysctl, readSysctl } from '../linux/sysctl.ts';
@@ -6,10 +7,10 @@ import { diff, type Plan } from '../plan/diff.ts';
 import { sameObject } from '../plan/same.ts';
 import { type KernelObject, type NamespaceName, objectKey, ROOT, ROUTER } from '../plan/state.ts';
 import { type Holding, networkOf } from './holding.ts';
-import { type Host, hostObjects } from './host/objects.ts';
+import { type Host, hostObjects, rootCable, UPLINK } from './host/objects.ts';
 import { Outside, type Part } from './outside.ts';
 import { desired } from './topology/desired.ts';
-import { sandboxNamespace } from './topology/layout.ts';
+import { cable, hostAddress, sandboxNamespace } from './topology/layout.ts';
 
 /** Compares what is with what should be: of the host, and of one sandbox at a time. */
 export class Survey {
@@ -38,18 +39,28 @@ export class Survey {
     });
   }
 
-  /** What the host lacks, or has otherwise. Nothing else is looked at: the root namespace is other people's. */
+  /**
+   * What the host lacks, or has otherwise, and what is left on its cable of a range that it had before. Nothing else is
+   * looked at: the root namespace is other people's.
+   */
   hostPlan(): Plan {
     const wanted = this.#hostObjects();
     const keys = new Set(wanted.map(objectKey));
     const namespaces: NamespaceName[] = this.#kernel.exists(ROUTER) ? [ROOT, ROUTER] : [ROOT];
     const states = namespaces.map((namespace) => this.#kernel.find(namespace, wanted));
-    const seen = whole(states, ROOT).filter((object) => keys.has(objectKey(object)));
+    const { index } = rootCable(this.#host.instance);
+    const isOfCable = (object: KernelObject): boolean =>
+      (object.kind === 'address' && object.namespace === ROOT && object.link.index === index) ||
+      (object.kind === 'route' && object.namespace === ROUTER && object.link.index === UPLINK.index);
+    const found = whole(states, ROOT);
+    const seen = found.filter((object) => keys.has(objectKey(object)));
     for (const object of wanted) {
       if (object.kind !== 'sysctl' || !namespaces.includes(object.namespace)) continue;
       seen.push({ ...object, value: this.#settingOf(object) });
     }
-    return diff(seen, wanted);
+    const former = found.filter((object) => isOfCable(object) && !keys.has(objectKey(object)));
+    // with its last address a link would lose every route
+    return [...diff(seen, wanted), ...diff(former, [])];
   }
 
   /** All of the router namespace: with ten thousand sandboxes that takes a second. */
@@ -78,6 +89,18 @@ export class Survey {
     const inside = this.#inside(sandboxNamespace(holding.key.slot), wanted);
     if (inside !== undefined) states.push(inside);
     return diff(whole(states, ROUTER), wanted);
+  }
+
+  /** Those of the networks whose addresses the router leads elsewhere: they were built when the ranges were others. */
+  misled(holdings: readonly Holding[]): Holding[] {
+    const links = new Map(holdings.map(({ key }) => [cable(key.slot).index, cable(key.slot)]));
+    if (links.size === 0) return [];
+    const found = this.#kernel.withSocket(ROUTER, (socket) => listRoutes(socket, ROUTER, links));
+    return holdings.filter(({ key }) => {
+      const to = hostAddress(this.#host.layout, key.slot);
+      const own = found.filter(({ link }) => link.index === cable(key.slot).index);
+      return own.length > 0 && !own.some(({ destination }) => destination.address === to);
+    });
   }
 
   /**

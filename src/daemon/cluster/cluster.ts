@@ -197,8 +197,8 @@ export class Cluster {
    */
   async resign(): Promise<void> {
     await this.#end((member) => member.resign());
-    // what was given back may be another's by now
-    if (this.#presence.hasJoined) this.#memory.forget();
+    // what was given back, or lost, may be another's by now
+    if (this.#presence.hasJoined || this.#presence.isExpelled) this.#memory.forget();
   }
 
   async #end(leave: (member: Member) => Promise<void>): Promise<void> {

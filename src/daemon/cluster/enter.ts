@@ -1,4 +1,3 @@
-import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
@@ -8,13 +7,12 @@ import { openRegistry } from '../../cluster/open.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
 import type { Registry } from '../../cluster/registry.ts';
 import { CulvertError, InputError } from '../../errors.ts';
-import { isNamespace } from '../../linux/namespace.ts';
+import { countSandboxes } from '../../ipam/peek.ts';
 import { isOnLink } from '../../mesh/clear/on-link.ts';
 import { isRootCable } from '../../sandbox/host/objects.ts';
-import { isSandboxNamespace } from '../../sandbox/topology/layout.ts';
 import type { Config } from '../config/config.ts';
 import { assertFree, readUplink, type Uplink } from '../read-host.ts';
-import { makeFolder } from '../state-folder.ts';
+import { leasesIn, makeFolder } from '../state-folder.ts';
 import { Cluster } from './cluster.ts';
 import { KeyRing } from './key-ring.ts';
 import { newSeat, type Place, readSeat, type Seat } from './seat.ts';
@@ -98,26 +96,24 @@ function rotationsAt({ rotation }: EpochRecord, place: Place | undefined): numbe
  */
 export function assertNoPlace(config: Config): void {
   const place = readSeat(config.stateDir)?.place;
-  const live = place === undefined ? 0 : countSandboxes(config);
+  const live = place === undefined ? 0 : countLive(config);
   if (place === undefined || live === 0) return;
-  const message = `Cannot start outside of a cluster: ${live} networks have addresses of ${formatPrefix(place.subnet)}, as host ${place.name} of cluster ${place.clusterId}; start with cluster.registry, or remove them`;
+  const message = `Cannot start outside of a cluster: ${live} sandboxes have addresses of ${formatPrefix(place.subnet)}, as host ${place.name} of cluster ${place.clusterId}; start with cluster.registry, or remove them`;
   throw new CulvertError('cluster_left', message);
 }
 
-/** The subnet that networks have addresses of, undefined where there are none. */
+/** The subnet that sandboxes have addresses of, undefined where there are none. */
 function boundTo(config: Config, { place }: Seat): Prefix | undefined {
-  const live = countSandboxes(config);
+  const live = countLive(config);
   if (live === 0) return undefined;
   if (place !== undefined) return place.subnet;
   const host = formatPrefix(config.ranges.host);
-  const message = `Cannot join a cluster: ${live} networks have addresses of ${host}, which no other host can reach; remove them (culvert down --purge), then join`;
+  const message = `Cannot join a cluster: ${live} sandboxes have addresses of ${host}, which no other host can reach; remove them (culvert down --purge), then join`;
   throw new CulvertError('sandboxes_live', message);
 }
 
-function countSandboxes({ runDir }: Config): number {
-  const pins = join(runDir, 'netns');
-  if (!existsSync(pins)) return 0;
-  return readdirSync(pins).filter((name) => isSandboxNamespace(name) && isNamespace(join(pins, name))).length;
+function countLive({ stateDir }: Config): number {
+  return countSandboxes(leasesIn(stateDir), systemClock());
 }
 
 /** Other daemons of this machine may be of the same cluster. */

@@ -14,6 +14,8 @@ const RETRY_MS = 2000;
 /** ms that a host is taken for alive after it was last heard of */
 const ALIVE_MS = 10_000;
 
+type Absence = Exclude<Standing, { kind: 'joined' }>;
+
 export type PresenceParts = {
   readonly registry: Registry;
   readonly request: Omit<JoinRequest, 'published'>;
@@ -37,7 +39,7 @@ export class Presence {
   #published: Published;
   #member: Member | undefined;
   /** how it stands where it is not in the cluster now */
-  #absence: Exclude<Standing, { kind: 'joined' }> | undefined;
+  #absence: Absence | undefined;
   #joining: NodeJS.Timeout | undefined;
   #isOver = false;
 
@@ -48,7 +50,8 @@ export class Presence {
   }
 
   /**
-   * Joins, or comes back to the place that it had.
+   * Joins, or comes back to the place that it had. One that has lost it is there without a part in the cluster, where
+   * sandboxes have addresses of it: they run on, and can be removed.
    *
    * @throws CulvertError, InputError as `join` does; `registry_unavailable` only where it has had no place before
    */
@@ -61,10 +64,10 @@ export class Presence {
       presence = new Presence(parts, placeOf(parts, member, former));
       presence.#member = member;
     } catch (error) {
-      const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
-      if (!isAway || former === undefined) throw error;
+      const absence = absenceOf(error, parts, former);
+      if (absence === undefined || former === undefined) throw error;
       presence = new Presence(parts, former);
-      presence.#absence = { kind: 'away', sinceMs: parts.clock.monotonicMs(), reason: error.message };
+      presence.#absence = absence;
     }
     return presence;
   }
@@ -90,8 +93,13 @@ export class Presence {
     return this.#member !== undefined;
   }
 
+  get isExpelled(): boolean {
+    return this.#standing.kind === 'expelled';
+  }
+
   /** Begins to join where it has not. */
   begin(): void {
+    if (this.#absence?.kind === 'expelled') this.#parts.emit('cluster.expelled', this.#absence.reason);
     if (this.#member === undefined) this.#joinLater();
   }
 
@@ -168,6 +176,15 @@ export class Presence {
     if (standing.kind === 'joined') emit('cluster.joined', 'The registry is there again');
     else emit(`cluster.${standing.kind}`, standing.reason);
   }
+}
+
+/** How a host stands that could not join when it started; undefined where it is not to start. */
+function absenceOf(error: unknown, { request, clock }: PresenceParts, former: Place | undefined): Absence | undefined {
+  if (!(error instanceof CulvertError)) return undefined;
+  const { code, message: reason } = error;
+  if (code === 'registry_unavailable') return { kind: 'away', sinceMs: clock.monotonicMs(), reason };
+  const isLost = code === 'subnet_lost' || (code === 'host_name_in_use' && request.name === former?.name);
+  return isLost && request.bound !== undefined ? { kind: 'expelled', reason } : undefined;
 }
 
 function joinWith(parts: PresenceParts, changed: (standing: Standing) => void): Promise<Member> {

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { cpSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabEtcd } from '../lab/etcd.ts';
@@ -189,6 +189,31 @@ describe('a host', { timeout: 120_000 }, () => {
     await other.up();
     expect(other.problems()).toEqual([]);
     other.run('create', 'b', '--topology', 'netns');
+  });
+
+  it('that has a copy of another’s state folder is refused, and one that is killed is back at once', async () => {
+    await one.up();
+    cpSync(one.stateDir, other.stateDir, { recursive: true });
+    await expect(other.up({ name: 'h1' })).rejects.toThrow(/a daemon with a copy of this state folder is there/);
+    expect(one.problems()).toEqual([]);
+    await using registry = new EmbeddedRegistry(join(one.place.folder, 'registry.sqlite'), systemClock());
+    const former = await registry.get('alive/h1');
+    const told: (string | undefined)[] = [];
+    const giveUp = new AbortController();
+    const following = (async () => {
+      for await (const news of registry.follow('alive/', giveUp.signal)) {
+        if (news.kind === 'changes') told.push(...news.changes.map(({ value }) => value));
+      }
+    })();
+    await one.kill();
+    await one.up();
+    expect(one.problems()).toEqual([]);
+    await expect.poll(() => told, PATIENCE).toHaveLength(1);
+    giveUp.abort();
+    await following;
+    // it has not waited for what the killed one said to be over
+    expect(told).toEqual([expect.stringContaining('"place"')]);
+    expect(told).not.toEqual([former?.value]);
   });
 
   it('takes no way from another that is not of the cluster, and goes on with the others', async () => {

@@ -9,9 +9,12 @@ import {
   readClaim,
   readCluster,
   readHost,
+  readSession,
+  type Session,
   writeClaim,
   writeCluster,
   writeHost,
+  writeSession,
 } from './records.ts';
 import type { Condition, Entry, Lease, Registry, Revision, Write } from './registry.ts';
 import { assertPlan, candidates, firstUnit, subnetAt, unitCount, unitsOf } from './subnets.ts';
@@ -29,6 +32,8 @@ export type JoinRequest = {
   readonly name: string;
   /** of its state folder, a UUID */
   readonly identity: string;
+  /** of its daemon: another one of the same identity is another machine with a copy of the state folder */
+  readonly session: Pick<Session, 'id' | 'place'>;
   readonly version: string;
   /** what the first host gives the cluster; others say the same, or nothing */
   readonly range?: Prefix;
@@ -59,8 +64,9 @@ export type Membership = {
  *
  * @throws CulvertError `cluster_foreign` where it belongs to another cluster, `cluster_absent` where its own is not there;
  *   `cluster_mismatch` where the cluster is
- *   another than it says; `host_name_in_use` where another machine of that name is there; `subnet_lost` where it cannot
- *   have the subnet that it is bound to; `cluster_full`; `cluster_busy`; `registry_*`
+ *   another than it says; `host_name_in_use` where another machine of that name is there, `host_identity_in_use` where one
+ *   with a copy of its state folder is; `subnet_lost` where it cannot have the subnet that it is bound to; `cluster_full`;
+ *   `cluster_busy`; `registry_*`
  * @throws InputError `invalid_host_name`, `invalid_range`, `invalid_subnet_size`
  */
 export async function join(registry: Registry, request: JoinRequest, leases: Leases): Promise<Membership> {
@@ -80,11 +86,24 @@ function assertName(name: string): void {
   throw new InputError('invalid_host_name', message, { field: 'host' });
 }
 
+/**
+ * Where the host is taken for there, whether the daemon that says so is this one, or one that has ended: of the same run
+ * folder, which this one holds now.
+ */
+export function assertSameSession(name: string, own: JoinRequest['session'], entry: Entry): void {
+  const { id, place } = readSession(entry.key, entry.value);
+  if (id === own.id || place === own.place) return;
+  const message = `Cannot be ${name}: a daemon with a copy of this state folder is there, on another machine or with another run folder; end that one, or give this one a state folder of its own`;
+  throw new CulvertError('host_identity_in_use', message);
+}
+
 /** One attempt; what it has read may have changed when it writes. */
 class Joining {
   readonly #registry: Registry;
   readonly #request: JoinRequest;
   readonly #leases: Leases;
+  /** when somebody last said that the host is there */
+  #aliveRevision: Revision = 0;
 
   constructor(registry: Registry, request: JoinRequest, leases: Leases) {
     this.#registry = registry;
@@ -94,19 +113,21 @@ class Joining {
 
   /** undefined where others were faster */
   async attempt(): Promise<Membership | undefined> {
-    const { name, identity, bound } = this.#request;
+    const { name, identity, bound, session } = this.#request;
     const cluster = await this.#cluster();
     if (cluster === undefined) return undefined;
-    const entry = await this.#registry.get(hostKey(name));
+    const [entry, alive] = await Promise.all([this.#registry.get(hostKey(name)), this.#registry.get(aliveKey(name))]);
+    this.#aliveRevision = alive?.revision ?? 0;
     if (entry === undefined) return this.#claim(cluster, 1, 0);
     const former = readHost(entry.key, entry.value);
     if (former.identity === identity) {
+      if (alive !== undefined) assertSameSession(name, session, alive);
       const back = await this.#comeBack(cluster, former, entry.revision);
       if (back !== 'lost') return back;
       if (bound !== undefined) throw this.#lost(bound);
       return this.#claim(cluster, former.generation + 1, entry.revision);
     }
-    if ((await this.#registry.get(aliveKey(name))) !== undefined) {
+    if (alive !== undefined) {
       const message = `Cannot join as ${name}: another machine of that name is there, with ${formatPrefix(former.subnet)}; end it, or take another name`;
       throw new CulvertError('host_name_in_use', message);
     }
@@ -247,9 +268,13 @@ class Joining {
     const { name, identity, version, published } = this.#request;
     const { generation, subnet, revision, conditions, gone = [] } = what;
     const host: HostRecord = { identity, generation, subnet, version, published };
-    const writes = [...ownWrites(cluster, name, host, this.#leases), ...gone.map((key) => ({ key, value: undefined }))];
-    const unchanged = { key: hostKey(name), revision };
-    const written = await this.#registry.commit([unchanged, ...conditions], writes);
+    const own = ownWrites(cluster, this.#request, host, this.#leases);
+    const writes = [...own, ...gone.map((key) => ({ key, value: undefined }))];
+    const unchanged = [
+      { key: hostKey(name), revision },
+      { key: aliveKey(name), revision: this.#aliveRevision },
+    ];
+    const written = await this.#registry.commit([...unchanged, ...conditions], writes);
     return written === undefined ? undefined : { cluster, host, revision: written };
   }
 
@@ -274,12 +299,17 @@ export function ownUnits(cluster: ClusterRecord, { subnet }: HostRecord): number
 }
 
 /** All that stands in the registry for one host. */
-export function ownWrites(cluster: ClusterRecord, name: string, host: HostRecord, { alive, hold }: Leases): Write[] {
+export function ownWrites(
+  cluster: ClusterRecord,
+  { name, session }: Pick<JoinRequest, 'name' | 'session'>,
+  host: HostRecord,
+  { alive, hold }: Leases,
+): Write[] {
   const { identity, generation } = host;
   const claim = writeClaim({ host: name, identity, generation });
   return [
     { key: hostKey(name), value: writeHost(host) },
-    { key: aliveKey(name), value: String(generation), lease: alive },
+    { key: aliveKey(name), value: writeSession({ generation, ...session }), lease: alive },
     ...ownUnits(cluster, host).flatMap((unit) => [
       { key: subnetKey(unit), value: claim },
       { key: holdKey(unit), value: name, lease: hold },

@@ -5,7 +5,7 @@
  *     subnets/00000017    which host has the 18th unit of the range
  *     holds/00000017      there as long as its sandboxes may live, under a lease of the hold
  *     hosts/NAME          a host: who it is, what it has, what it tells the others
- *     alive/NAME          there as long as it is, under a short lease
+ *     alive/NAME          there as long as it is, under a short lease: which daemon that is
  *     mesh/epoch          how all send to each other, and how far a change of that has come
  *     mesh/conductor      which host leads the change, under its short lease
  *     epochs/NAME         how far a host has come with it, under its short lease

@@ -40,13 +40,18 @@ async function join(name: string, { changed = () => undefined, ...request }: Opt
   const member = await Member.join({
     leased: () => undefined,
     registry,
-    request: { name, identity: randomUUID(), version: '1', published: { name }, ...request },
+    request: { name, identity: randomUUID(), session: newSession(), version: '1', published: { name }, ...request },
     timing: TIMING,
     nowMs: () => clock.monotonicMs(),
     changed,
   });
   running.push(member);
   return member;
+}
+
+/** @param place of a run folder, another one where absent */
+function newSession(place: string = randomUUID()): JoinRequest['session'] {
+  return { id: randomUUID(), place };
 }
 
 /** As a host that is killed: it says nothing any more. Its timer would be due when the test is long over. */
@@ -139,6 +144,57 @@ describe('a host that joins', () => {
       if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'host_name_in_use' });
     }
     expect(await keys(SUBNETS)).toHaveLength(1);
+  });
+});
+
+describe('two machines with one copy of a state folder', () => {
+  it('are not both let in: the second is refused while the first is there', async () => {
+    const identity = randomUUID();
+    const first = await join('h1', { identity });
+    const { entries } = await registry.list('');
+    await expect(join('h1', { identity })).rejects.toMatchObject({ code: 'host_identity_in_use' });
+    expect((await registry.list('')).entries).toEqual(entries);
+    await first.publish('still here');
+    expect(first.standing).toEqual({ kind: 'joined' });
+    forget(first);
+    clock.monotonic += TIMING.alive_ms;
+    expect(subnetOf(await join('h1', { identity }))).toBe(subnetOf(first));
+    // it was away for too long
+    await first.publish('here again');
+    expect(first.standing).toMatchObject({
+      kind: 'expelled',
+      reason: expect.stringMatching(/a copy of this state fol/),
+    });
+  });
+
+  it('are one of two that start at once', async () => {
+    const identity = randomUUID();
+    await (await join('h1', { identity })).stop({ keepsSubnet: true });
+    const outcomes = await Promise.allSettled([join('h1', { identity }), join('h1', { identity })]);
+    expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+  });
+
+  it('see one another where the registry takes both', async () => {
+    const identity = randomUUID();
+    const first = await join('h1', { identity });
+    const value = JSON.stringify({ format: 1, generation: 1, ...newSession() });
+    await registry.commit([], [{ key: 'alive/h1', value }]);
+    await first.publish('here');
+    expect(first.standing).toMatchObject({ kind: 'expelled' });
+    expect((await registry.get('alive/h1'))?.value).toBe(value);
+  });
+
+  it('are not what a daemon is that was killed and is back in its run folder', async () => {
+    const identity = randomUUID();
+    const killed = await join('h1', { identity, session: newSession('run') });
+    forget(killed);
+    const back = await join('h1', { identity, session: newSession('run') });
+    expect(back.membership.host).toEqual(killed.membership.host);
+    clock.monotonic += TIMING.alive_ms - 1;
+    await back.publish('back');
+    // what the killed one held ends without taking anything along
+    clock.monotonic += 1;
+    expect(await keys(ALIVE)).toEqual(['alive/h1']);
   });
 });
 
@@ -270,6 +326,14 @@ describe('a host that is removed by hand', () => {
 });
 
 describe('a member', () => {
+  it('says again that it is there where somebody has taken that away', async () => {
+    const member = await join('h1');
+    await registry.commit([], [{ key: 'alive/h1', value: undefined }]);
+    await member.publish('here');
+    expect(member.standing).toEqual({ kind: 'joined' });
+    expect(await keys(ALIVE)).toEqual(['alive/h1']);
+  });
+
   it('takes its place again where it was not heard of for a while, and nobody has taken it', async () => {
     const member = await join('h1');
     clock.monotonic += TIMING.alive_ms + TIMING.hold_ms;

@@ -1,7 +1,15 @@
 import { formatPrefix } from '../addr/prefix.ts';
 import { CulvertError } from '../errors.ts';
-import { type JoinRequest, join, type Leases, type Membership, ownUnits, ownWrites } from './join.ts';
-import { HOLDS, hostKey, subnetKey } from './keys.ts';
+import {
+  assertSameSession,
+  type JoinRequest,
+  join,
+  type Leases,
+  type Membership,
+  ownUnits,
+  ownWrites,
+} from './join.ts';
+import { aliveKey, HOLDS, hostKey, subnetKey } from './keys.ts';
 import { type HostRecord, readClaim, readHost, writeHost } from './records.ts';
 import type { Lease, Registry, Write } from './registry.ts';
 
@@ -124,7 +132,7 @@ export class Member {
   async #commitOwn(change: (writes: Write[]) => Write[]): Promise<void> {
     const { registry, request } = this.#parts;
     const { cluster, host, revision } = this.#membership;
-    const writes = change(ownWrites(cluster, request.name, host, this.#leases));
+    const writes = change(ownWrites(cluster, request, host, this.#leases));
     const claims = await Promise.all(ownUnits(cluster, host).map((unit) => registry.get(subnetKey(unit))));
     const isOurs = claims.every(
       (entry) => entry !== undefined && readClaim(entry.key, entry.value).identity === request.identity,
@@ -165,8 +173,13 @@ export class Member {
       await Promise.all([this.#leases.alive.keepAlive(), this.#leases.hold.keepAlive()]);
     } catch (error) {
       if (!(error instanceof CulvertError && error.code === 'registry_lease_lost')) throw error;
-      await this.#return();
+      return this.#return();
     }
+    const { registry, request } = this.#parts;
+    const alive = await registry.get(aliveKey(request.name));
+    // somebody has taken it away by hand: to the others the host would be lost for good
+    if (alive === undefined) return this.#return();
+    assertSameSession(request.name, request.session, alive);
   }
 
   /** It was not heard of for too long; where nobody has taken its place that place is taken again. */
@@ -231,7 +244,14 @@ export class Member {
 }
 
 /** What ends a host's part for good. */
-export const EXPELS = new Set(['expelled', 'host_name_in_use', 'subnet_lost', 'cluster_foreign', 'cluster_mismatch']);
+export const EXPELS = new Set([
+  'expelled',
+  'host_name_in_use',
+  'host_identity_in_use',
+  'subnet_lost',
+  'cluster_foreign',
+  'cluster_mismatch',
+]);
 
 function expelled(name: string, record: HostRecord | undefined): CulvertError {
   const why =

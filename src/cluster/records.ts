@@ -43,6 +43,15 @@ const host = z.object({
 /** Of a unit of the range. */
 const claim = z.object({ host: z.string(), identity: z.uuid(), generation });
 
+/** Of a host that is there. */
+const session = z.object({
+  generation,
+  /** of one daemon from its start to its end */
+  id: z.uuid(),
+  /** of the run folder, which one daemon has at a time, in one life of one machine */
+  place: z.string().max(64),
+});
+
 const address = z.string().transform((text, ctx): Ipv4 => {
   try {
     return parseIpv4(text);
@@ -87,10 +96,12 @@ export type MemberRecord = z.output<typeof member>;
 export type ClusterRecord = z.output<typeof cluster>;
 export type HostRecord = z.output<typeof host>;
 export type Claim = z.output<typeof claim>;
+export type Session = z.output<typeof session>;
 
 export const readCluster = (text: string): ClusterRecord => read('cluster', cluster, text);
 export const readHost = (key: string, text: string): HostRecord => read(key, host, text);
 export const readClaim = (key: string, text: string): Claim => read(key, claim, text);
+export const readSession = (key: string, text: string): Session => read(key, session, text);
 
 export const readEpoch = (text: string): EpochRecord => read('mesh/epoch', epoch, text);
 export const readProgress = (key: string, text: string): ProgressRecord => read(key, progress, text);
@@ -114,6 +125,10 @@ export function writeHost({ subnet, ...record }: HostRecord): string {
 }
 
 export function writeClaim(record: Claim): string {
+  return write(record);
+}
+
+export function writeSession(record: Session): string {
   return write(record);
 }
 

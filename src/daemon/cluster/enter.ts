@@ -1,13 +1,16 @@
-import { join } from 'node:path';
+import { createHash, randomUUID } from 'node:crypto';
+import { statSync } from 'node:fs';
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
-import { systemClock } from '../../clock.ts';
+import { type Clock, systemClock } from '../../clock.ts';
 import { currentEpoch } from '../../cluster/epoch.ts';
+import type { JoinRequest } from '../../cluster/join.ts';
 import { openRegistry } from '../../cluster/open.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
 import type { Registry } from '../../cluster/registry.ts';
 import { CulvertError, InputError } from '../../errors.ts';
 import { countSandboxes } from '../../ipam/peek.ts';
+import { FolderLock } from '../../linux/folder.ts';
 import { isOnLink } from '../../mesh/clear/on-link.ts';
 import { isRootCable } from '../../sandbox/host/objects.ts';
 import type { Config } from '../config/config.ts';
@@ -22,8 +25,8 @@ export type ClusterConfig = NonNullable<Config['cluster']>;
 /**
  * Joins the cluster of the config, or comes back to the place that the state folder remembers.
  *
- * @throws InputError `range_in_use`, `no_endpoint`, `registry_*`; CulvertError `sandboxes_live` where sandboxes have
- *   addresses of no cluster, and of whatever else keeps it from joining
+ * @throws InputError `range_in_use`, `no_endpoint`, `registry_*`; CulvertError `folder_in_use`; `sandboxes_live` where
+ *   sandboxes have addresses of no cluster, and of whatever else keeps it from joining
  */
 export async function enterCluster(config: Config, wanted: ClusterConfig, version: string): Promise<Cluster> {
   const { stateDir } = config;
@@ -32,6 +35,9 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
     throw new InputError('invalid_config', message, { field: 'cluster.registry' });
   }
   makeFolder(stateDir);
+  using opened = new DisposableStack();
+  // as long as another daemon has it, that one is the host
+  opened.use(new FolderLock(stateDir));
   const uplink = readUplink(config);
   if (wanted.range !== undefined) assertRangeFree(uplink, wanted.range);
   const seat = readSeat(stateDir) ?? newSeat(stateDir);
@@ -43,6 +49,7 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
   const request = {
     name: wanted.name ?? config.name,
     identity: seat.identity,
+    session: newSession(config, clock),
     version,
     ...(wanted.range === undefined ? {} : { range: wanted.range }),
     ...(wanted.unit === undefined ? {} : { unit: wanted.unit }),
@@ -87,6 +94,13 @@ async function epochNow(registry: Registry, place: Place | undefined): Promise<E
 function rotationsAt({ rotation }: EpochRecord, place: Place | undefined): number[] {
   const former = (place?.rotations ?? []).filter((one) => one === rotation - 1);
   return [...former, rotation];
+}
+
+/** Whoever has the run folder after this daemon is its successor, for as long as the machine is up. */
+function newSession({ runDir }: Config, { bootId }: Clock): JoinRequest['session'] {
+  const { dev, ino } = statSync(runDir);
+  const place = createHash('sha256').update(`${bootId} ${dev} ${ino}`).digest('hex').slice(0, 32);
+  return { id: randomUUID(), place };
 }
 
 /**

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { formatPrefix } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
 import type { JoinRequest } from '../../cluster/join.ts';
@@ -58,7 +59,7 @@ export class Presence {
   static async enter(parts: PresenceParts, former: Place | undefined): Promise<Presence> {
     let presence: Presence | undefined;
     try {
-      const member = await joinWith(parts, (standing) => {
+      const member = await joinInTime(parts, (standing) => {
         if (presence !== undefined) presence.#stand(standing);
       });
       presence = new Presence(parts, placeOf(parts, member, former));
@@ -185,6 +186,23 @@ function absenceOf(error: unknown, { request, clock }: PresenceParts, former: Pl
   if (code === 'registry_unavailable') return { kind: 'away', sinceMs: clock.monotonicMs(), reason };
   const isLost = code === 'subnet_lost' || (code === 'host_name_in_use' && request.name === former?.name);
   return isLost && request.bound !== undefined ? { kind: 'expelled', reason } : undefined;
+}
+
+/** A machine that was booted anew may be there before its former life is taken for gone, which a copy of it never is. */
+async function joinInTime(parts: PresenceParts, changed: (standing: Standing) => void): Promise<Member> {
+  const { clock } = parts;
+  const deadlineMs = clock.monotonicMs() + ALIVE_MS + RETRY_MS;
+  for (;;) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      return await joinWith(parts, changed);
+    } catch (error) {
+      const isThere = error instanceof CulvertError && error.code === 'host_identity_in_use';
+      if (!isThere || clock.monotonicMs() >= deadlineMs) throw error;
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await pause(RETRY_MS);
+    }
+  }
 }
 
 function joinWith(parts: PresenceParts, changed: (standing: Standing) => void): Promise<Member> {

@@ -191,6 +191,17 @@ describe('a host', { timeout: 120_000 }, () => {
     other.run('create', 'b', '--topology', 'netns');
   });
 
+  it('has its sandboxes and their subnet under another name, and the others know it by that', async () => {
+    await Promise.all([one.up(), other.up()]);
+    other.run('create', 'a', '--topology', 'netns');
+    other.run('down');
+    await other.up({ cluster: { name: 'renamed' } });
+    expect(other.json('ls')).toMatchObject([{ id: 'a' }]);
+    await expect.poll(() => one.json('hosts'), PATIENCE).toMatchObject([{ name: 'h1' }, { name: 'renamed' }]);
+    await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);
+    expect([...one.problems(), ...other.problems()]).toEqual([]);
+  });
+
   it('that has a copy of another’s state folder is refused, and one that is killed is back at once', async () => {
     await one.up();
     cpSync(one.stateDir, other.stateDir, { recursive: true });

@@ -42,6 +42,8 @@ export type JoinRequest = {
   readonly length?: number;
   /** the cluster that it was in before */
   readonly clusterId?: string;
+  /** the name that it had there: what it has under that one goes with it */
+  readonly formerName?: string;
   /** The subnet that sandboxes have addresses of: it is given this one, or none. */
   readonly bound?: Prefix;
   readonly published: unknown;
@@ -97,6 +99,8 @@ export function assertSameSession(name: string, own: JoinRequest['session'], ent
   throw new CulvertError('host_identity_in_use', message);
 }
 
+type Claimed = { readonly host: string; readonly revision: Revision };
+
 /** One attempt; what it has read may have changed when it writes. */
 class Joining {
   readonly #registry: Registry;
@@ -104,6 +108,8 @@ class Joining {
   readonly #leases: Leases;
   /** when somebody last said that the host is there */
   #aliveRevision: Revision = 0;
+  /** what it leaves behind under its former name, and takes away as it writes */
+  #left: readonly Condition[] = [];
 
   constructor(registry: Registry, request: JoinRequest, leases: Leases) {
     this.#registry = registry;
@@ -113,25 +119,54 @@ class Joining {
 
   /** undefined where others were faster */
   async attempt(): Promise<Membership | undefined> {
-    const { name, identity, bound, session } = this.#request;
+    const { name, identity, session, formerName = name } = this.#request;
     const cluster = await this.#cluster();
     if (cluster === undefined) return undefined;
-    const [entry, alive] = await Promise.all([this.#registry.get(hostKey(name)), this.#registry.get(aliveKey(name))]);
+    const { entry, alive } = await this.#read(name);
     this.#aliveRevision = alive?.revision ?? 0;
-    if (entry === undefined) return this.#claim(cluster, 1, 0);
+    if (entry === undefined) {
+      const before = formerName === name ? undefined : await this.#underFormerName(formerName);
+      if (before === undefined) return this.#claim(cluster, 1, 0);
+      return this.#back(cluster, before, { host: formerName, revision: 0 });
+    }
     const former = readHost(entry.key, entry.value);
     if (former.identity === identity) {
       if (alive !== undefined) assertSameSession(name, session, alive);
-      const back = await this.#comeBack(cluster, former, entry.revision);
-      if (back !== 'lost') return back;
-      if (bound !== undefined) throw this.#lost(bound);
-      return this.#claim(cluster, former.generation + 1, entry.revision);
+      return this.#back(cluster, former, { host: name, revision: entry.revision });
     }
-    if (alive !== undefined) {
+    // one that gets another name does not become the heir of whoever had that
+    if (alive !== undefined || formerName !== name) {
       const message = `Cannot join as ${name}: another machine of that name is there, with ${formatPrefix(former.subnet)}; end it, or take another name`;
       throw new CulvertError('host_name_in_use', message);
     }
     return this.#claim(cluster, former.generation + 1, entry.revision);
+  }
+
+  async #read(name: string): Promise<{ readonly entry: Entry | undefined; readonly alive: Entry | undefined }> {
+    const [entry, alive] = await Promise.all([this.#registry.get(hostKey(name)), this.#registry.get(aliveKey(name))]);
+    return { entry, alive };
+  }
+
+  async #underFormerName(formerName: string): Promise<HostRecord | undefined> {
+    const { identity, session } = this.#request;
+    const { entry, alive } = await this.#read(formerName);
+    const record = entry === undefined ? undefined : readHost(entry.key, entry.value);
+    if (entry === undefined || record?.identity !== identity) return undefined;
+    if (alive !== undefined) assertSameSession(formerName, session, alive);
+    this.#left = [
+      { key: entry.key, revision: entry.revision },
+      { key: aliveKey(formerName), revision: alive?.revision ?? 0 },
+    ];
+    return record;
+  }
+
+  /** @param as the host that its subnet is claimed for, and the revision of its record under the name of now */
+  async #back(cluster: ClusterRecord, former: HostRecord, as: Claimed): Promise<Membership | undefined> {
+    const { bound } = this.#request;
+    const back = await this.#comeBack(cluster, former, as);
+    if (back !== 'lost') return back;
+    if (bound !== undefined) throw this.#lost(bound);
+    return this.#claim(cluster, former.generation + 1, as.revision);
   }
 
   async #cluster(): Promise<ClusterRecord | undefined> {
@@ -172,9 +207,9 @@ class Joining {
   async #comeBack(
     cluster: ClusterRecord,
     former: HostRecord,
-    revision: Revision,
+    { host, revision }: Claimed,
   ): Promise<Membership | 'lost' | undefined> {
-    const { name, identity, length = former.subnet.length, bound } = this.#request;
+    const { identity, length = former.subnet.length, bound } = this.#request;
     if (bound !== undefined && formatPrefix(bound) !== formatPrefix(former.subnet)) return 'lost';
     const units = unitsOf(cluster, former.subnet.length);
     const first = firstUnit(cluster, former.subnet);
@@ -183,7 +218,7 @@ class Joining {
     const isOurs = claims.every((entry) => {
       if (entry === undefined) return false;
       const claim = readClaim(entry.key, entry.value);
-      return claim.host === name && claim.identity === identity;
+      return claim.host === host && claim.identity === identity;
     });
     if (!isOurs || wantsOther) return 'lost';
     const conditions = claims.map((entry, index) => ({
@@ -269,12 +304,13 @@ class Joining {
     const { generation, subnet, revision, conditions, gone = [] } = what;
     const host: HostRecord = { identity, generation, subnet, version, published };
     const own = ownWrites(cluster, this.#request, host, this.#leases);
-    const writes = [...own, ...gone.map((key) => ({ key, value: undefined }))];
+    const away = [...gone, ...this.#left.map(({ key }) => key)];
+    const writes = [...own, ...[...new Set(away)].map((key) => ({ key, value: undefined }))];
     const unchanged = [
       { key: hostKey(name), revision },
       { key: aliveKey(name), revision: this.#aliveRevision },
     ];
-    const written = await this.#registry.commit([...unchanged, ...conditions], writes);
+    const written = await this.#registry.commit([...unchanged, ...this.#left, ...conditions], writes);
     return written === undefined ? undefined : { cluster, host, revision: written };
   }
 

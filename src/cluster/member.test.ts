@@ -147,6 +147,70 @@ describe('a host that joins', () => {
   });
 });
 
+describe('a host that gets another name', () => {
+  it('takes what it has along, in one step, and leaves nothing behind', async () => {
+    const identity = randomUUID();
+    const session = newSession('run');
+    const before = await join('h1', { identity, session });
+    const { subnet } = before.membership.host;
+    forget(before);
+    const seen: string[][] = [];
+    const giveUp = new AbortController();
+    const following = (async () => {
+      const all = new Set<string>();
+      for await (const news of registry.follow(HOSTS, giveUp.signal)) {
+        for (const { key, value } of news.kind === 'all' ? news.entries : news.changes) {
+          if (value === undefined) all.delete(key);
+          else all.add(key);
+        }
+        seen.push([...all]);
+      }
+    })();
+    await expect.poll(() => seen).toEqual([['hosts/h1']]);
+    const renamed = await join('h2', { identity, session: newSession('run'), formerName: 'h1', bound: subnet });
+    expect(renamed.membership.host).toEqual({ ...before.membership.host, published: { name: 'h2' } });
+    await expect.poll(() => seen).toEqual([['hosts/h1'], ['hosts/h2']]);
+    giveUp.abort();
+    await following;
+    expect((await keys('')).filter((key) => key.endsWith('h1'))).toEqual([]);
+    expect(await keys(SUBNETS)).toHaveLength(1);
+    // again, with the state folder not written meanwhile
+    forget(renamed);
+    const again = await join('h2', { identity, session: newSession('run'), formerName: 'h1', bound: subnet });
+    expect(subnetOf(again)).toBe(subnetOf(before));
+    await again.resign();
+    expect(await keys('')).toEqual(['cluster']);
+  });
+
+  it('gets no name that another has, there or not, and is the same as it was then', async () => {
+    const identity = randomUUID();
+    const former = await join('h1', { identity });
+    const { subnet } = former.membership.host;
+    const other = await join('h2');
+    await former.stop({ keepsSubnet: true });
+    const rename = { identity, formerName: 'h1', bound: subnet };
+    await expect(join('h2', rename)).rejects.toMatchObject({ code: 'host_name_in_use' });
+    await other.stop({ keepsSubnet: true });
+    await expect(join('h2', rename)).rejects.toMatchObject({ code: 'host_name_in_use' });
+    expect(subnetOf(await join('h1', rename))).toBe(formatPrefix(subnet));
+  });
+
+  it('is no copy of one that is there', async () => {
+    const identity = randomUUID();
+    await join('h1', { identity });
+    await expect(join('h2', { identity, formerName: 'h1' })).rejects.toMatchObject({ code: 'host_identity_in_use' });
+  });
+
+  it('leaves nothing behind either where it wants another subnet', async () => {
+    const identity = randomUUID();
+    const session = newSession('run');
+    forget(await join('h1', { identity, session }));
+    const renamed = await join('h2', { identity, session, formerName: 'h1', length: 19 });
+    expect(subnetOf(renamed)).toMatch(/\/19$/);
+    expect(await keys(HOSTS)).toEqual(['hosts/h2']);
+  });
+});
+
 describe('two machines with one copy of a state folder', () => {
   it('are not both let in: the second is refused while the first is there', async () => {
     const identity = randomUUID();

@@ -54,7 +54,7 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
     ...(wanted.range === undefined ? {} : { range: wanted.range }),
     ...(wanted.unit === undefined ? {} : { unit: wanted.unit }),
     ...(wanted.subnetLength === undefined ? {} : { length: wanted.subnetLength }),
-    ...(place === undefined ? {} : { clusterId: place.clusterId }),
+    ...(place === undefined ? {} : { clusterId: place.clusterId, formerName: place.name }),
     ...(bound === undefined ? {} : { bound }),
   };
   const registry = openRegistry({ ...files(wanted), url: wanted.registry }, clock);

@@ -181,10 +181,11 @@ export class Presence {
 
 /** How a host stands that could not join when it started; undefined where it is not to start. */
 function absenceOf(error: unknown, { request, clock }: PresenceParts, former: Place | undefined): Absence | undefined {
-  if (!(error instanceof CulvertError)) return undefined;
+  // what it remembers is of another name, which the others have heard of and nobody gives it now
+  if (!(error instanceof CulvertError) || request.name !== former?.name) return undefined;
   const { code, message: reason } = error;
   if (code === 'registry_unavailable') return { kind: 'away', sinceMs: clock.monotonicMs(), reason };
-  const isLost = code === 'subnet_lost' || (code === 'host_name_in_use' && request.name === former?.name);
+  const isLost = code === 'subnet_lost' || code === 'host_name_in_use';
   return isLost && request.bound !== undefined ? { kind: 'expelled', reason } : undefined;
 }
 

@@ -17,11 +17,20 @@ type Options = {
   /** The host that it runs on, at that one's address; on this machine's loopback where absent. */
   readonly on?: UnderlayHost;
   readonly members?: number;
+  /** Hosts that have a member each, in place of these two. */
+  readonly over?: readonly UnderlayHost[];
   /** Speaks TLS, and only with who has a certificate of its authority. */
   readonly tls?: boolean;
 };
 
-type Member = { readonly name: string; readonly address: string; port: number; process: ChildProcess | undefined };
+type Member = {
+  readonly name: string;
+  readonly address: string;
+  /** what runs a command where it is */
+  readonly enter: readonly string[];
+  port: number;
+  process: ChildProcess | undefined;
+};
 
 /**
  * An etcd of one member or several, each at a loopback address of its own, so that those of tests beside it have the
@@ -31,17 +40,16 @@ export class LabEtcd implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'culvert-etcd-'));
   readonly #members: readonly Member[];
   readonly #tls: boolean;
-  /** what runs a command where it is */
-  readonly #enter: readonly string[];
   #user: readonly string[] = [];
 
-  private constructor({ members = 1, tls = false, on }: Options) {
+  private constructor({ members = 1, tls = false, on, over }: Options) {
     this.#tls = tls;
-    this.#enter = on === undefined ? [] : ['nsenter', `--net=${on.pin}`];
     const network = `127.${randomInt(1, 255)}.${randomInt(0, 255)}`;
-    this.#members = Array.from({ length: members }, (_, index) => ({
+    const hosts = over ?? Array.from({ length: members }, () => on);
+    this.#members = hosts.map((host, index) => ({
       name: `m${index + 1}`,
-      address: on === undefined ? `${network}.${index + 1}` : formatIpv4(on.address),
+      address: host === undefined ? `${network}.${index + 1}` : formatIpv4(host.address),
+      enter: host === undefined ? [] : ['nsenter', `--net=${host.pin}`],
       port: CLIENT_PORT,
       process: undefined,
     }));
@@ -101,7 +109,7 @@ export class LabEtcd implements AsyncDisposable {
     };
     const parameters = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
     // it ends with this process, however that does
-    const [command, ...rest] = [...this.#enter, 'setpriv', '--pdeathsig', 'KILL', 'etcd', ...parameters];
+    const [command, ...rest] = [...member.enter, 'setpriv', '--pdeathsig', 'KILL', 'etcd', ...parameters];
     if (command !== undefined) member.process = spawn(command, rest, { stdio: ['ignore', log, log] });
   }
 
@@ -162,7 +170,7 @@ export class LabEtcd implements AsyncDisposable {
     const at = (name: string): string => join(this.folder, name);
     const tls = [`--cacert=${at('ca.pem')}`, `--cert=${at('peer.pem')}`, `--key=${at('peer.key')}`];
     const common = [`--endpoints=${endpoints}`, '--command-timeout=2s', ...this.#user, ...(this.#tls ? tls : [])];
-    const [command = '', ...rest] = [...this.#enter, 'etcdctl', ...common, ...parameters];
+    const [command = '', ...rest] = [...this.#member(0).enter, 'etcdctl', ...common, ...parameters];
     return execFileSync(command, rest, {
       encoding: 'utf8',
       env: { ...process.env, ETCDCTL_API: '3' },

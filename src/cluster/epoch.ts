@@ -5,6 +5,9 @@ import type { Registry } from './registry.ts';
 
 /** How often it begins anew because others wrote what it had read. */
 const ATTEMPTS = 5;
+/** How often it is tried where the registry does not answer, as while one of its members is replaced by another. */
+const TRIES = 4;
+const AGAIN_MS = 500;
 
 /** Of a cluster in which nobody has wished for another. */
 export const FIRST_EPOCH: EpochRecord = {
@@ -39,6 +42,27 @@ export async function currentEpoch(registry: Registry): Promise<EpochRecord> {
  * @throws CulvertError `cluster_busy`; `registry_*`
  */
 export async function beginEpoch(registry: Registry, wish: Wish, wallMs: number): Promise<EpochRecord> {
+  let rotation: number | undefined;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const current = await currentEpoch(registry);
+      // the keys that were to come are there already
+      if (wish.rotates === true && rotation !== undefined && current.rotation > rotation) return current;
+      ({ rotation } = current);
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      return await writeWish(registry, wish, wallMs);
+    } catch (error) {
+      // what a member took that is gone since is read again: it may have been written, and then it is as wished
+      const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
+      if (!isAway || attempt === TRIES) throw error;
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await new Promise((resolve) => void setTimeout(resolve, AGAIN_MS));
+    }
+  }
+}
+
+async function writeWish(registry: Registry, wish: Wish, wallMs: number): Promise<EpochRecord> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     // oxlint-disable-next-line no-await-in-loop -- one after the other
     const entry = await registry.get(EPOCH);

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { cpSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabEtcd } from '../lab/etcd.ts';
 import { Underlay } from '../lab/underlay.ts';
@@ -253,6 +254,21 @@ describe('a host', { timeout: 120_000 }, () => {
     expect(one.routes()).toEqual([other.subnet()]);
     for (const name of ['e1', 'e2', 'e3', 'e4', 'e5']) one.run('hosts', 'remove', name);
     await expect.poll(() => one.problems(), PATIENCE).toEqual([]);
+  });
+
+  it('is there with a registry that another process holds, and hears of the others when that has ended', async () => {
+    await Promise.all([one.up(), other.up()]);
+    one.run('create', 'a', '--topology', 'netns');
+    await one.kill();
+    const holder = new DatabaseSync(join(one.place.folder, 'registry.sqlite'));
+    holder.exec('BEGIN IMMEDIATE');
+    await one.up();
+    expect(one.problems()).toEqual(['registry_away']);
+    expect(one.json('ls')).toMatchObject([{ id: 'a' }]);
+    holder.exec('ROLLBACK');
+    holder.close();
+    await expect.poll(() => [...one.problems(), ...other.problems()], PATIENCE).toEqual([]);
+    await expect.poll(() => one.json('hosts'), PATIENCE).toMatchObject([{ name: 'h1' }, { name: 'h2' }]);
   });
 
   it('that was purged is free to go on alone, and to join anew', async () => {

@@ -21,7 +21,7 @@ const NAMESPACE = 'culvert';
 /**
  * Opens the registry that a URL names; whether it is there shows when it is asked.
  *
- * @throws InputError `registry_url`, `registry_file`; CulvertError `registry_unavailable`, `registry_corrupt` of a file
+ * @throws InputError `registry_url`, `registry_file`; CulvertError `registry_corrupt`, `registry_version` of a file
  */
 export function openRegistry(options: RegistryOptions, clock: Clock): Registry {
   const { url } = options;

@@ -49,7 +49,6 @@ describe('a file that is no registry', () => {
     ],
     ['registry_corrupt', () => new DatabaseSync(path).exec('CREATE TABLE other (a)')],
     ['registry_corrupt', () => new DatabaseSync(path).exec('PRAGMA application_id = 7')],
-    ['registry_unavailable', () => mkdirSync(path)],
   ] as const)('is refused: %s', (code, make) => {
     make();
     expect(open).toThrow(expect.objectContaining({ code, message: expect.stringContaining(path) }));
@@ -70,6 +69,45 @@ it('is away while another process holds it, and says so', async () => {
   other.exec('ROLLBACK');
   expect(await registry.commit([], [{ key: 'a', value: '' }])).toBeDefined();
   other.close();
+});
+
+it('is away where it cannot be opened, and is there when it can', async () => {
+  mkdirSync(path);
+  const registry = open();
+  const message = expect.stringContaining(path);
+  await expect(registry.get('a')).rejects.toMatchObject({ code: 'registry_unavailable', message });
+  rmSync(path, { recursive: true });
+  expect(await registry.get('a')).toBeUndefined();
+  const closed = new EmbeddedRegistry(join(folder, 'none', 'registry.sqlite'), clock);
+  await closed[Symbol.asyncDispose]();
+  await expect(closed.get('a')).rejects.toMatchObject({ code: 'registry_unavailable' });
+});
+
+it('lets who follows wait for as long as another process holds it, from the first on', async () => {
+  const registry = new EmbeddedRegistry(path, clock);
+  await registry.commit([], [{ key: 'a', value: '0' }]);
+  await registry[Symbol.asyncDispose]();
+  const other = new DatabaseSync(path);
+  other.exec('BEGIN IMMEDIATE');
+  const late = open();
+  const giveUp = new AbortController();
+  const news = late.follow('', giveUp.signal)[Symbol.asyncIterator]();
+  const first = news.next();
+  await expect(late.list('')).rejects.toMatchObject({ code: 'registry_unavailable' });
+  other.exec('ROLLBACK');
+  expect((await first).value).toMatchObject({ kind: 'all', entries: [{ key: 'a', value: '0' }] });
+  // and where it has heard before: what is due is to be written
+  const lease = await late.grant(1000);
+  await late.commit([], [{ key: 'b', value: '', lease }]);
+  expect((await news.next()).value).toMatchObject({ kind: 'changes', changes: [{ key: 'b' }] });
+  other.exec('BEGIN IMMEDIATE');
+  clock.monotonic += 1000;
+  const next = news.next();
+  await expect(late.list('')).rejects.toMatchObject({ code: 'registry_unavailable' });
+  other.exec('ROLLBACK');
+  other.close();
+  expect((await next).value).toMatchObject({ kind: 'changes', changes: [{ key: 'b', value: undefined }] });
+  giveUp.abort();
 });
 
 it('has all or nothing of its tables, wherever the first to open it is killed', () => {

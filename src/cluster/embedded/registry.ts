@@ -8,19 +8,31 @@ import { CHANGES_KEPT } from './schema.ts';
 
 /** How often a follower looks for what was written; to look costs microseconds. */
 const POLL_MS = 25;
+/** How long a follower waits before it looks again where another process has held the file for too long. */
+const RETRY_MS = 1000;
+
+type Looked = { readonly news: News | undefined; readonly revision: Revision };
 
 /** Of a machine with one daemon or several: a file that all of them open. */
 export class EmbeddedRegistry implements Registry {
   readonly name: string;
-  readonly #database: Database;
+  #opened: Database | undefined;
   readonly #clock: Clock;
   readonly #closed = new AbortController();
 
-  /** @throws CulvertError `registry_unavailable`, `registry_corrupt`, `registry_version` */
+  /**
+   * One that cannot be opened now, as where another process holds it, is away as an etcd may be.
+   *
+   * @throws CulvertError `registry_corrupt`, `registry_version`
+   */
   constructor(path: string, clock: Clock) {
     this.name = path;
     this.#clock = clock;
-    this.#database = openDatabase(path);
+    try {
+      this.#opened = openDatabase(path);
+    } catch (error) {
+      if (!isAway(error)) throw error;
+    }
   }
 
   async get(key: string): Promise<Entry | undefined> {
@@ -59,17 +71,28 @@ export class EmbeddedRegistry implements Registry {
     const ended = AbortSignal.any([signal, this.#closed.signal]);
     let after: Revision | undefined;
     while (!ended.aborted) {
-      const { news, revision } = this.#newsAfter(after, prefix);
-      after = revision;
-      if (news !== undefined) yield news;
-      // oxlint-disable-next-line no-await-in-loop -- one look after the other
-      else await pause(POLL_MS, undefined, { signal: ended }).catch(() => undefined);
+      const looked = this.#look(after, prefix);
+      after = looked?.revision ?? after;
+      if (looked?.news !== undefined) yield looked.news;
+      else {
+        const rest = looked === undefined ? RETRY_MS : POLL_MS;
+        // oxlint-disable-next-line no-await-in-loop -- one look after the other
+        await pause(rest, undefined, { signal: ended }).catch(() => undefined);
+      }
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort();
-    this.#database.close();
+    this.#opened?.close();
+  }
+
+  get #database(): Database {
+    if (this.#opened === undefined && this.#closed.signal.aborted) {
+      throw new CulvertError('registry_unavailable', `Cannot use the registry ${this.name}: it was closed`);
+    }
+    this.#opened ??= openDatabase(this.name);
+    return this.#opened;
   }
 
   /** With what has ended gone. */
@@ -85,7 +108,17 @@ export class EmbeddedRegistry implements Registry {
     return { entries: rows.map(entryOf), revision: this.#revision() };
   }
 
-  #newsAfter(after: Revision | undefined, prefix: string): { news: News | undefined; revision: Revision } {
+  /** undefined where it is away */
+  #look(after: Revision | undefined, prefix: string): Looked | undefined {
+    try {
+      return this.#newsAfter(after, prefix);
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      return undefined;
+    }
+  }
+
+  #newsAfter(after: Revision | undefined, prefix: string): Looked {
     if (after !== undefined && !this.#isDue() && this.#revision() === after)
       return { news: undefined, revision: after };
     return this.#transaction(() => {
@@ -182,6 +215,10 @@ export class EmbeddedRegistry implements Registry {
 /** The prefix as it is: LIKE would take some of its characters for others, and case for none. */
 const BELOW = 'substr(key, 1, length(?1)) = ?1';
 const BELOW_SECOND = 'substr(key, 1, length(?2)) = ?2';
+
+function isAway(error: unknown): boolean {
+  return error instanceof CulvertError && error.code === 'registry_unavailable';
+}
 
 function entryOf({ key, value, revision }: Row): Entry {
   return { key: String(key), value: String(value), revision: Number(revision) };

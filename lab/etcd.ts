@@ -122,6 +122,22 @@ export class LabEtcd implements AsyncDisposable {
     await promise;
   }
 
+  /** Puts back what the only member had when {@link control} wrote `snapshot save` to that file; it must not run. */
+  restore(index: number, snapshot: string): void {
+    const { name, address } = this.#member(index);
+    const peer = `http://${address}:${PEER_PORT}`;
+    this.forget(index);
+    this.control(
+      'snapshot',
+      'restore',
+      snapshot,
+      `--name=${name}`,
+      `--data-dir=${join(this.folder, name)}`,
+      `--initial-cluster=${name}=${peer}`,
+      `--initial-advertise-peer-urls=${peer}`,
+    );
+  }
+
   /** Takes from a member that was killed all that it had. */
   forget(index: number): void {
     rmSync(join(this.folder, this.#member(index).name), { recursive: true });

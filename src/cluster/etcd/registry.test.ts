@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabEtcd } from '../../../lab/etcd.ts';
 import type { News, Registry } from '../registry.ts';
@@ -51,6 +52,8 @@ function tell(values: Map<string, string>, news: News): void {
     else values.set(key, value);
   }
 }
+
+type Found = { readonly kvs: readonly { readonly key: string; readonly value: string }[] };
 
 const PATIENCE = { timeout: 30_000, interval: 20 };
 
@@ -146,6 +149,39 @@ describe('etcd', { timeout: 120_000 }, () => {
     await etcd.ready();
     await expect.poll(() => put(registry, 'b', '1').catch(() => undefined), PATIENCE).toBeDefined();
     await expect.poll(() => Object.fromEntries(values), PATIENCE).toEqual({ b: '1' });
+  });
+
+  it.each([
+    ['changed', ['put test/c 3']],
+    ['changed the same', ['put test/a 2', 'del test/b']],
+    ['not changed', ['put other/x 1', 'put other/x 2', 'put other/x 3']],
+  ])('that was put back from a backup, and has %s since, is read again', async (_, since) => {
+    const etcd = await start();
+    const registry = open({ endpoints: etcd.endpoints });
+    const { values, all } = mirror(registry);
+    await put(registry, 'a', '0');
+    await put(registry, 'b', '0');
+    const snapshot = join(etcd.folder, 'backup');
+    etcd.control('snapshot', 'save', snapshot);
+    await put(registry, 'a', '1');
+    await expect.poll(() => Object.fromEntries(values), PATIENCE).toEqual({ a: '1', b: '0' });
+    await etcd.kill(0);
+    await expect(registry.list('')).rejects.toMatchObject({ code: 'registry_unavailable' });
+    etcd.restore(0, snapshot);
+    // the follower comes back when its revisions have passed what was told
+    etcd.launch(0, { port: 12_379 });
+    await etcd.ready();
+    for (const command of since) etcd.control(...command.split(' '));
+    for (let count = 0; count < 3; count++) etcd.control('put', 'other/y', '');
+    const now = JSON.parse(etcd.control('get', '--prefix', 'test/', '--write-out=json')) as Found;
+    await etcd.kill(0);
+    etcd.launch(0);
+    await etcd.ready();
+    await expect.poll(() => registry.list('').catch(() => undefined), PATIENCE).toBeDefined();
+    const text = (base64: string): string => Buffer.from(base64, 'base64').toString();
+    const wanted = now.kvs.map(({ key, value }) => [text(key).slice('test/'.length), text(value)]);
+    await expect.poll(() => Object.fromEntries(values), PATIENCE).toEqual(Object.fromEntries(wanted));
+    expect(all()).toBe(2);
   });
 
   it('takes a user and a password, and a new token where the old one is no more', async () => {

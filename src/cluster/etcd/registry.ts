@@ -4,6 +4,7 @@ import {
   castGrpcError,
   Etcd3,
   EtcdLeaseInvalidError,
+  GRPCOutOfRangeError,
   type IKeyValue,
   type ILeaseKeepAliveResponse,
   type IOptions,
@@ -14,6 +15,7 @@ import { CulvertError } from '../../errors.ts';
 import { assertWithinLimits } from '../limits.ts';
 import type { Condition, Entry, Lease, News, Registry, Revision, Write } from '../registry.ts';
 import { etcdFailure } from './failure.ts';
+import { isAsTold, type Print, Told } from './told.ts';
 import { Watch } from './watch.ts';
 
 export type EtcdOptions = {
@@ -112,7 +114,7 @@ export class EtcdRegistry implements Registry {
       const all = await this.#listWhenThere(prefix, ended);
       if (all === undefined) return;
       yield { kind: 'all', ...all };
-      using watch = this.#watch(prefix, all.revision);
+      using watch = this.#watch(prefix, new Told(all.entries, all.revision));
       for (;;) {
         const changes = await watch.next(ended);
         if (changes === undefined || ended.aborted) break;
@@ -142,10 +144,16 @@ export class EtcdRegistry implements Registry {
     return undefined;
   }
 
-  #watch(prefix: string, after: Revision): Watch {
-    const gone = (watch: Watch): void => void this.#watches.delete(watch);
-    const tokenInvalid = (): void => this.#renew();
-    const watch = new Watch({ name: this.name, namespace: this.#namespace, prefix, after, tokenInvalid, gone });
+  #watch(prefix: string, told: Told): Watch {
+    const watch = new Watch({
+      name: this.name,
+      namespace: this.#namespace,
+      prefix,
+      told,
+      connected: (one, print) => void this.#compare(one, print),
+      tokenInvalid: () => this.#renew(),
+      gone: (one) => void this.#watches.delete(one),
+    });
     this.#watches.add(watch);
     watch.attach(this.#watching);
     return watch;
@@ -178,21 +186,30 @@ export class EtcdRegistry implements Registry {
     }
   }
 
-  /**
-   * A stream of a member that was cut off may go on and say nothing, so each watch goes on over another one; and what is
-   * back may be a copy that lacks what was told.
-   */
+  /** A stream of a member that was cut off may go on and say nothing, so each watch goes on over another one. */
   #isBack(): void {
     this.#isAway = false;
     this.#renew();
-    const request = { key: this.#key(''), count_only: true };
-    this.#ask('read its revision', () => this.#client.kv.range(request)).then(
-      ({ header }) => {
-        for (const watch of this.#watches) watch.compare(Number(header.revision));
-      },
-      // away again: it is asked when it is back
-      () => undefined,
-    );
+  }
+
+  /**
+   * What is back may have been put back from a backup, and written to since: its revisions then mean something else. To
+   * ask for what it had costs little beside reading everything again, which a thousand hosts would do at once.
+   */
+  async #compare(watch: Watch, print: Print): Promise<void> {
+    const { start: key, end: range_end } = Range.prefix(this.#namespace + watch.prefix);
+    const { revision } = print;
+    const newest = { sort_target: 'Mod', sort_order: 'Descend', limit: 1 } as const;
+    try {
+      const found = await this.#ask(`compare ${watch.prefix}`, () =>
+        this.#client.kv.range({ key, range_end, revision, ...newest }).catch(undefinedWhereOutOfRange),
+      );
+      const [kv] = found?.kvs ?? [];
+      const entry = kv === undefined ? undefined : this.#entry(kv);
+      if (found === undefined || !isAsTold(print, { count: Number(found.count), entry })) watch.miss();
+    } catch {
+      // away again, and it is compared when it is back; or it refuses, as it does who follows
+    }
   }
 
   #renew(): void {
@@ -234,6 +251,12 @@ export class EtcdRegistry implements Registry {
     const value = Buffer.from(write.value);
     return { request_put: { key: this.#key(key), value, ...(lease === undefined ? {} : { lease: lease.id }) } };
   }
+}
+
+/** Where it has no such revision yet, or has it no more. */
+function undefinedWhereOutOfRange(error: unknown): undefined {
+  if (error instanceof GRPCOutOfRangeError) return undefined;
+  throw error;
 }
 
 function clientOptions({ endpoints, user, tls }: EtcdOptions, timeout_ms: number): IOptions {

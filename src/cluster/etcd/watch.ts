@@ -1,7 +1,8 @@
 import { type Etcd3, type EtcdError, type IWatchResponse, Range, type Watcher } from 'etcd3';
 import type { CulvertError } from '../../errors.ts';
-import type { Change, Revision } from '../registry.ts';
+import type { Change } from '../registry.ts';
 import { etcdFailure, isTokenInvalid } from './failure.ts';
+import type { Print, Told } from './told.ts';
 
 /** Changes that wait for who follows; beyond that everything is read again. */
 const QUEUED_MAX = 20_000;
@@ -13,8 +14,10 @@ export type WatchParts = {
   readonly namespace: string;
   /** below which it is looked */
   readonly prefix: string;
-  /** what was told already */
-  readonly after: Revision;
+  /** what was told already, which it goes on with */
+  readonly told: Told;
+  /** Hears each time that it goes on over a connection, with what the registry has to have had. */
+  readonly connected: (watch: Watch, print: Print) => void;
   /** Hears that the token is no longer known. */
   readonly tokenInvalid: () => void;
   /** Hears that nobody follows any more. */
@@ -25,7 +28,6 @@ export type WatchParts = {
 export class Watch implements Disposable {
   readonly #parts: WatchParts;
   #watcher: Watcher | undefined;
-  #after: Revision;
   #queue: Change[] = [];
   #isMissed = false;
   #failure: CulvertError | undefined;
@@ -33,16 +35,17 @@ export class Watch implements Disposable {
 
   constructor(parts: WatchParts) {
     this.#parts = parts;
-    this.#after = parts.after;
   }
 
   /** Goes on over this connection, from where it was. */
   attach(client: Etcd3): void {
-    const { namespace, prefix } = this.#parts;
+    const { namespace, prefix, told } = this.#parts;
     this.#detach();
     const builder = client.watch().inRange(Range.prefix(namespace + prefix));
-    const watcher = builder.startRevision(String(this.#after + 1)).watcher();
+    const watcher = builder.startRevision(String(told.revision + 1)).watcher();
     this.#watcher = watcher;
+    // before it says anything: what follows may be of another history
+    watcher.on('connected', () => this.#parts.connected(this, told.print()));
     watcher.on('data', (response) => this.#hear(response));
     watcher.on('disconnected', (error) => {
       if (isTokenInvalid(error)) this.#parts.tokenInvalid();
@@ -50,9 +53,9 @@ export class Watch implements Disposable {
     watcher.on('error', (error) => this.#fail(error));
   }
 
-  /** Is told of a revision that the registry has: one before what was heard is of another history. */
-  compare(revision: Revision): void {
-    if (revision < this.#after) this.#miss();
+  /** below which it looks */
+  get prefix(): string {
+    return this.#parts.prefix;
   }
 
   /**
@@ -81,25 +84,27 @@ export class Watch implements Disposable {
     const watcher = this.#watcher;
     this.#watcher = undefined;
     if (watcher === undefined) return;
-    for (const event of ['data', 'disconnected']) watcher.removeAllListeners(event);
+    for (const event of ['connected', 'data', 'disconnected']) watcher.removeAllListeners(event);
     // what it says from now on is of no interest, and would end the process where nobody hears it
     watcher.on('error', () => undefined);
     watcher.cancel().catch(() => undefined);
   }
 
   #hear({ events }: IWatchResponse): void {
-    const { namespace } = this.#parts;
+    const { namespace, told } = this.#parts;
     for (const { type, kv } of events) {
       const revision = Number(kv.mod_revision);
-      this.#after = Math.max(this.#after, revision);
       const key = kv.key.toString().slice(namespace.length);
-      this.#queue.push({ key, value: type === 'Put' ? kv.value.toString() : undefined, revision });
+      const value = type === 'Put' ? kv.value.toString() : undefined;
+      told.take(key, value, revision);
+      this.#queue.push({ key, value, revision });
     }
-    if (this.#queue.length > QUEUED_MAX) this.#miss();
+    if (this.#queue.length > QUEUED_MAX) this.miss();
     else this.#heard.resolve();
   }
 
-  #miss(): void {
+  /** Everything is to be read again. */
+  miss(): void {
     this.#queue = [];
     this.#isMissed = true;
     this.#heard.resolve();
@@ -108,7 +113,7 @@ export class Watch implements Disposable {
   /** etcd has ended the watch: mostly because what it should go on from is compacted away. */
   #fail(error: EtcdError): void {
     const failure = etcdFailure(`watch ${this.#parts.prefix}`, this.#parts.name, error);
-    if (failure.code !== 'registry_denied') return this.#miss();
+    if (failure.code !== 'registry_denied') return this.miss();
     this.#failure = failure;
     this.#heard.resolve();
   }

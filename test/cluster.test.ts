@@ -245,14 +245,21 @@ describe('a host', { timeout: 120_000 }, () => {
         published: { ...published, keys: [{ rotation: 0, publicKey: 'secret', port: 51_820 }] },
       },
       'hosts/e5': { ...record, format: 2 },
+      'hosts/e6': { ...record, subnet: '10.127.0.0/20', published: { ...published, endpoint: '\u001b]0;evil\u0007' } },
+      'hosts/\u001b[2J': { ...record, subnet: '10.127.0.0/20', published },
     };
     await registry.commit(
       [],
       Object.entries(evil).map(([key, value]) => ({ key, value: JSON.stringify(value) })),
     );
-    await expect.poll(() => one.problems(), PATIENCE).toEqual(Array.from({ length: 5 }, () => 'peer_unreadable'));
+    await expect.poll(() => one.problems(), PATIENCE).toEqual(Array.from({ length: 7 }, () => 'peer_unreadable'));
     expect(one.routes()).toEqual([other.subnet()]);
-    for (const name of ['e1', 'e2', 'e3', 'e4', 'e5']) one.run('hosts', 'remove', name);
+    const shown = `${one.run('hosts')}${one.run('status')}`;
+    // oxlint-disable-next-line no-control-regex -- of which there may be none
+    expect(shown).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    expect(shown).toMatch(/^e5 +lost +- .*a newer Culvert wrote it/m);
+    expect(shown).toMatch(/^\\u\{1b\}\[2J +lost +- .*its name is none that a host may have/m);
+    for (const name of ['e1', 'e2', 'e3', 'e4', 'e5', 'e6', '\u001b[2J']) one.run('hosts', 'remove', name);
     await expect.poll(() => one.problems(), PATIENCE).toEqual([]);
   });
 

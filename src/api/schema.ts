@@ -167,9 +167,11 @@ const hostResource = z
     isAlive: z
       .boolean()
       .meta({ description: 'It was heard of in the last seconds; one that was not keeps its subnet' }),
-    subnet: prefixText.meta({ description: 'Of its sandboxes’ addresses' }),
-    generation: z.int().meta({ description: 'Which machine of that name' }),
-    version: z.string(),
+    subnet: prefixText
+      .optional()
+      .meta({ description: 'Of its sandboxes’ addresses; absent, with what follows, where its record cannot be read' }),
+    generation: z.int().optional().meta({ description: 'Which machine of that name' }),
+    version: z.string().optional(),
     publicKey: z.string().optional(),
     endpoint: z.string().optional().meta({ description: 'Address and UDP port of WireGuard' }),
     mtu: z.int().optional().meta({ description: 'bytes, of its sandboxes’ links' }),

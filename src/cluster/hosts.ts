@@ -1,5 +1,6 @@
+import { plainText } from '../plain-text.ts';
 import { ALIVE, HOSTS } from './keys.ts';
-import { type HostRecord, readHost } from './records.ts';
+import { type HostRecord, NAME, readHost } from './records.ts';
 import type { Change, Entry, News, Registry } from './registry.ts';
 
 /** A host as the registry shows it. */
@@ -17,7 +18,7 @@ export type HostChange = { readonly name: string; readonly host: KnownHost | und
 export class Hosts {
   readonly #hosts = new Map<string, KnownHost>();
   readonly #alive = new Set<string>();
-  /** Why a record could not be read, by name of the host. */
+  /** Why a record could not be read, by name of the host, which may be anything. */
   readonly unreadable = new Map<string, string>();
   #remembered: readonly string[];
   #isComplete = false;
@@ -30,6 +31,11 @@ export class Hosts {
   /** Whether the registry has told of all that there are. */
   get isComplete(): boolean {
     return this.#isComplete;
+  }
+
+  /** Whether one was heard of lately, be its record readable or not. */
+  isAlive(name: string): boolean {
+    return this.#alive.has(name);
   }
 
   get all(): ReadonlyMap<string, KnownHost> {
@@ -70,6 +76,10 @@ export class Hosts {
       return name;
     }
     this.unreadable.delete(name);
+    if (value !== undefined && !NAME.test(name)) {
+      this.unreadable.set(name, 'its name is none that a host may have');
+      return name;
+    }
     if (value === undefined) this.#hosts.delete(name);
     else this.#takeRecord(name, key, value);
     return name;
@@ -80,7 +90,7 @@ export class Hosts {
     try {
       this.#hosts.set(name, { name, record: readHost(key, value), isAlive: this.#alive.has(name) });
     } catch (error) {
-      this.unreadable.set(name, error instanceof Error ? error.message : String(error));
+      this.unreadable.set(name, plainText(error instanceof Error ? error.message : String(error)));
     }
   }
 }

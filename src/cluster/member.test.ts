@@ -381,6 +381,7 @@ describe('a host that is removed by hand', () => {
     forget(lost);
     clock.monotonic += TIMING.alive_ms;
     await beat();
+    await registry.commit([], [{ key: 'subnets/99999999', value: 'nonsense' }]);
     expect(await removeHost(registry, 'h1')).toBe(1);
     expect((await keys('')).filter((key) => key.includes('h1'))).toEqual([]);
     expect(subnetOf(await join('h3'))).toBe(subnetOf(lost));
@@ -483,6 +484,12 @@ describe('all hosts', () => {
     await registry.commit([], [{ key: 'hosts/h1', value: undefined }]);
     await expect.poll(() => hosts.all.has('h1')).toBe(false);
     expect(hosts.unreadable.size).toBe(0);
+    const evil = { format: 1, identity: randomUUID(), generation: 1, version: '\u001b[2J', subnet: '10.64.0.0/20' };
+    await registry.commit([], [{ key: 'hosts/h3', value: JSON.stringify(evil) }]);
+    await registry.commit([], [{ key: 'hosts/\u001b[2J', value: JSON.stringify({ ...evil, version: '1' }) }]);
+    await expect.poll(() => [...hosts.unreadable.keys()]).toEqual(['h3', '\u001b[2J']);
+    expect([...hosts.unreadable.values()].join('')).not.toContain('\u001b');
+    expect([...hosts.all.keys()]).toEqual(['h2']);
     giveUp.abort();
     await following;
   });

@@ -21,6 +21,7 @@ const prefix = z.string().transform((text, ctx): Prefix => {
 
 const generation = z.int().min(1).max(0xffffffff);
 
+/** Of a host. */
 export const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 const cluster = z.object({
@@ -35,13 +36,13 @@ const host = z.object({
   identity: z.uuid(),
   generation,
   subnet: prefix,
-  version: z.string().max(64),
+  version: z.string().regex(/^[ -~]{0,64}$/, 'want up to 64 characters of ASCII'),
   /** what it tells the others, as the mesh reads it */
   published: z.unknown(),
 });
 
 /** Of a unit of the range. */
-const claim = z.object({ host: z.string(), identity: z.uuid(), generation });
+const claim = z.object({ host: z.string().regex(NAME), identity: z.uuid(), generation });
 
 /** Of a host that is there. */
 const session = z.object({

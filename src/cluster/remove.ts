@@ -1,7 +1,7 @@
 import { CulvertError, InputError } from '../errors.ts';
 import { aliveKey, holdKey, hostKey, indexIn, SUBNETS } from './keys.ts';
 import { readClaim } from './records.ts';
-import type { Registry } from './registry.ts';
+import type { Entry, Registry } from './registry.ts';
 
 /** How often it begins anew because others wrote what it had read. */
 const ATTEMPTS = 5;
@@ -39,11 +39,20 @@ async function attemptRemoval(registry: Registry, name: string): Promise<number 
   }
   // by the claims that are its own, since what its record says may be anything
   const { entries } = await registry.list(SUBNETS);
-  const claims = entries.filter(({ key, value }) => readClaim(key, value).host === name).slice(0, CLAIMS_MAX);
+  const claims = entries.filter((entry) => claimantOf(entry) === name).slice(0, CLAIMS_MAX);
   const keys = [hostKey(name), ...claims.flatMap(({ key }) => [key, holdKey(indexIn(key))])];
   const removed = await registry.commit(
     [...[host, ...claims].map(({ key, revision }) => ({ key, revision })), { key: aliveKey(name), revision: 0 }],
     keys.map((key) => ({ key, value: undefined })),
   );
   return removed === undefined ? undefined : claims.length;
+}
+
+/** undefined for a claim that is none: it must not keep a host from being removed */
+function claimantOf({ key, value }: Entry): string | undefined {
+  try {
+    return readClaim(key, value).host;
+  } catch {
+    return undefined;
+  }
 }

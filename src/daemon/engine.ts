@@ -47,9 +47,10 @@ export type HostView = {
   readonly isSelf: boolean;
   /** whether it was heard of in the last seconds; one that was not keeps its place */
   readonly isAlive: boolean;
-  readonly subnet: Prefix;
-  readonly generation: number;
-  readonly version: string;
+  /** this and what follows is absent where its record cannot be read */
+  readonly subnet?: Prefix;
+  readonly generation?: number;
+  readonly version?: string;
   readonly mesh?: Published;
   /** why there is no traffic with it */
   readonly problem?: string;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { formatIpv4, type Ipv4, parseIpv4 } from '../addr/ipv4.ts';
 import { type Prefix, parsePrefix, prefixHas } from '../addr/prefix.ts';
 import { InputError } from '../errors.ts';
+import { plainText } from '../plain-text.ts';
 import { parseKey } from '../plan/wireguard/key.ts';
 import type { HostKey, MeshPeer } from './peers.ts';
 
@@ -47,8 +48,8 @@ export function writePublished({ address, ...published }: Published): object {
 /** What of a record cannot be used, in a line. */
 export function reasonOf(error: unknown): string {
   const issue = error instanceof z.ZodError ? error.issues[0] : undefined;
-  if (issue !== undefined) return `${issue.path.join('.')}: ${issue.message}`;
-  return error instanceof Error ? error.message : String(error);
+  if (issue !== undefined) return plainText(`${issue.path.join('.')}: ${issue.message}`);
+  return plainText(error instanceof Error ? error.message : String(error));
 }
 
 /** @throws an error that says what of it cannot be used */

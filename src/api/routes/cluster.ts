@@ -86,7 +86,7 @@ export function clusterRoutes({ engine }: Services): OpenAPIHono {
 function hostResource({ subnet, mesh, ...host }: HostView): HostResource {
   return {
     ...host,
-    subnet: formatPrefix(subnet),
+    ...(subnet && { subnet: formatPrefix(subnet) }),
     ...(mesh && {
       publicKey: latestKey(mesh)?.publicKey,
       endpoint: `${formatIpv4(mesh.address)}:${latestKey(mesh)?.port}`,

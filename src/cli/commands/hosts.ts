@@ -37,5 +37,6 @@ async function remove(name: string, _own: object, command: Command): Promise<voi
 
 function row({ name, isSelf, isAlive, subnet, generation, endpoint, mtu, version, problem }: HostResource): string[] {
   const state = isSelf ? 'this one' : isAlive ? 'alive' : 'lost';
-  return [name, state, subnet, String(generation), endpoint ?? '-', String(mtu ?? '-'), version, problem ?? '-'];
+  const cells = [subnet, generation, endpoint, mtu, version, problem];
+  return [name, state, ...cells.map((cell) => String(cell ?? '-'))];
 }

@@ -9,6 +9,7 @@ import type { Lease, Registry } from '../../cluster/registry.ts';
 import { removeHost } from '../../cluster/remove.ts';
 import type { HostKey, MeshPeer, PeerChange } from '../../mesh/peers.ts';
 import type { Published } from '../../mesh/published.ts';
+import { plainText } from '../../plain-text.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
 import type { HostView } from '../engine.ts';
 import { Following } from './following.ts';
@@ -179,7 +180,7 @@ export class Cluster {
     const own = this.#presence.problem;
     const peers = [...this.#hosts.unreadable, ...this.#peers.unusable].map(([name, reason]) => ({
       code: 'peer_unreadable',
-      message: `No traffic with host ${name}: ${reason}`,
+      message: `No traffic with host ${plainText(name, 63)}: ${reason}`,
     }));
     const deafness = this.#following.problem;
     return [...(own === undefined ? [] : [own]), ...peers, ...(deafness === undefined ? [] : [deafness])];

@@ -3,6 +3,7 @@ import { CLUSTER } from '../../cluster/keys.ts';
 import { readCluster } from '../../cluster/records.ts';
 import type { Registry } from '../../cluster/registry.ts';
 import { CulvertError } from '../../errors.ts';
+import { plainText } from '../../plain-text.ts';
 import type { Problem } from '../../sandbox/event.ts';
 
 /** How often it is begun anew where it was refused. */
@@ -56,7 +57,7 @@ export class Following {
     const code = error instanceof CulvertError ? error.code : '';
     // what is away for a moment is told by how the host stands
     if (code === 'registry_unavailable') return;
-    const message = error instanceof Error ? error.message : String(error);
+    const message = plainText(error instanceof Error ? error.message : String(error));
     if (this.#deafness?.message !== message) this.#parts.emit('cluster.unreadable', message);
     this.#deafness = { code: code === 'cluster_foreign' ? 'registry_foreign' : 'registry_unheard', message };
   }

@@ -1,10 +1,22 @@
 import type { Hosts, KnownHost } from '../../cluster/hosts.ts';
 import { readPublished, reasonOf } from '../../mesh/published.ts';
+import { plainText } from '../../plain-text.ts';
 import type { HostView } from '../engine.ts';
+
+/** characters of a name that is longer than one may be */
+const NAME_SHOWN = 63;
 
 /** All hosts that the registry tells of, by name, for people. @param own the name of the one that is asked */
 export function hostViews(hosts: Hosts, own: string): HostView[] {
-  return [...hosts.all.values()].map((host) => viewOf(host, hosts, own)).toSorted(byName);
+  const readable = [...hosts.all.values()].map((host) => viewOf(host, hosts, own));
+  const others = [...hosts.unreadable].filter(([name]) => !hosts.all.has(name));
+  const unreadable = others.map(([name, problem]) => ({
+    name: plainText(name, NAME_SHOWN),
+    isSelf: name === own,
+    isAlive: hosts.isAlive(name),
+    problem,
+  }));
+  return [...readable, ...unreadable].toSorted(byName);
 }
 
 function viewOf({ name, record, isAlive }: KnownHost, { unreadable }: Hosts, own: string): HostView {

@@ -20,6 +20,11 @@ export class ProblemNews {
   step(nowMs: number): void {
     if (nowMs - this.#toldMs < TELL_MS) return;
     this.#toldMs = nowMs;
+    this.look();
+  }
+
+  /** Tells of what has come or gone since it last looked. */
+  look(): void {
     const now = new Map(this.#problems().map(({ code, message }) => [code, message]));
     for (const [code, message] of now) {
       if (!this.#told.has(code)) this.#emit({ type: 'problem.raised', message, data: { code } });

@@ -58,6 +58,18 @@ it('gives no address away of a host that has no part in its cluster any more, an
   expect(await engine.list()).toEqual([]);
 });
 
+it('tells of each problem of the cluster when it comes and when it goes', async () => {
+  const told: unknown[] = [];
+  engine.subscribe(({ type, data }) => {
+    if (type.startsWith('problem.')) told.push([type, data?.['code']]);
+  });
+  await registry.commit([], [{ key: 'hosts/h2', value: 'nonsense' }]);
+  await expect.poll(() => told, { timeout: 10_000 }).toEqual([['problem.raised', 'peer_unreadable']]);
+  expect(await problems()).toEqual(['peer_unreadable']);
+  await registry.commit([], [{ key: 'hosts/h2', value: undefined }]);
+  await expect.poll(() => told.at(-1), { timeout: 10_000 }).toEqual(['problem.cleared', 'peer_unreadable']);
+});
+
 it('tells the engine again what that did not take, as it is by then', async () => {
   const told: unknown[] = [];
   inner.updatePeers = async (...call: unknown[]) => {

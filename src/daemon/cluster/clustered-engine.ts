@@ -17,6 +17,7 @@ import type {
 } from '../engine.ts';
 import type { Directory } from '../groups/directory.ts';
 import { Listeners } from '../listeners.ts';
+import { ProblemNews } from '../problem-news.ts';
 import type { Cluster } from './cluster.ts';
 import type { KeyRing } from './key-ring.ts';
 import { Memberships } from './memberships.ts';
@@ -24,6 +25,8 @@ import { meshView } from './mesh-view.ts';
 import { Steering } from './steering.ts';
 
 const TELL_AGAIN_MS = 1000;
+/** How often it is looked whether the cluster has a problem. */
+const LOOK_MS = 1000;
 
 export type ClusteredParts = {
   readonly cluster: Cluster;
@@ -46,6 +49,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
   readonly #listeners = new Listeners();
   /** Changes of peers that the engine has not taken yet, by name. */
   readonly #owed = new Map<string, PeerChange>();
+  readonly #looking: NodeJS.Timeout;
   #isAll = false;
   #hasLeft = false;
 
@@ -106,6 +110,12 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
         this.#steering.peersChanged(changes.map(({ name }) => name));
       },
     });
+    // the engine tells of its own
+    const news = new ProblemNews(
+      () => cluster.problems(),
+      (event) => this.#listeners.publish(event),
+    );
+    this.#looking = setInterval(() => news.look(), LOOK_MS).unref();
   }
 
   async create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
@@ -199,7 +209,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
 
   async purge(): Promise<void> {
     await this.inner.purge();
-    this.#hasLeft = true;
+    this.#leave();
     try {
       await this.#steering.stop();
       await this.#memberships.stop({ keeps: false });
@@ -221,10 +231,15 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
     const keepsSubnet = await this.#hasSandboxes();
     await this.#steering.stop();
     await this.inner.close();
-    this.#hasLeft = true;
+    this.#leave();
     // with the registry away the hold says for how long the subnet stays its own
     await this.#memberships.stop({ keeps: keepsSubnet }).catch(this.#report);
     await this.#cluster.stop({ keepsSubnet }).catch(this.#report);
+  }
+
+  #leave(): void {
+    this.#hasLeft = true;
+    clearInterval(this.#looking);
   }
 
   async #hasSandboxes(): Promise<boolean> {

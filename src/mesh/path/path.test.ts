@@ -87,6 +87,21 @@ describe('a path', () => {
     expect(link.path.answeredMs).toBeGreaterThan(600_000);
   });
 
+  it('is whole again soon after it carried nothing, whatever was asked at that moment', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 400 }), (steps) => {
+        const link = new Link();
+        link.run(10_000);
+        link.carries = 0;
+        link.run(steps * 50);
+        link.carries = WHOLE;
+        link.run(12_000);
+        expect(link.path.isWhole).toBe(true);
+      }),
+      { numRuns: 401 },
+    );
+  });
+
   it('takes no answer that nobody waits for', () => {
     const path = new Path(WHOLE, TIMING);
     path.answer(0, 7n);

@@ -23,8 +23,11 @@ export const LEAST = 576;
 /** A question that is under way. */
 type Asked = { readonly size: number; readonly nonce: bigint; readonly atMs: number };
 
-/** Of a search: `low` has passed and `high` has not. */
-type Search = { readonly low: number; readonly high: number };
+/**
+ * Of a search: `low` has passed and `high` has not, which says something only where it was lost since the search began:
+ * before, nothing may have passed at all.
+ */
+type Search = { readonly low: number; readonly high: number; readonly isHighLost: boolean };
 
 /**
  * One way to one host: whether packets pass and how large they may be, found by asking with packets of real sizes and
@@ -140,12 +143,13 @@ export class Path {
 
   #passed(size: number, nowMs: number): void {
     // it carried more before, and does not now
-    const search = this.#search ?? (this.#size === size ? undefined : { low: size, high: this.#whole });
+    const search =
+      this.#search ?? (this.#size === size ? undefined : { low: size, high: this.#whole, isHighLost: false });
     if (search === undefined) {
       this.#trying = size;
       return;
     }
-    this.#narrow({ low: size, high: search.high }, nowMs);
+    this.#narrow({ ...search, low: size }, nowMs);
   }
 
   #lost(nowMs: number): void {
@@ -167,7 +171,7 @@ export class Path {
         this.#narrowedMs = nowMs;
         this.#trying = this.#size;
       } else this.#trying = LEAST;
-    } else this.#narrow({ low: this.#search.low, high: asked.size }, nowMs);
+    } else this.#narrow({ low: this.#search.low, high: asked.size, isHighLost: true }, nowMs);
   }
 
   #narrow(search: Search, nowMs: number): void {
@@ -175,6 +179,11 @@ export class Path {
     if (search.high - search.low > STEP) {
       this.#search = search;
       this.#trying = search.low + Math.floor((search.high - search.low) / 2);
+      return;
+    }
+    if (!search.isHighLost) {
+      this.#search = search;
+      this.#trying = search.high;
       return;
     }
     this.#search = undefined;

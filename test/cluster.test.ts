@@ -245,7 +245,7 @@ describe('a host', { timeout: 120_000 }, () => {
         published: { ...published, keys: [{ rotation: 0, publicKey: 'secret', port: 51_820 }] },
       },
       'hosts/e5': { ...record, format: 2 },
-      'hosts/e6': { ...record, subnet: '10.127.0.0/20', published: { ...published, endpoint: '\u001b]0;evil\u0007' } },
+      'hosts/e6': { ...record, subnet: '10.127.0.0/20', published: { ...published, address: '\u001b]0;evil\u0007' } },
       'hosts/\u001b[2J': { ...record, subnet: '10.127.0.0/20', published },
     };
     await registry.commit(

@@ -18,6 +18,16 @@ export type Scale = {
   readonly churnMs: number;
   /** of each stream of packets */
   readonly streamMs: number;
+  /** peers of a device where a row says 5,000 */
+  readonly peers: number;
+  /** rounds of what takes no longer than tens of milliseconds */
+  readonly shortRounds: number;
+  /** peers of a daemon whose hosts change */
+  readonly changingPeers: number;
+  /** hosts that join one after the other */
+  readonly joins: number;
+  /** simulated hosts, in the order of the runs */
+  readonly crowds: readonly number[];
 };
 
 export const FULL: Scale = {
@@ -31,6 +41,11 @@ export const FULL: Scale = {
   requests: 1000,
   churnMs: 60_000,
   streamMs: 2000,
+  peers: 5000,
+  shortRounds: 40,
+  changingPeers: 500,
+  joins: 30,
+  crowds: [1000, 5000],
 };
 
 export const QUICK: Scale = {
@@ -44,4 +59,9 @@ export const QUICK: Scale = {
   requests: 50,
   churnMs: 2000,
   streamMs: 1000,
+  peers: 200,
+  shortRounds: 5,
+  changingPeers: 40,
+  joins: 2,
+  crowds: [40, 80],
 };

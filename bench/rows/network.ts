@@ -1,8 +1,5 @@
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { LabHost } from '../../lab/host.ts';
-import { LineProcess } from '../../lab/line-process.ts';
 import { createNamespace, removeNamespace } from '../../src/linux/namespace.ts';
 import { writeSysctl } from '../../src/linux/sysctl.ts';
 import { Culvert } from '../contestants/culvert.ts';
@@ -11,19 +8,12 @@ import type { Figure } from '../figure.ts';
 import type { Row } from '../row.ts';
 import type { Stage } from '../stage.ts';
 import { median, medianRatio } from '../statistics.ts';
-import { pause } from '../until.ts';
-
-const run = promisify(execFile);
+import { inTurns, type Path, pingPong, stream } from '../traffic.ts';
 
 /** Each server has a port of its own: connections of the last one linger. */
 const FIRST_PORT = 7000;
 /** Rounds are long here. */
 const MAX_ROUNDS = 5;
-const CONNECT_ATTEMPTS = 40;
-const CONNECT_PAUSE_MS = 50;
-
-/** A way from a sandbox to its host: the namespaces at both ends, and the sandbox's address. */
-type Path = { readonly name: string; readonly host: string; readonly sandbox: string; readonly address: string };
 
 /** What packets pass at: the host opens the connections, as it may in all of them. */
 export const network: Row = {
@@ -120,69 +110,6 @@ async function agentPath(made: DisposableStack): Promise<Path> {
   const agent = made.use(new ExecAgent());
   await agent.create(1);
   return { name: agent.name, host: agent.host.pin('host'), sandbox: agent.pin(1), address: '10.12.0.3' };
-}
-
-/** A value of each path for each round; who comes first changes from round to round. */
-async function inTurns(
-  paths: readonly Path[],
-  rounds: number,
-  measure: (path: Path) => Promise<number>,
-): Promise<number[][]> {
-  const values: number[][] = paths.map(() => []);
-  for (let turn = 0; turn < rounds * paths.length; turn++) {
-    const index = (turn + Math.floor(turn / paths.length)) % paths.length;
-    const path = paths[index];
-    if (path !== undefined) values[index]?.push(await measure(path));
-  }
-  return values;
-}
-
-/** Gbit/s that the host receives */
-function stream({ host, sandbox, address }: Path, port: string, seconds: string): Promise<number> {
-  const server = ['iperf3', '--server', '--port', port];
-  const client = ['iperf3', '--client', address, '--port', port, '--reverse', '--json', '--time', seconds];
-  return answer({ sandbox, server, host, client }, (text) => {
-    const { end } = JSON.parse(text) as { end: { sum_received?: { bits_per_second: number } } };
-    return end.sum_received === undefined ? undefined : end.sum_received.bits_per_second / 1e9;
-  });
-}
-
-/** Round trips per second, by the median one */
-function pingPong({ host, sandbox, address }: Path, port: string, seconds: string): Promise<number> {
-  const target = ['--tcp', '-i', address, '-p', port];
-  const server = ['sockperf', 'server', ...target];
-  const client = ['sockperf', 'ping-pong', ...target, '--full-rtt', '-t', seconds];
-  return answer({ sandbox, server, host, client }, (text) => {
-    const [, roundTrip_us] = /percentile 50\.000 = +([\d.]+)/.exec(text) ?? [];
-    return roundTrip_us === undefined ? undefined : 1e6 / Number(roundTrip_us);
-  });
-}
-
-type Pair = {
-  readonly sandbox: string;
-  readonly server: readonly string[];
-  readonly host: string;
-  readonly client: readonly string[];
-};
-
-/** What a client measures; it is run again while its server does not listen yet. */
-async function answer(pair: Pair, read: (text: string) => number | undefined): Promise<number> {
-  const [program = '', ...parameters] = pair.server;
-  using servers = new DisposableStack();
-  servers.use(new LineProcess(pair.sandbox, program, parameters));
-  let failure: unknown;
-  for (let attempt = 0; attempt < CONNECT_ATTEMPTS; attempt++) {
-    try {
-      const { stdout } = await run('nsenter', [`--net=${pair.host}`, ...pair.client]);
-      const value = read(stdout);
-      if (value !== undefined) return value;
-      failure = stdout;
-    } catch (error) {
-      failure = error;
-    }
-    await pause(CONNECT_PAUSE_MS);
-  }
-  throw new Error(`Cannot measure with ${pair.client.join(' ')}`, { cause: failure });
 }
 
 /** What the ratios to the other paths are to be at least. */

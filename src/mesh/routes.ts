@@ -2,7 +2,6 @@ import type { Ipv4 } from '../addr/ipv4.ts';
 import type { Prefix } from '../addr/prefix.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { diff, type Operation, type Plan } from '../plan/diff.ts';
-import { sameObject } from '../plan/same.ts';
 import { type KernelObject, type Link, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import type { Terms } from './tunnel.ts';
@@ -60,13 +59,18 @@ export class MeshRoutes {
     const seen = this.read();
     const isWhole =
       seen.length === this.#wanted.size &&
-      seen.every((route) => {
-        const wanted = this.#wanted.get(route.destination.address);
-        return wanted !== undefined && sameObject(route, wanted);
-      });
+      seen.every((route) => isSameRoute(route, this.#wanted.get(route.destination.address)));
     // mostly it is, and with five thousand hosts a plan costs more than a look
     return isWhole ? [] : diff(seen, [...this.#wanted.values()]);
   }
+}
+
+/** Part by part: what compares any two objects takes a microsecond for each of thousands. */
+function isSameRoute(seen: Route, wanted: Route | undefined): boolean {
+  if (wanted === undefined || seen.via !== wanted.via || seen.source !== wanted.source) return false;
+  if (seen.mtu !== wanted.mtu || seen.onlink !== wanted.onlink || seen.table !== wanted.table) return false;
+  const [one, other] = [seen.destination, wanted.destination];
+  return one.address === other.address && one.length === other.length && seen.link.index === wanted.link.index;
 }
 
 function operations(former: Route | undefined, next: Route | undefined): Operation[] {

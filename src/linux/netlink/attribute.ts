@@ -33,6 +33,24 @@ export function* eachAttribute(bytes: Uint8Array, at = 0): Generator<[number, Ui
   }
 }
 
+/**
+ * Calls `visit` with the type of each attribute from `at` on, and where in `bytes` its value begins and ends. For tables
+ * of thousands: it makes no object.
+ *
+ * @throws RangeError as {@link readAttributes} does
+ */
+export function visitAttributes(
+  bytes: Uint8Array,
+  at: number,
+  visit: (type: number, begin: number, end: number) => void,
+): void {
+  for (let offset = at; offset < bytes.length; ) {
+    const length = lengthAt(bytes, offset);
+    visit(typeAt(bytes, offset), offset + NLA_HDRLEN, offset + length);
+    offset += (length + 3) & ~3;
+  }
+}
+
 function lengthAt(bytes: Uint8Array, offset: number): number {
   const rest = bytes.length - offset;
   if (rest < NLA_HDRLEN) throw new RangeError(`Cannot read an attribute: ${rest} bytes are left, a header has 4`);
@@ -52,6 +70,23 @@ function u16At(bytes: Uint8Array, at: number): number {
 
 export function readU32(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(0, true);
+}
+
+/** {@link readU32} of a value that {@link visitAttributes} found. @throws RangeError where it is not 4 bytes */
+export function u32At(bytes: Uint8Array, begin: number, end: number): number {
+  assertWord(begin, end);
+  return (u16At(bytes, begin) | (u16At(bytes, begin + 2) << 16)) >>> 0;
+}
+
+/** {@link readU32be} of a value that {@link visitAttributes} found. @throws RangeError where it is not 4 bytes */
+export function u32beAt(bytes: Uint8Array, begin: number, end: number): number {
+  assertWord(begin, end);
+  const word = u16At(bytes, begin) | (u16At(bytes, begin + 2) << 16);
+  return (((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
+}
+
+function assertWord(begin: number, end: number): void {
+  if (end - begin !== 4) throw new RangeError(`Cannot read a number of 32 bits from ${end - begin} bytes`);
 }
 
 /** The text before the closing zero, if there is one. */

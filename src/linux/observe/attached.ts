@@ -1,7 +1,7 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import type { Mac } from '../../addr/mac.ts';
 import type { KernelObject, Link, NamespaceName } from '../../plan/state.ts';
-import { type Attributes, readAttributes, readU32, readU32be } from '../netlink/attribute.ts';
+import { type Attributes, readAttributes, readU32be, u32At, u32beAt, visitAttributes } from '../netlink/attribute.ts';
 import type { Message, MessageWriter } from '../netlink/message.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
 import {
@@ -95,30 +95,7 @@ export function listRoutes(
     w.attrU32(RTA_TABLE, number);
     if (on !== undefined) w.attrU32(RTA_OIF, on.index);
   };
-  const read = (message: Message): Kind<'route'> | undefined => {
-    const header = headerOf(message, RTMSG_LENGTH);
-    const attributes = readAttributes(message.body, RTMSG_LENGTH);
-    const oif = attributes.get(RTA_OIF);
-    const link = oif === undefined ? undefined : links.get(readU32(oif));
-    const found = attributes.get(RTA_TABLE);
-    if (link === undefined || found === undefined || readU32(found) !== number) return;
-    if (header.getUint8(5) === RTPROT_KERNEL) return;
-    const via = addressIn(attributes, RTA_GATEWAY);
-    const source = addressIn(attributes, RTA_PREFSRC);
-    const metrics = attributes.get(RTA_METRICS);
-    const mtu = metrics === undefined ? undefined : readAttributes(metrics).get(RTAX_MTU);
-    return {
-      kind: 'route',
-      namespace,
-      destination: { address: addressIn(attributes, RTA_DST) ?? (0 as Ipv4), length: header.getUint8(1) },
-      link,
-      ...(via === undefined ? {} : { via }),
-      ...(source === undefined ? {} : { source }),
-      ...((header.getUint32(8, true) & RTNH_F_ONLINK) === 0 ? {} : { onlink: true as const }),
-      ...(mtu === undefined ? {} : { mtu: readU32(mtu) }),
-      ...(table === undefined ? {} : { table }),
-    };
-  };
+  const read = ({ body }: Message): Kind<'route'> | undefined => readRoute(body, namespace, links, table);
   try {
     const found = socket.dump({ attempt: 'list routes', type: RTM_GETROUTE, flags: 0, write }, read);
     return found.filter((route) => route !== undefined);
@@ -127,6 +104,51 @@ export function listRoutes(
     if (error instanceof SyscallError && error.errnoName === 'ENOENT') return [];
     throw error;
   }
+}
+
+/** Of thousands that a host of a cluster has, one for each other. */
+function readRoute(
+  body: Uint8Array,
+  namespace: NamespaceName,
+  links: Links,
+  wanted: number | undefined,
+): Kind<'route'> | undefined {
+  let destination = 0;
+  let output: number | undefined;
+  let via: number | undefined;
+  let source: number | undefined;
+  let table: number | undefined;
+  let mtu: number | undefined;
+  visitAttributes(body, RTMSG_LENGTH, (type, begin, end) => {
+    if (type === RTA_DST) destination = u32beAt(body, begin, end);
+    else if (type === RTA_OIF) output = u32At(body, begin, end);
+    else if (type === RTA_GATEWAY) via = u32beAt(body, begin, end);
+    else if (type === RTA_PREFSRC) source = u32beAt(body, begin, end);
+    else if (type === RTA_TABLE) table = u32At(body, begin, end);
+    else if (type === RTA_METRICS) mtu = mtuIn(body.subarray(begin, end));
+  });
+  const [, length = 0, , , , protocol] = body;
+  const link = output === undefined ? undefined : links.get(output);
+  if (link === undefined || table !== (wanted ?? RT_TABLE_MAIN) || protocol === RTPROT_KERNEL) return undefined;
+  return {
+    kind: 'route',
+    namespace,
+    destination: { address: destination as Ipv4, length },
+    link,
+    ...(via === undefined ? {} : { via: via as Ipv4 }),
+    ...(source === undefined ? {} : { source: source as Ipv4 }),
+    ...((u32At(body, FLAGS, FLAGS + 4) & RTNH_F_ONLINK) === 0 ? {} : { onlink: true as const }),
+    ...(mtu === undefined ? {} : { mtu }),
+    ...(wanted === undefined ? {} : { table: wanted }),
+  };
+}
+
+/** Where struct rtmsg has its flags. */
+const FLAGS = 8;
+
+function mtuIn(metrics: Uint8Array): number | undefined {
+  const mtu = readAttributes(metrics).get(RTAX_MTU);
+  return mtu === undefined ? undefined : u32At(mtu, 0, mtu.length);
 }
 
 /**

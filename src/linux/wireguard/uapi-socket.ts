@@ -15,6 +15,8 @@ const TIMEOUT_S = 2;
 const INTERRUPTIONS_MAX = 100;
 /** bytes of the longest answer: that of some hundred thousand peers */
 const ANSWER_MAX = 64 * 1024 * 1024;
+/** bytes that there is room for at first; it grows with what is answered */
+const ROOM = 64 * 1024;
 
 /**
  * A connection to a WireGuard in user space, that is asked one thing after the other and answers at once. It ends when
@@ -24,6 +26,8 @@ export class UapiSocket implements Disposable {
   readonly #fd: number;
   readonly #path: string;
   #isClosed = false;
+  /** Kept: an answer comes in hundreds of pieces, and memory that is new has to be zeroed first. */
+  #room = Buffer.allocUnsafeSlow(ROOM);
 
   /**
    * @param folder of the socket, however long its path
@@ -39,31 +43,19 @@ export class UapiSocket implements Disposable {
   }
 
   /**
-   * The lines of the answer, without `errno`. What was refused was the last that it was asked: the rest of it is taken
-   * for a question that makes no sense, and ends the connection.
+   * The lines of the answer, without `errno`, viewed in a buffer until the next question. What was refused was the last
+   * that it was asked: the rest of it is taken for a question that makes no sense, and ends the connection.
    *
-   * @throws CulvertError `wireguard_away`; `wireguard_refused`, and `wireguard_slow`: a late answer would be taken for that
-   *   of the next question, so there must be none
+   * @param hear is given what has come of it so far, as it comes: reading takes the time in which the rest is made
+   * @throws CulvertError `wireguard_away`; `wireguard_refused`, and `wireguard_slow`, or what `hear` throws: the rest of
+   *   the answer would be taken for that of the next question, so there must be none
    */
-  ask(attempt: string, text: string): string {
-    const chunks: Uint8Array[] = [];
-    try {
-      this.#send(new TextEncoder().encode(text));
-      for (let length = 0; !isEnd(chunks); ) {
-        const buffer = new Uint8Array(256 * 1024);
-        const received = uninterrupted(() => recv(this.#fd, buffer, 0));
-        length += received;
-        if (received === 0 || length > ANSWER_MAX)
-          throw new Error(received === 0 ? 'it has ended' : 'its answer has no end');
-        chunks.push(buffer.subarray(0, received));
-      }
-    } catch (error) {
-      throw this.#away(error);
-    }
-    const answer = Buffer.concat(chunks).toString('latin1');
+  ask(attempt: string, text: string, hear: (soFar: Buffer) => void = () => undefined): Buffer {
+    this.#try(() => this.#send(new TextEncoder().encode(text)));
+    const answer = this.#receive(hear);
     const at = answer.lastIndexOf('errno=');
-    const errno = Number(/^errno=(-?\d+)\n\n$/.exec(answer.slice(at))?.[1] ?? Number.NaN);
-    if (errno === 0) return answer.slice(0, at);
+    const errno = Number(/^errno=(-?\d+)\n\n$/.exec(answer.toString('latin1', Math.max(at, 0)))?.[1] ?? Number.NaN);
+    if (errno === 0) return answer.subarray(0, at);
     throw new CulvertError(
       'wireguard_refused',
       `Cannot ${attempt}: the WireGuard at ${this.#path} said ${errnoName(Math.abs(errno))}`,
@@ -97,6 +89,28 @@ export class UapiSocket implements Disposable {
     }
   }
 
+  /** An answer ends with a line that is empty. */
+  #receive(hear: (soFar: Buffer) => void): Buffer {
+    for (let length = 0; ; ) {
+      const received = this.#try(() => uninterrupted(() => recv(this.#fd, this.#room.subarray(length), 0)));
+      if (received === 0) throw this.#away(new Error('it has ended'));
+      length += received;
+      if (length > ANSWER_MAX) throw this.#away(new Error('its answer has no end'));
+      const soFar = this.#room.subarray(0, length);
+      if (soFar[length - 1] === NEWLINE && soFar[length - 2] === NEWLINE) return soFar;
+      hear(soFar);
+      if (length === this.#room.length) this.#room = Buffer.concat([this.#room], length * 2);
+    }
+  }
+
+  #try<T>(body: () => T): T {
+    try {
+      return body();
+    } catch (error) {
+      throw this.#away(error);
+    }
+  }
+
   #away(error: unknown): CulvertError {
     // one that is slow is there, and must not be taken for dead
     const isSlow = error instanceof SyscallError && error.errnoName === 'EAGAIN';
@@ -105,6 +119,8 @@ export class UapiSocket implements Disposable {
     return new CulvertError(isSlow ? 'wireguard_slow' : 'wireguard_away', message, { cause: error });
   }
 }
+
+const NEWLINE = 10;
 
 /** signal(7): a socket that waits for a time only does not go on by itself after a signal, such as that of a child's end. */
 function uninterrupted<T>(call: () => T): T {
@@ -115,14 +131,6 @@ function uninterrupted<T>(call: () => T): T {
       if (left === 0 || !(error instanceof SyscallError && error.errnoName === 'EINTR')) throw error;
     }
   }
-}
-
-function isEnd(chunks: readonly Uint8Array[]): boolean {
-  const last = chunks.at(-1);
-  if (last === undefined) return false;
-  // a line that is empty ends it, and may come in two pieces
-  const end = last.length > 1 ? last.subarray(-2) : Buffer.concat(chunks.slice(-2)).subarray(-2);
-  return end.length === 2 && end[0] === 10 && end[1] === 10;
 }
 
 function connected(folder: string, name: string): number {

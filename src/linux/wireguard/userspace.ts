@@ -2,7 +2,8 @@ import { CulvertError } from '../../errors.ts';
 import type { SeenDevice } from '../../plan/wireguard/device.ts';
 import type { Edit } from '../../plan/wireguard/edit.ts';
 import type { WireguardBackend } from './backend.ts';
-import { GET, readDevice, setText } from './uapi.ts';
+import { GET, setText } from './uapi.ts';
+import { DeviceReader } from './uapi-reader.ts';
 import { UapiSocket } from './uapi-socket.ts';
 
 /** Of one question: an answer is not waited for as long as a slow machine may take for a thousand peers. */
@@ -12,6 +13,7 @@ const EDITS_MAX = 50;
 export class UserspaceWireguard implements WireguardBackend {
   readonly #folder: string;
   readonly #name: string;
+  readonly #reader = new DeviceReader();
   #socket: UapiSocket;
 
   /**
@@ -29,7 +31,8 @@ export class UserspaceWireguard implements WireguardBackend {
   }
 
   read(): SeenDevice {
-    return readDevice(this.#ask('read', GET));
+    this.#reader.begin();
+    return this.#reader.end(this.#ask('read', GET, (soFar) => this.#reader.hear(soFar)));
   }
 
   edit(edits: readonly Edit[]): void {
@@ -59,12 +62,12 @@ export class UserspaceWireguard implements WireguardBackend {
     this.#socket[Symbol.dispose]();
   }
 
-  #ask(verb: string, text: string): string {
+  #ask(verb: string, text: string, hear?: (soFar: Buffer) => void): Buffer {
     try {
-      return this.#socket.ask(`${verb} ${this.#name}`, text);
+      return this.#socket.ask(`${verb} ${this.#name}`, text, hear);
     } catch (error) {
-      // who refuses ends the connection, and what a slow one still has to say is not to be heard
-      if (error instanceof CulvertError && error.code !== 'wireguard_away') this.#reconnect();
+      // who refuses ends the connection, and what was not heard to its end is not to be heard
+      if (!(error instanceof CulvertError && error.code === 'wireguard_away')) this.#reconnect();
       throw error;
     }
   }

@@ -37,6 +37,7 @@ const SESSION_MS = 180_000;
 export function edits(seen: SeenDevice, desired: Device, nowMs: number): Edit[] {
   const { privateKey, listenPort, peers } = desired;
   const result: Edit[] = [];
+  const kept: Edit[] = [];
   if (seen.privateKey !== privateKey || seen.listenPort !== listenPort) {
     result.push({
       verb: 'set',
@@ -44,16 +45,21 @@ export function edits(seen: SeenDevice, desired: Device, nowMs: number): Edit[] 
       ...(seen.listenPort === listenPort ? {} : { listenPort }),
     });
   }
-  for (const publicKey of seen.peers.keys()) if (!peers.has(publicKey)) result.push({ verb: 'remove', publicKey });
+  let foundCount = 0;
   for (const peer of peers.values()) {
     const found = seen.peers.get(peer.publicKey);
-    if (found === undefined) result.push({ verb: 'add', peer: allOf(peer) });
+    if (found === undefined) kept.push({ verb: 'add', peer: allOf(peer) });
     else {
+      foundCount++;
       const change = differing(found, peer, nowMs);
-      if (change !== undefined) result.push({ verb: 'change', peer: change });
+      if (change !== undefined) kept.push({ verb: 'change', peer: change });
     }
   }
-  return result;
+  // mostly there is none to look for
+  if (foundCount < seen.peers.size) {
+    for (const publicKey of seen.peers.keys()) if (!peers.has(publicKey)) result.push({ verb: 'remove', publicKey });
+  }
+  return [...result, ...kept];
 }
 
 /** What brings one peer that was as `former` says to `peer`; undefined where they are the same. */

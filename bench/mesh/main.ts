@@ -1,10 +1,13 @@
 import { runProgram } from '../program.ts';
+import { join } from './rows/join.ts';
+import { peers } from './rows/peers.ts';
 import { reconcile } from './rows/reconcile.ts';
 import { syncconf } from './rows/syncconf.ts';
+import { throughput } from './rows/throughput.ts';
 
 await runProgram({
   name: 'bench:mesh',
   summary: 'Measures the mesh of many hosts and the registry that they agree in, in namespaces of its own.',
-  rows: [syncconf, reconcile],
+  rows: [syncconf, reconcile, peers, throughput, join],
   touchesMemory: false,
 });

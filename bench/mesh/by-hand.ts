@@ -1,0 +1,68 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Underlay, UnderlayHost } from '../../lab/underlay.ts';
+import { addIpv4, formatIpv4, type Ipv4 } from '../../src/addr/ipv4.ts';
+import { formatPrefix } from '../../src/addr/prefix.ts';
+import { createNamespace, removeNamespace } from '../../src/linux/namespace.ts';
+import { startProgram } from '../../src/linux/wireguard/program.ts';
+import { generatePrivateKey, publicKeyOf } from '../../src/mesh/keys.ts';
+import type { MeshPeer } from '../../src/mesh/peers.ts';
+import { MTU, PORT } from './mesh-host.ts';
+import { subnetOf } from './strangers.ts';
+import { WgShell } from './wg-shell.ts';
+
+const LINK = 'wg0';
+
+/** What a person makes with ip(8), wg(8) and wireguard-go: a device whose clear side is in a router namespace. */
+export class ByHand implements Disposable {
+  readonly peer: MeshPeer;
+  readonly address: Ipv4;
+  /** the pin of its router namespace */
+  readonly router: string;
+  readonly #underlay: Underlay;
+  readonly #opened = new DisposableStack();
+  readonly #shell: WgShell;
+
+  private constructor(underlay: Underlay, place: UnderlayHost, peer: MeshPeer) {
+    this.#underlay = underlay;
+    this.peer = peer;
+    this.address = addIpv4(peer.subnet.address, 1);
+    this.router = join(place.folder, 'router');
+    const folder = join(place.folder, 'wireguard');
+    createNamespace(this.router, () => undefined);
+    this.#opened.defer(() => removeNamespace(this.router));
+    mkdirSync(folder, { recursive: true });
+    underlay.inside(place, () => startProgram(folder, LINK));
+    this.#shell = this.#opened.use(new WgShell(folder, place.folder));
+    underlay.run(place.pin, 'ip', 'link', 'set', LINK, 'netns', this.router);
+    this.#opened.defer(() => this.#ip('link', 'delete', LINK));
+    this.#ip('link', 'set', LINK, 'mtu', String(MTU), 'up');
+    this.#ip('link', 'set', 'lo', 'up');
+  }
+
+  static async make(underlay: Underlay, place: UnderlayHost, index: number): Promise<ByHand> {
+    const privateKey = generatePrivateKey();
+    const endpoint = { address: place.address, port: PORT };
+    const publicKey = publicKeyOf(privateKey);
+    const peer = { name: place.name, subnet: subnetOf(index), publicKey, endpoint, keepalive_s: 0 };
+    const host = new ByHand(underlay, place, peer);
+    const keyFile = join(place.folder, 'key');
+    writeFileSync(keyFile, privateKey);
+    await host.#shell.run('set', LINK, 'listen-port', String(PORT), 'private-key', keyFile);
+    return host;
+  }
+
+  async know({ publicKey, endpoint, subnet }: MeshPeer): Promise<void> {
+    const at = endpoint === undefined ? [] : ['endpoint', `${formatIpv4(endpoint.address)}:${endpoint.port}`];
+    await this.#shell.run('set', LINK, 'peer', publicKey, ...at, 'allowed-ips', formatPrefix(subnet));
+    this.#ip('route', 'add', formatPrefix(subnet), 'dev', LINK);
+  }
+
+  [Symbol.dispose](): void {
+    this.#opened.dispose();
+  }
+
+  #ip(...words: string[]): void {
+    this.#underlay.run(this.router, 'ip', ...words);
+  }
+}

@@ -1,0 +1,99 @@
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { LineProcess } from '../../lab/line-process.ts';
+import type { UnderlayHost } from '../../lab/underlay.ts';
+import { type Prefix, parsePrefix } from '../../src/addr/prefix.ts';
+import { CulvertClient } from '../../src/api/client/client.ts';
+import { UserspaceWireguard } from '../../src/linux/wireguard/userspace.ts';
+import { publicKeyOf } from '../../src/mesh/keys.ts';
+import type { SeenDevice } from '../../src/plan/wireguard/device.ts';
+import { type Key, parseKey } from '../../src/plan/wireguard/key.ts';
+
+const run = promisify(execFile);
+const PROGRAM = new URL('../../bin/culvert', import.meta.url).pathname;
+
+let started = 0;
+
+/** A daemon of a cluster as `culvert up` runs it, on a host of an underlay, with folders of its own. */
+export class ClusterDaemon implements Disposable {
+  readonly place: UnderlayHost;
+  readonly client: CulvertClient;
+  readonly #folder: string;
+  readonly #process: LineProcess;
+  #device: UserspaceWireguard | undefined;
+
+  /** Starts it; it is there when {@link ready} says so. @param cluster what the first host gives it */
+  constructor(place: UnderlayHost, registry: string, cluster: { readonly unit?: number } = {}) {
+    this.place = place;
+    this.#folder = join(place.folder, `daemon-${++started}`);
+    mkdirSync(this.#folder);
+    const config = join(this.#folder, 'config.json');
+    const content = {
+      name: place.name,
+      stateDir: join(this.#folder, 'state'),
+      runDir: join(this.#folder, 'run'),
+      pool: { microvm: 0, netns: 0, bridge: 0 },
+      cluster: { registry, ...cluster },
+    };
+    writeFileSync(config, JSON.stringify(content));
+    this.#process = new LineProcess(place.pin, PROGRAM, ['up', '--json', '--config', config]);
+    this.client = new CulvertClient({ socketPath: this.socketPath });
+  }
+
+  get socketPath(): string {
+    return join(this.#folder, 'run', 'api.sock');
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** The pin of its router namespace, once that is there. */
+  get router(): string {
+    return join(this.#folder, 'run', 'netns', 'router');
+  }
+
+  get publicKey(): Key {
+    return publicKeyOf(parseKey(readFileSync(join(this.#folder, 'state', 'wireguard.key'), 'utf8').trim()));
+  }
+
+  get subnet(): Prefix {
+    const seat = JSON.parse(readFileSync(join(this.#folder, 'state', 'cluster.json'), 'utf8'));
+    return parsePrefix((seat as { place: { subnet: string } }).place.subnet);
+  }
+
+  async ready(): Promise<void> {
+    await this.#process.line();
+  }
+
+  /** What its device has; undefined while there is none. */
+  see(): SeenDevice | undefined {
+    const folder = join(this.#folder, 'run', 'wireguard');
+    const name = `wa-${this.place.name}`;
+    if (this.#device === undefined && !existsSync(join(folder, `${name}.sock`))) return undefined;
+    this.#device ??= new UserspaceWireguard(folder, name);
+    return this.#device.read();
+  }
+
+  /** Subnets that its router has a way to. */
+  async routes(): Promise<string[]> {
+    const show = ['ip', '-j', 'route', 'show', 'dev', `wa-${this.place.name}`];
+    const { stdout } = await run('nsenter', [`--net=${this.router}`, ...show]);
+    return (JSON.parse(stdout || '[]') as { dst: string }[]).map(({ dst }) => dst);
+  }
+
+  /** Gives back its place and takes everything away. */
+  async purge(): Promise<void> {
+    const env = { ...process.env, CULVERT_SOCKET: this.socketPath };
+    await run('nsenter', [`--net=${this.place.pin}`, PROGRAM, 'down', '--purge'], { env });
+    await this.#process.ended();
+  }
+
+  [Symbol.dispose](): void {
+    this.#device?.[Symbol.dispose]();
+    this.client.close();
+    this.#process[Symbol.dispose]();
+  }
+}

@@ -6,6 +6,7 @@ import { formatPrefix } from '../../src/addr/prefix.ts';
 import { createNamespace, removeNamespace } from '../../src/linux/namespace.ts';
 import { startProgram } from '../../src/linux/wireguard/program.ts';
 import { generatePrivateKey, publicKeyOf } from '../../src/mesh/keys.ts';
+import { DEFAULT_CLEAR_PORT } from '../../src/mesh/link.ts';
 import type { MeshPeer } from '../../src/mesh/peers.ts';
 import { MTU, PORT } from './mesh-host.ts';
 import { subnetOf } from './strangers.ts';
@@ -42,9 +43,9 @@ export class ByHand implements Disposable {
 
   static async make(underlay: Underlay, place: UnderlayHost, index: number): Promise<ByHand> {
     const privateKey = generatePrivateKey();
-    const endpoint = { address: place.address, port: PORT };
-    const publicKey = publicKeyOf(privateKey);
-    const peer = { name: place.name, subnet: subnetOf(index), publicKey, endpoint, keepalive_s: 0 };
+    const keys = [{ rotation: 0, publicKey: publicKeyOf(privateKey), port: PORT }];
+    const { name, address } = place;
+    const peer = { name, subnet: subnetOf(index), address, clearPort: DEFAULT_CLEAR_PORT, isOnLink: false, keys };
     const host = new ByHand(underlay, place, peer);
     const keyFile = join(place.folder, 'key');
     writeFileSync(keyFile, privateKey);
@@ -52,9 +53,12 @@ export class ByHand implements Disposable {
     return host;
   }
 
-  async know({ publicKey, endpoint, subnet }: MeshPeer): Promise<void> {
-    const at = endpoint === undefined ? [] : ['endpoint', `${formatIpv4(endpoint.address)}:${endpoint.port}`];
-    await this.#shell.run('set', LINK, 'peer', publicKey, ...at, 'allowed-ips', formatPrefix(subnet));
+  async know({ keys, address, subnet }: MeshPeer): Promise<void> {
+    for (const { publicKey, port } of keys) {
+      const at = ['endpoint', `${formatIpv4(address)}:${port}`];
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await this.#shell.run('set', LINK, 'peer', publicKey, ...at, 'allowed-ips', formatPrefix(subnet));
+    }
     this.#ip('route', 'add', formatPrefix(subnet), 'dev', LINK);
   }
 

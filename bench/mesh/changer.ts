@@ -7,6 +7,7 @@ import { CLUSTER, hostKey } from '../../src/cluster/keys.ts';
 import { openRegistry } from '../../src/cluster/open.ts';
 import { readCluster, writeHost } from '../../src/cluster/records.ts';
 import { firstUnit, subnetAt, unitCount } from '../../src/cluster/subnets.ts';
+import { DEFAULT_CLEAR_PORT } from '../../src/mesh/link.ts';
 import { writePublished } from '../../src/mesh/published.ts';
 import type { Endpoint } from '../../src/plan/wireguard/device.ts';
 import { type Key, keyOf, parseKey } from '../../src/plan/wireguard/key.ts';
@@ -37,7 +38,9 @@ const registry = openRegistry({ url }, systemClock());
 const told: Told[] = [];
 
 async function tell({ name, subnet, identity, key, endpoint }: Told): Promise<void> {
-  const published = writePublished({ publicKey: key, endpoint, mtu: 1420 });
+  const { address, port } = endpoint;
+  const keys = [{ rotation: 0, publicKey: key, port }];
+  const published = writePublished({ address, clearPort: DEFAULT_CLEAR_PORT, keys, mtu: 1420 });
   const value = writeHost({ identity, generation: 1, subnet, version: 'bench', published });
   await registry.commit([], [{ key: hostKey(name), value }]);
 }

@@ -3,6 +3,7 @@ import { LineProcess } from '../../../lab/line-process.ts';
 import { Underlay } from '../../../lab/underlay.ts';
 import { addIpv4, formatIpv4 } from '../../../src/addr/ipv4.ts';
 import { formatPrefix, prefixesOverlap } from '../../../src/addr/prefix.ts';
+import { DEFAULT_CLEAR_PORT } from '../../../src/mesh/link.ts';
 import type { Endpoint, SeenPeer } from '../../../src/plan/wireguard/device.ts';
 import type { Key } from '../../../src/plan/wireguard/key.ts';
 import { Connection, getRequest } from '../../connection.ts';
@@ -55,12 +56,20 @@ export const peers: Row = {
     const changer = opened.use(new LineProcess(place.pin, process.execPath, [CHANGER, registry]));
     const real = others.map((one, index) => opened.use(new MeshHost(underlay, one, LAST_UNIT + index * 8)));
     if (real.some(({ peer }) => prefixesOverlap(peer.subnet, daemon.subnet))) throw new Error('They have one subnet');
-    const itself = { name: place.name, subnet: daemon.subnet, publicKey: daemon.publicKey, keepalive_s: 0 };
+    const itself = {
+      name: place.name,
+      subnet: daemon.subnet,
+      address: place.address,
+      clearPort: DEFAULT_CLEAR_PORT,
+      isOnLink: false,
+      keys: [{ rotation: 0, publicKey: daemon.publicKey, port: PORT }],
+    };
     for (const host of real) {
-      const { name, publicKey, subnet } = host.peer;
+      const { name, subnet } = host.peer;
+      const publicKey = keyOf(host);
       const endpoint = `${formatIpv4(host.place.address)}:${PORT}`;
       await changer.ask(`real ${name} ${publicKey} ${endpoint} ${formatPrefix(subnet)}`);
-      host.know({ ...itself, endpoint: { address: place.address, port: PORT } });
+      host.know(itself);
     }
     const taken = [daemon.subnet, ...real.map(({ peer }) => peer.subnet)].map(formatPrefix).join(',');
     await changer.ask(`publish ${scale.changingPeers} ${taken}`);
@@ -71,7 +80,7 @@ export const peers: Row = {
       opened.use(new LineProcess(router, 'ping', ['-q', '-n', '-i', String(PACKET_MS / 1000), target])),
     );
     const sent = opened.use(await Sent.listen(stage, daemon.pid));
-    const untouched = (): (SeenPeer | undefined)[] => real.map(({ peer }) => seen().get(peer.publicKey));
+    const untouched = (): (SeenPeer | undefined)[] => real.map((host) => seen().get(keyOf(host)));
     await until('the hosts that are there are heard', PATIENCE_MS, () =>
       untouched().every((peer) => (peer?.lastHandshakeMs ?? 0) > 0),
     );
@@ -170,4 +179,10 @@ function hasAll(seen: ReadonlyMap<Key, SeenPeer>, last: readonly (readonly [Key,
 /** bytes, of encrypted packets */
 function sentTo(host: MeshHost, publicKey: Key): number {
   return host.tunnel.read().peers.get(publicKey)?.sent ?? 0;
+}
+
+function keyOf({ peer }: MeshHost): Key {
+  const [key] = peer.keys;
+  if (key === undefined) throw new Error('A host has a key');
+  return key.publicKey;
 }

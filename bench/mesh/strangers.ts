@@ -33,8 +33,3 @@ export function strangers(count: number, first: number): MeshPeer[] {
 export function moved(peer: MeshPeer, turn: number): MeshPeer {
   return { ...peer, keys: peer.keys.map((key) => ({ ...key, port: 1024 + turn })) };
 }
-
-/** The same host with another key. */
-export function rekeyed(peer: MeshPeer): MeshPeer {
-  return { ...peer, keys: peer.keys.map((key) => ({ ...key, publicKey: keyOf(randomBytes(32)) })) };
-}

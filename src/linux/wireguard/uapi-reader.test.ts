@@ -62,5 +62,5 @@ it('gives what it gave before of a peer that is told of in the same words', () =
 it('refuses a peer that is none', () => {
   const reader = new DeviceReader();
   reader.begin();
-  expect(() => reader.end(Buffer.from('listen_port=1\npublic_key=\n'))).toThrow(RangeError);
+  expect(() => reader.end(Buffer.from('listen_port=1\npublic_key=\n'))).toThrow('Cannot read a key of 0 characters');
 });

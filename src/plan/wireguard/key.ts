@@ -29,6 +29,12 @@ export function keyHex(key: Key): string {
   return Buffer.from(key, 'base64').toString('hex');
 }
 
+/** @throws InputError `invalid_key` */
 export function keyOfHex(hex: string): Key {
-  return Buffer.from(hex, 'hex').toString('base64') as Key;
+  const bytes = Buffer.from(hex, 'hex');
+  if (bytes.length === BYTES) return keyOf(bytes);
+  throw new InputError(
+    'invalid_key',
+    `Cannot read a key of ${hex.length} characters: want ${BYTES} bytes in hexadecimal`,
+  );
 }

@@ -1,6 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LabHost } from '../lab/host.ts';
 import { LineProcess } from '../lab/line-process.ts';
 import { CulvertClient, type SandboxResource } from '../src/api/client/client.ts';
 
@@ -8,24 +8,29 @@ const PROGRAM = new URL('../bin/culvert', import.meta.url).pathname;
 
 type Topology = SandboxResource['topology'];
 
-/** The name of the daemon, which what it puts into the host's namespace bears. */
-const INSTANCE = 'demo';
+/** Where a daemon runs, and what it is told. */
+export type DaemonPlace = {
+  /** the pin of its host's root namespace */
+  readonly netns: string;
+  readonly runDir: string;
+  /** on a disk, for what outlives a daemon */
+  readonly folder: string;
+  /** which what it puts into the root namespace bears, and the name of the host in a cluster */
+  readonly name: string;
+  /** of its cluster; absent for a host that is in none */
+  readonly registry?: string;
+};
 
 /** `culvert up` on a lab's host, to be killed and started again. */
 export class Daemon implements Disposable {
   readonly client: CulvertClient;
   readonly socketPath: string;
-  readonly #lab: LabHost;
-  readonly #runDir: string;
-  readonly #folder: string;
+  readonly #place: DaemonPlace;
   #process: LineProcess | undefined;
 
-  /** @param folder on a disk, for what outlives a daemon */
-  constructor(lab: LabHost, folder: string) {
-    this.#lab = lab;
-    this.#folder = folder;
-    this.#runDir = join(lab.folder, 'run');
-    this.socketPath = join(this.#runDir, 'api.sock');
+  constructor(place: DaemonPlace) {
+    this.#place = place;
+    this.socketPath = join(place.runDir, 'api.sock');
     this.client = new CulvertClient({ socketPath: this.socketPath });
   }
 
@@ -36,13 +41,15 @@ export class Daemon implements Disposable {
    * @returns ms until it said that it is ready
    */
   async up(pool?: Readonly<Record<Topology, number>>): Promise<number> {
-    const stateDir = join(this.#folder, 'state');
+    const { netns, runDir, folder, name, registry } = this.#place;
+    const stateDir = join(folder, 'state');
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-    const config = join(this.#folder, 'config.json');
+    const config = join(folder, 'config.json');
     writeFileSync(config, JSON.stringify(pool === undefined ? {} : { pool }));
-    const folders = ['--state-dir', stateDir, '--run-dir', this.#runDir, '--config', config, '--name', INSTANCE];
+    const folders = ['--state-dir', stateDir, '--run-dir', runDir, '--config', config];
+    const cluster = registry === undefined ? [] : ['--registry', registry];
     const begin = performance.now();
-    this.#process = new LineProcess(this.#lab.pin('host'), PROGRAM, ['up', '--json', ...folders]);
+    this.#process = new LineProcess(netns, PROGRAM, ['up', '--json', ...folders, '--name', name, ...cluster]);
     await this.#process.line();
     return performance.now() - begin;
   }
@@ -59,7 +66,7 @@ export class Daemon implements Disposable {
 
   /** The folder of all pins. */
   get pins(): string {
-    return join(this.#runDir, 'netns');
+    return join(this.#place.runDir, 'netns');
   }
 
   /** Ends it as a crash would. */
@@ -70,7 +77,8 @@ export class Daemon implements Disposable {
 
   /** Runs `culvert` as a user would, to its end. */
   run(...parameters: string[]): string {
-    return this.#lab.run('host', PROGRAM, ...parameters, '--socket', this.socketPath);
+    const command = [`--net=${this.#place.netns}`, PROGRAM, ...parameters, '--socket', this.socketPath];
+    return execFileSync('nsenter', command, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   }
 
   /** Resolves when it has ended by itself. @returns its exit code */

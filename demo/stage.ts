@@ -1,9 +1,10 @@
+import { join } from 'node:path';
 import { Endpoint } from '../lab/endpoint/endpoint.ts';
 import { LabHost } from '../lab/host.ts';
 import { StandIn } from '../lab/stand-in/stand-in.ts';
 import type { SandboxResource } from '../src/api/client/client.ts';
 import { parseConfig } from '../src/daemon/config/config.ts';
-import { Daemon } from './daemon.ts';
+import { Daemon, type DaemonPlace } from './daemon.ts';
 import { Figures } from './figures.ts';
 import { Ledger } from './ledger.ts';
 import type { Narrator } from './narrator.ts';
@@ -21,6 +22,10 @@ export type Resident = {
   /** The pin of the namespace they are in: the sandbox's, or of a microVM's guest. */
   readonly netns: string;
 };
+
+function placeOf(lab: LabHost, folder: string): DaemonPlace {
+  return { netns: lab.pin('host'), runDir: join(lab.folder, 'run'), folder, name: 'demo' };
+}
 
 /** All that the demo runs on. Everything is gone when it is disposed of. */
 export class Stage implements Disposable {
@@ -42,7 +47,7 @@ export class Stage implements Disposable {
     try {
       const folder = this.#stack.use(new RunFolder());
       this.lab = this.#stack.use(new LabHost());
-      this.daemon = this.#stack.use(new Daemon(this.lab, folder.path));
+      this.daemon = this.#stack.use(new Daemon(placeOf(this.lab, folder.path)));
       this.#stack.use(this.#inhabited);
     } catch (error) {
       this.#stack.dispose();

@@ -36,7 +36,7 @@ type Member = {
  * An etcd of one member or several, each at a loopback address of its own, so that those of tests beside it have the
  * same ports. Gone when it is disposed of.
  */
-export class LabEtcd implements AsyncDisposable {
+export class LabEtcd implements AsyncDisposable, Disposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'culvert-etcd-'));
   readonly #members: readonly Member[];
   readonly #tls: boolean;
@@ -192,6 +192,12 @@ export class LabEtcd implements AsyncDisposable {
       env: { ...process.env, ETCDCTL_API: '3' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+  }
+
+  /** For who cannot wait until it has ended. */
+  [Symbol.dispose](): void {
+    for (const { process: child } of this.#members) child?.kill('SIGKILL');
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -37,8 +37,9 @@ export type UnderlayHost = {
  * All of it is gone when it is disposed of; processes in it are whoever's who started them.
  */
 export class Underlay implements Disposable {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'culvert-underlay-'));
-  readonly #wire = join(this.#folder, 'wire');
+  readonly folder = mkdtempSync(join(tmpdir(), 'culvert-underlay-'));
+  /** The pin of the namespace that has everybody's other end, a link of each host's name. */
+  readonly wire = join(this.folder, 'wire');
   readonly hosts: readonly UnderlayHost[];
 
   /**
@@ -46,9 +47,9 @@ export class Underlay implements Disposable {
    * @param options how many of them, the last ones, are behind the router
    */
   constructor(count: number, { far = 0 }: { readonly far?: number } = {}) {
-    this.#make(this.#wire);
+    this.#make(this.wire);
     for (const segment of far > 0 ? [NEAR, FAR] : [NEAR]) this.#lay(segment);
-    this.run(this.#wire, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
+    this.run(this.wire, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
     const near = count - far;
     this.hosts = Array.from({ length: count }, (_, index) => {
       const [segment, place] = index < near ? [NEAR, index] : [FAR, index - near];
@@ -75,29 +76,38 @@ export class Underlay implements Disposable {
     });
   }
 
+  /** Pulls a host's cable. */
+  cut({ name }: UnderlayHost): void {
+    this.#ip(this.wire, 'link', 'set', name, 'down');
+  }
+
+  /** Puts it in again. */
+  join({ name }: UnderlayHost): void {
+    this.#ip(this.wire, 'link', 'set', name, 'up');
+  }
+
   [Symbol.dispose](): void {
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .map((line) => line.split(' ')[4] ?? '');
     // the last mounted comes first
-    for (const path of mounts.filter((one) => one.startsWith(`${this.#folder}/`)).toReversed())
-      umount(path, MNT_DETACH);
-    rmSync(this.#folder, { recursive: true, force: true });
+    for (const path of mounts.filter((one) => one.startsWith(`${this.folder}/`)).toReversed()) umount(path, MNT_DETACH);
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   #lay({ bridge, gateway }: Segment): void {
-    this.#ip(this.#wire, 'link', 'add', bridge, 'type', 'bridge');
-    this.#ip(this.#wire, 'link', 'set', bridge, 'up');
-    this.#ip(this.#wire, 'address', 'add', `${gateway}/24`, 'dev', bridge);
+    this.#ip(this.wire, 'link', 'add', bridge, 'type', 'bridge');
+    this.#ip(this.wire, 'link', 'set', bridge, 'up');
+    this.#ip(this.wire, 'address', 'add', `${gateway}/24`, 'dev', bridge);
   }
 
   #host(name: string, { bridge, gateway }: Segment, address: Ipv4): UnderlayHost {
-    const folder = join(this.#folder, name);
+    const folder = join(this.folder, name);
     mkdirSync(folder);
     const pin = join(folder, 'root');
     this.#make(pin);
-    this.#ip(this.#wire, 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', pin);
-    this.#ip(this.#wire, 'link', 'set', name, 'master', bridge, 'up');
+    this.#ip(this.wire, 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', pin);
+    this.#ip(this.wire, 'link', 'set', name, 'master', bridge, 'up');
     this.#ip(pin, 'link', 'set', 'lo', 'up');
     this.#ip(pin, 'address', 'add', `${formatIpv4(address)}/24`, 'dev', 'eth0');
     this.#ip(pin, 'link', 'set', 'eth0', 'up');

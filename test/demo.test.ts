@@ -1,116 +1,17 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { ended, lineOf } from './support/command-line.ts';
+import { type DemoRun, DemoRuns } from './support/demo-run.ts';
 
-const WITH_SETUP = resolve(import.meta.dirname, '../tools/with-setup');
 const DEMO = resolve(import.meta.dirname, '../demo/main.ts');
 
-/** Every process of a run inherits this variable, whoever its parent is by then. */
-const MARK = 'CULVERT_DEMO_TEST';
-
-/** For temporary files of the runs; tests beside this one have folders of their own in the same place. */
-const temporary = mkdtempSync(join(tmpdir(), 'culvert-demo-'));
-afterAll(() => rmSync(temporary, { recursive: true }));
-
-/** A run of the demo as `npm run demo` starts it. */
-class Run {
-  readonly child: ChildProcess;
-  readonly #mark = `${MARK}=${randomUUID()}`;
-
-  constructor(...parameters: string[]) {
-    const [name = '', value] = this.#mark.split('=');
-    this.child = spawn('bash', [WITH_SETUP, 'demo', ...parameters], {
-      env: { ...process.env, TMPDIR: temporary, [name]: value },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-  }
-
-  /** Its processes that are there now. */
-  processes(): { readonly pid: number; readonly command: string }[] {
-    return readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name))
-      .flatMap((pid) => {
-        if (!readProc(pid, 'environ').split('\0').includes(this.#mark)) return [];
-        return [{ pid: Number(pid), command: readProc(pid, 'cmdline').replaceAll('\0', ' ') }];
-      });
-  }
-
-  /** The folder that it keeps on the disk. */
-  folder(): string {
-    return resolve(this.#daemonFolder('state'), '..');
-  }
-
-  /** Lets every sandbox of this run reach every other, again and again: the daemon puts right what it sees. */
-  breakOpen(): ChildProcess {
-    const router = resolve(this.#daemonFolder('run'), 'netns/router');
-    const inRouter = ['--target', String(this.child.pid), '--mount', 'nsenter', `--net=${router}`];
-    const open = 'while nft insert rule inet culvert forward accept; do sleep 0.01; done';
-    return spawn('nsenter', [...inRouter, 'sh', '-c', open], { stdio: 'ignore' });
-  }
-
-  #daemonFolder(kind: 'state' | 'run'): string {
-    const command = this.processes().find((one) => one.command.includes('--state-dir'))?.command;
-    const folder = new RegExp(`--${kind}-dir (\\S+)`).exec(command ?? '')?.[1];
-    if (folder === undefined) throw new Error('No daemon of this run is to be seen');
-    return folder;
-  }
-
-  /** Resolves when it has no process any more. */
-  async gone(): Promise<void> {
-    for (const deadline = Date.now() + 20_000; this.processes().length > 0; ) {
-      if (Date.now() > deadline) return;
-      await new Promise((next) => void setTimeout(next, 20));
-    }
-  }
-}
-
-function readProc(pid: string, file: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
-  } catch (error) {
-    // it ended meanwhile, or is another user's
-    if (['ENOENT', 'ESRCH', 'EACCES'].includes(String((error as NodeJS.ErrnoException).code))) return '';
-    throw error;
-  }
-}
-
-/** All that a run could leave on the machine it is started on. */
-function machine(): Readonly<Record<string, string>> {
-  return {
-    links: execFileSync('ip', ['-j', 'link'], { encoding: 'utf8' }),
-    addresses: execFileSync('ip', ['-j', 'address'], { encoding: 'utf8' }),
-    routes: execFileSync('ip', ['-j', 'route', 'show', 'table', 'all'], { encoding: 'utf8' }),
-    rules: execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }),
-    settings: execFileSync('sh', ['-c', 'grep . /proc/sys/net/ipv4/conf/*/forwarding'], { encoding: 'utf8' }),
-    namespaces: execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }),
-    mounts: mounts().join('\n'),
-    temporary: readdirSync(temporary).join('\n'),
-  };
-}
-
-/** Lines of proc_pid_mountinfo(5), but for those that are of tests beside this one. */
-function mounts(): string[] {
-  const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-  return lines.filter((line) => {
-    const point = line.split(' ')[4] ?? '';
-    return !point.startsWith(`${tmpdir()}/`) || point.startsWith(temporary);
-  });
-}
-
-const runs: Run[] = [];
-function start(...parameters: string[]): Run {
-  const run = new Run(...parameters);
-  runs.push(run);
-  return run;
-}
-
-afterEach(() => {
-  for (const run of runs.splice(0)) for (const { pid } of run.processes()) process.kill(pid, 'SIGKILL');
-});
+const runs = new DemoRuns();
+const start = (...parameters: string[]): DemoRun => runs.start(...parameters);
+const machine = (): unknown => runs.machine();
+afterEach(() => runs.kill());
+afterAll(() => runs[Symbol.dispose]());
 
 describe('the demo', () => {
   it('proves what it claims, prints what it measured, and leaves the machine as it was', {
@@ -184,12 +85,17 @@ describe('the demo', () => {
     expect((await nextEnd).code).toBe(143);
   });
 
-  it.each(['--sandboxes=1', '--sandboxes=many', '--fast'])('refuses %s', async (parameter) => {
-    const { code, stdout, stderr } = await ended(
-      spawn(process.execPath, [DEMO, parameter], { stdio: ['ignore', 'pipe', 'pipe'] }),
-    );
-    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(stderr).toMatch(/^(Cannot use "(1|many)" as --sandboxes: want 24 to 600|Unknown option '--fast')/);
-    expect(stderr).toContain('usage: npm run demo');
-  });
+  it.each(['--sandboxes=1', '--sandboxes=many', '--fast', 'clusters', 'cluster --sandboxes=14'])(
+    'refuses %s',
+    async (parameters) => {
+      const { code, stdout, stderr } = await ended(
+        spawn(process.execPath, [DEMO, ...parameters.split(' ')], { stdio: ['ignore', 'pipe', 'pipe'] }),
+      );
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(stderr).toMatch(
+        /^(Cannot use "(1|many)" as --sandboxes: want 24 to 600|Cannot use "14" .* want 15 to 150|Cannot show "clusters"|Unknown option '--fast')/,
+      );
+      expect(stderr).toContain('usage: npm run demo');
+    },
+  );
 });

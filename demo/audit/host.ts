@@ -18,8 +18,8 @@ type Ruleset = {
   readonly nftables: readonly { readonly table?: { readonly family: string; readonly name: string } }[];
 };
 
-export function lookAtHost(lab: LabHost): HostState {
-  const ask = (...command: string[]): unknown => JSON.parse(lab.run('host', ...command));
+export function lookAtHost(lab: Pick<LabHost, 'run'>, where = 'host'): HostState {
+  const ask = (...command: string[]): unknown => JSON.parse(lab.run(where, ...command));
   const addresses = ask('ip', '-j', 'address') as Address[];
   const routes = ask('ip', '-j', '-4', 'route', 'show', 'table', 'all') as Route[];
   const { nftables } = ask('nft', '-j', 'list', 'ruleset') as Ruleset;
@@ -29,7 +29,7 @@ export function lookAtHost(lab: LabHost): HostState {
     routes: routes.map(({ dst, dev, gateway }) => `${dst} ${dev ?? ''} ${gateway ?? ''}`.trimEnd()).toSorted(),
     rules: (ask('ip', '-j', 'rule') as unknown[]).length,
     tables: nftables.flatMap(({ table }) => (table === undefined ? [] : [`${table.family} ${table.name}`])),
-    forwarding: lab.run('host', 'sh', '-c', 'grep . /proc/sys/net/ipv4/conf/*/forwarding').trimEnd().split('\n'),
+    forwarding: lab.run(where, 'sh', '-c', 'grep . /proc/sys/net/ipv4/conf/*/forwarding').trimEnd().split('\n'),
   };
 }
 

@@ -64,7 +64,7 @@ export function addressesInside(netns: string): string[] {
 }
 
 /** How many packets a chain of the router's has counted. */
-export function counted(lab: LabHost, daemon: Daemon, family: 'inet' | 'bridge', chain: string): number {
+export function counted(lab: Pick<LabHost, 'run'>, daemon: Daemon, family: 'inet' | 'bridge', chain: string): number {
   const text = lab.run(daemon.pin('router'), 'nft', '-j', 'list', 'chain', family, 'culvert', chain);
   const { nftables } = JSON.parse(text) as { nftables: { rule?: { expr: { counter?: { packets: number } }[] } }[] };
   const counters = nftables.flatMap(({ rule }) => rule?.expr ?? []).flatMap(({ counter }) => counter?.packets ?? []);

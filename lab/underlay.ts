@@ -65,7 +65,7 @@ export class Underlay implements Disposable {
 
   /** Runs a command where the wire is, and returns what it prints. */
   onWire(...command: string[]): string {
-    return this.run(this.#wire, ...command);
+    return this.run(this.wire, ...command);
   }
 
   /** Runs a command in a namespace and returns what it prints. */

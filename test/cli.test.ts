@@ -357,6 +357,29 @@ describe('culvert status', () => {
   });
 });
 
+describe('culvert drain', () => {
+  it('keeps new sandboxes away, over a restart too, waits for those that run, and is taken back', async () => {
+    expect(await culvert.ok('drain')).toBe('Host main takes no new sandboxes; 3 run on\n');
+    expect(await failure('create', 'x', '--topology', 'netns')).toMatchObject({
+      code: 1,
+      error: { code: 'draining', message: expect.stringMatching(/on another host, .* culvert undrain$/) },
+    });
+    // what is there already is as it is asked for
+    await culvert.ok('set', 't-netns', '--egress', 'none');
+    await culvert.kill('SIGKILL');
+    await culvert.up();
+    expect(await culvert.ok('status')).toMatch(/\ndraining +no new sandboxes, since /);
+    expect(await failure('create', 'x', '--topology', 'netns')).toMatchObject({ error: { code: 'draining' } });
+    expect(await failure('drain', '--wait', '--timeout', '1')).toMatchObject({ code: 1, error: { code: 'timeout' } });
+
+    expect(await culvert.ok('undrain')).toBe('Host main takes new sandboxes\n');
+    expect(await culvert.ok('undrain')).toBe('Host main takes new sandboxes\n');
+    expect(await culvert.ok('status')).not.toContain('draining');
+    await culvert.ok('create', 'x', '--topology', 'netns');
+    await culvert.ok('rm', 'x');
+  });
+});
+
 describe('a mistake that the daemon finds', () => {
   it.each<[number, string, string[]]>([
     [2, 'invalid_request', ['create', 'x', '--topology', 'netns', '--tx-rate', '1B']],

@@ -1,8 +1,9 @@
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { cpSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabEtcd } from '../lab/etcd.ts';
 import { Underlay } from '../lab/underlay.ts';
@@ -18,6 +19,8 @@ import { HostDaemon as Daemon, type UpOptions } from './support/host-daemon.ts';
  *     h2 ──┤ wire ── etcd at 192.0.2.11, the first host's
  *     h3 ──┘
  */
+
+const execute = promisify(execFile);
 
 const PATIENCE = { timeout: 30_000, interval: 50 };
 
@@ -226,6 +229,30 @@ describe('a host', { timeout: 120_000 }, () => {
     // it has not waited for what the killed one said to be over
     expect(told).toEqual([expect.stringContaining('"place"')]);
     expect(told).not.toEqual([former?.value]);
+  });
+
+  it('shows on every host which one takes no new sandboxes', async () => {
+    await Promise.all([one.up(), other.up()]);
+    other.run('create', 'a', '--topology', 'netns');
+    other.run('drain');
+    const draining = (daemon: Daemon): string[] =>
+      (daemon.json('hosts') as HostResource[]).filter(({ isDraining }) => isDraining).map(({ name }) => name);
+    for (const daemon of [one, other]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await expect.poll(() => draining(daemon), PATIENCE).toEqual(['h2']);
+    }
+    expect(one.run('hosts')).toMatch(/^h2 +alive, draining /m);
+    expect(() => other.run('create', 'b', '--topology', 'netns')).toThrow(/on host h2: it is draining since .*undrain/);
+    one.run('create', 'b', '--topology', 'netns');
+    await other.kill();
+    await other.up();
+    expect(draining(one)).toEqual(['h2']);
+    const waiting = execute('nsenter', other.command('drain', '--wait'));
+    other.run('rm', 'a');
+    expect((await waiting).stdout).toBe('Host h2 takes no new sandboxes; none is left\n');
+    other.run('undrain');
+    await expect.poll(() => draining(one), PATIENCE).toEqual([]);
+    other.run('create', 'b', '--topology', 'netns');
   });
 
   it('takes no way from another that is not of the cluster, and goes on with the others', async () => {

@@ -40,7 +40,7 @@ const told: Told[] = [];
 async function tell({ name, subnet, identity, key, endpoint }: Told): Promise<void> {
   const { address, port } = endpoint;
   const keys = [{ rotation: 0, publicKey: key, port }];
-  const published = writePublished({ address, clearPort: DEFAULT_CLEAR_PORT, keys, mtu: 1420 });
+  const published = writePublished({ address, clearPort: DEFAULT_CLEAR_PORT, keys, mtu: 1420, isDraining: false });
   const value = writeHost({ identity, generation: 1, subnet, version: 'bench', published });
   await registry.commit([], [{ key: hostKey(name), value }]);
 }

@@ -33,14 +33,15 @@ describe('the hosts', () => {
       clearPort: 51_830,
       keys: [{ rotation: 0, publicKey: keyOf(new Uint8Array(32)), port: 51_820 }],
       mtu: 1420,
+      isDraining: true,
     };
     daemon.engine.cluster = [
       { ...host, name: 'h1', isAlive: true, mesh },
       { ...host, name: 'h2', isAlive: false, problem: 'it is of another world' },
     ];
-    const told = { isSelf: false, generation: 1, version: '1', subnet: '10.64.16.0/20' };
+    const told = { isSelf: false, isDraining: false, generation: 1, version: '1', subnet: '10.64.16.0/20' };
     const told1 = { publicKey: keyOf(new Uint8Array(32)), endpoint: '192.0.2.2:51820', mtu: 1420 };
-    const first = { ...told, name: 'h1', isAlive: true, ...told1 };
+    const first = { ...told, name: 'h1', isAlive: true, isDraining: true, ...told1 };
     expect(await client.hosts()).toEqual([
       first,
       { ...told, name: 'h2', isAlive: false, problem: 'it is of another world' },
@@ -183,6 +184,20 @@ describe('the host', () => {
   it('says how it is', async () => {
     await client.create({ topology: 'bridge', count: 3 });
     expect(await client.status()).toMatchObject({ live: { microvm: 0, netns: 0, bridge: 3 }, freeSlots: 47 });
+  });
+
+  it('takes no new sandboxes while it is draining, and keeps those that it has', async () => {
+    await client.create({ id: 'a1', topology: 'netns' });
+    const { drainingSinceWallMs } = await client.drain();
+    expect(drainingSinceWallMs).toBeGreaterThan(Date.now() - 60_000);
+    expect(await client.drain()).toMatchObject({ drainingSinceWallMs });
+    await expect(client.create({ id: 'b1', topology: 'netns' })).rejects.toMatchObject({ code: 'draining' });
+    await client.create({ id: 'a1', topology: 'netns' });
+    await client.update('a1', { policy: { egress: 'none' } });
+    expect(await client.metrics()).toContain('\nculvert_draining 1\n');
+    await client.remove(['a1']);
+    expect(await client.undrain()).not.toHaveProperty('drainingSinceWallMs');
+    await client.create({ id: 'b1', topology: 'netns' });
   });
 
   it('is reconciled, or says what that would do', async () => {

@@ -22,6 +22,7 @@ const STATUS: Readonly<Record<string, FailureStatus>> = {
   // The host cannot do it now, and may later or when someone has made room.
   slots_exhausted: 503,
   bridge_exhausted: 503,
+  draining: 503,
   subscribers_exhausted: 503,
   engine_stopped: 503,
   overloaded: 503,
@@ -44,12 +45,17 @@ export function statusOf(error: CulvertError): FailureStatus {
   return STATUS[error.code] ?? (error instanceof InputError ? 400 : 500);
 }
 
-/** What a host runs out of in its daily work; who asked for more is told, and nobody else has to be. */
-const EXHAUSTED: ReadonlySet<string> = new Set(['slots_exhausted', 'bridge_exhausted', 'subscribers_exhausted']);
+/** What a host refuses in its daily work; who asked is told, and nobody else has to be. */
+const EVERYDAY: ReadonlySet<string> = new Set([
+  'slots_exhausted',
+  'bridge_exhausted',
+  'subscribers_exhausted',
+  'draining',
+]);
 
 /** Whether the daemon's log is to have it. */
 export function isNoteworthy(error: CulvertError): boolean {
-  return statusOf(error) >= 500 && !EXHAUSTED.has(error.code);
+  return statusOf(error) >= 500 && !EVERYDAY.has(error.code);
 }
 
 /** What is told of a failure. */

@@ -51,6 +51,9 @@ export class Metrics {
       ...family('culvert_adopting', 'gauge', 'Whether sandboxes of an earlier run are still to be verified', [
         [{}, Number(status.adopting)],
       ]),
+      ...family('culvert_draining', 'gauge', 'Whether the host takes no new sandboxes', [
+        [{}, Number(status.drainingSinceWallMs !== undefined)],
+      ]),
       ...family('culvert_flows', 'gauge', 'Entries of connection tracking', [
         [{ namespace: 'root' }, status.flows.root],
         [{ namespace: 'router' }, status.flows.router],

@@ -25,6 +25,7 @@ describe('/openapi.json', () => {
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
     );
     expect(routes.toSorted()).toEqual([
+      'DELETE /v1/drain',
       'DELETE /v1/hosts/{name}',
       'DELETE /v1/sandboxes',
       'DELETE /v1/sandboxes/{id}',
@@ -41,6 +42,7 @@ describe('/openapi.json', () => {
       'GET /v1/status',
       'PATCH /v1/mesh',
       'PATCH /v1/sandboxes/{id}',
+      'POST /v1/drain',
       'POST /v1/leases/{slot}/release',
       'POST /v1/reconcile',
       'POST /v1/sandboxes',

@@ -167,6 +167,7 @@ const hostResource = z
     isAlive: z
       .boolean()
       .meta({ description: 'It was heard of in the last seconds; one that was not keeps its subnet' }),
+    isDraining: z.boolean().meta({ description: 'It takes no new sandboxes' }),
     subnet: prefixText
       .optional()
       .meta({ description: 'Of its sandboxes’ addresses; absent, with what follows, where its record cannot be read' }),
@@ -280,9 +281,14 @@ export const statusResource = z
       description:
         'Questions for names since the start: told an address or that there is none, refused, or left unanswered',
     }),
+    drainingSinceWallMs: wallMs
+      .optional()
+      .meta({ description: 'Since when the host takes no new sandboxes, ms since the epoch; absent where it does' }),
     problems: z.array(z.object({ code: z.string(), message: z.string() })),
   })
   .meta({ id: 'Status' });
+
+export const drainBody = closedObject({}).meta({ id: 'Drain' });
 
 export const shutdownBody = closedObject({
   purge: z.boolean().default(false).meta({ description: 'Remove everything that is Culvert’s on this host first' }),

@@ -34,7 +34,7 @@ async function failureFor(...parameters: string[]): Promise<ReturnType<typeof fa
 
 describe('every command', () => {
   it('is there', () => {
-    const names = 'up down status create set rm ls inspect exec leases reconcile events bench'.split(' ');
+    const names = 'up down status create set rm ls inspect exec drain undrain leases reconcile events bench'.split(' ');
     expect(all.map(([words]) => words)).toEqual(expect.arrayContaining([...names, 'leases explain', 'leases release']));
   });
 

@@ -16,6 +16,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
   exec: async () => (await import('./commands/exec.ts')).addExec,
   hosts: async () => (await import('./commands/hosts.ts')).addHosts,
   mesh: async () => (await import('./commands/mesh.ts')).addMesh,
+  drain: async () => (await import('./commands/drain.ts')).addDrain,
+  undrain: async () => (await import('./commands/undrain.ts')).addUndrain,
   leases: async () => (await import('./commands/leases.ts')).addLeases,
   reconcile: async () => (await import('./commands/reconcile.ts')).addReconcile,
   events: async () => (await import('./commands/events.ts')).addEvents,

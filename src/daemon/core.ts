@@ -40,6 +40,7 @@ import { bridgeGateway, isSandboxNamespace, resolverAddress, sandboxNamespace } 
 import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
+import { Draining } from './draining.ts';
 import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { OpenedNames } from './names/opened.ts';
@@ -82,6 +83,7 @@ export class Core implements Disposable {
   readonly #options: CoreOptions;
   readonly #opened: DisposableStack;
   readonly #store: Store;
+  readonly #draining: Draining;
   readonly #kernel: Kernel;
   readonly #crew: Crew;
   readonly #tracking: Tracking;
@@ -115,6 +117,7 @@ export class Core implements Disposable {
     const leases = leasesIn(stateDir);
     const pins = join(runDir, 'netns');
     assertNotLost(leases, pins);
+    this.#draining = new Draining(stateDir);
     this.#store = opened.use(openStore(leases, systemClock()));
     // A pin is made and removed under a lease that says so; one that is bare otherwise shows when it is looked into.
     preparePins(pins, new Set(listSettled(this.#store).map(sandboxNamespace)));
@@ -225,6 +228,9 @@ export class Core implements Disposable {
   create(requests: readonly CreateRequest[]): Sandbox[] {
     // one that exists is returned as it is, and it is to pass
     if (requests.some(({ id }) => id !== undefined && this.#manager.live.has(id))) this.#verification.finishRules();
+    if (requests.some(({ id }) => id === undefined || !this.#manager.live.has(id))) {
+      this.#draining.assertTakes(this.#options.host.instance);
+    }
     return this.#manager.create(requests);
   }
 
@@ -305,6 +311,17 @@ export class Core implements Disposable {
     this.#housekeeping.oweFarFlows(this.#gate.tellMembers(news));
   }
 
+  /** @throws CulvertError `draining_file` */
+  setDraining(isDraining: boolean): void {
+    const { emit, host } = this.#options;
+    if (isDraining && this.#draining.begin()) {
+      emit({ type: 'host.draining', message: `Host ${host.instance} takes no new sandboxes` });
+    }
+    if (!isDraining && this.#draining.end()) {
+      emit({ type: 'host.undrained', message: `Host ${host.instance} takes new sandboxes again` });
+    }
+  }
+
   /** Everything that is Culvert's on this host, and nothing else. The leases stay: their generations must. */
   purge(): void {
     this.remove(this.list().map(({ id }) => id));
@@ -319,6 +336,7 @@ export class Core implements Disposable {
     this.#mesh?.remove();
     this.#kernel.remove([{ verb: 'delete', object: { kind: 'namespace', namespace: ROUTER } }]);
     this.#reaper.quarantineAll();
+    this.#draining.end();
     releasePins(join(this.#options.runDir, 'netns'));
   }
 
@@ -328,6 +346,7 @@ export class Core implements Disposable {
     const quarantined = countQuarantined(this.#store);
     const { unwritten, uncut, building } = this.#manager;
     const removing = this.#reaper.pending + this.#reaper.refused + uncut;
+    const { sinceWallMs } = this.#draining;
     const held = total(live) + total(warm) + quarantined + removing + unwritten + building;
     return {
       name: host.instance,
@@ -342,6 +361,7 @@ export class Core implements Disposable {
       adopting: !this.#verification.isDone,
       mtu: host.layout.mtu,
       flows: this.#tracking.usage(this.#nowMs),
+      ...(sinceWallMs === undefined ? {} : { drainingSinceWallMs: sinceWallMs }),
       problems: [
         ...undone({ manager: this.#manager, reaper: this.#reaper, crew: this.#crew, store: this.#store }),
         ...[...this.#problems].map(([code, message]) => ({ code, message })),

@@ -36,6 +36,8 @@ export type Status = {
   readonly flows: { readonly root: number; readonly router: number; readonly most: number };
   /** questions for names, by what became of them; absent where none is answered */
   readonly names?: Counts;
+  /** Since when the host takes no new sandboxes, ms since the epoch; absent where it does. */
+  readonly drainingSinceWallMs?: number;
   /** What a person should act on; empty where all is well. */
   readonly problems: readonly Problem[];
 };
@@ -102,7 +104,8 @@ export interface Engine {
   /**
    * All or none. An id that exists with the same specification is returned as it is.
    *
-   * @throws InputError `sandbox_exists` naming the difference; CulvertError `slots_exhausted`, `bridge_exhausted`, `store_*`
+   * @throws InputError `sandbox_exists` naming the difference; CulvertError `draining`, `slots_exhausted`,
+   *   `bridge_exhausted`, `store_*`
    */
   create(requests: readonly CreateRequest[]): Promise<Sandbox[]>;
   /**
@@ -156,6 +159,12 @@ export interface Engine {
    * @throws InputError `no_cluster`, `host_unknown`; CulvertError `host_alive`, `registry_*`
    */
   removeHost(name: string): Promise<void>;
+  /**
+   * Says whether the host takes new sandboxes, for good; what runs goes on either way.
+   *
+   * @throws CulvertError `draining_file`
+   */
+  setDraining(isDraining: boolean): Promise<void>;
   /** Removes every sandbox and everything else that is Culvert's on this host. */
   purge(): Promise<void>;
   /**

@@ -167,6 +167,10 @@ export class ThreadEngine implements Engine, MemberSource, MeshSource {
     return Promise.reject(noCluster());
   }
 
+  setDraining(isDraining: boolean): Promise<void> {
+    return this.#call('setDraining', isDraining);
+  }
+
   purge(): Promise<void> {
     return this.#call('purge');
   }

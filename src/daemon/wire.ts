@@ -20,6 +20,7 @@ export type Method =
   | 'steer'
   | 'courses'
   | 'traffic'
+  | 'setDraining'
   | 'purge';
 
 export type Call = { readonly id: number; readonly method: Method; readonly parameters: unknown[] };

@@ -10,6 +10,8 @@ import type { HostKey, MeshPeer } from './peers.ts';
 export type Published = Pick<MeshPeer, 'address' | 'clearPort' | 'keys'> & {
   /** bytes, of its sandboxes' links */
   readonly mtu: number;
+  /** whether it takes no new sandboxes */
+  readonly isDraining: boolean;
 };
 
 /** Where no other host is. */
@@ -38,6 +40,8 @@ const schema = z.object({
     .min(1)
     .max(KEYS_MAX),
   mtu: z.int().min(576).max(65_535),
+  // one of an older version does not say
+  isDraining: z.boolean().default(false),
 });
 
 /** As it stands in the registry. */

@@ -59,10 +59,15 @@ export class HostDaemon {
     await gone;
   }
 
+  /** What nsenter(1) is given to run a command of the daemon's. */
+  command(...parameters: string[]): string[] {
+    const socket = `CULVERT_SOCKET=${join(this.runDir, 'api.sock')}`;
+    return [`--net=${this.place.pin}`, 'env', socket, CULVERT, ...parameters];
+  }
+
   run(...parameters: string[]): string {
-    return execFileSync('nsenter', [`--net=${this.place.pin}`, CULVERT, ...parameters], {
+    return execFileSync('nsenter', this.command(...parameters), {
       encoding: 'utf8',
-      env: { ...process.env, CULVERT_SOCKET: join(this.runDir, 'api.sock') },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
   }

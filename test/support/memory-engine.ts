@@ -53,6 +53,7 @@ export class MemoryEngine implements Engine, MemberSource, MeshSource {
   readonly #generations = new Map<Slot, number>();
   readonly #listeners = new Listeners();
   readonly #startedWallMs = Date.now();
+  #drainingSinceWallMs: number | undefined;
   #made = 0;
   #drift: string[] = [];
 
@@ -68,6 +69,9 @@ export class MemoryEngine implements Engine, MemberSource, MeshSource {
     const known = requests.map(({ id, specification }) =>
       id === undefined ? undefined : this.#same(id, specification),
     );
+    if (this.#drainingSinceWallMs !== undefined && known.includes(undefined)) {
+      throw new CulvertError('draining', 'Cannot create sandboxes on host main: it is draining');
+    }
     const missing = known.filter((sandbox) => sandbox === undefined).length;
     if (missing > free.length) {
       const counts = `${free.length} free, ${this.#sandboxes.size} live, ${this.#quarantine.size} quarantined`;
@@ -224,8 +228,14 @@ export class MemoryEngine implements Engine, MemberSource, MeshSource {
       adopting: false,
       mtu: LAYOUT.mtu,
       flows: { root: 0, router: 0, most: 65_536 },
+      ...(this.#drainingSinceWallMs === undefined ? {} : { drainingSinceWallMs: this.#drainingSinceWallMs }),
       problems: [],
     };
+  }
+
+  async setDraining(isDraining: boolean): Promise<void> {
+    this.#check();
+    this.#drainingSinceWallMs = isDraining ? (this.#drainingSinceWallMs ?? Date.now()) : undefined;
   }
 
   async purge(): Promise<void> {

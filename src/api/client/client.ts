@@ -134,6 +134,16 @@ export class CulvertClient implements Disposable {
     return this.#call('PATCH', '/v1/mesh', wish);
   }
 
+  /** Has the host take no new sandboxes, until {@link undrain}. */
+  drain(): Promise<StatusResource> {
+    return this.#call('POST', '/v1/drain', {});
+  }
+
+  /** Has it take them again. */
+  undrain(): Promise<StatusResource> {
+    return this.#call('DELETE', '/v1/drain');
+  }
+
   /** Stops the daemon; it answers before it is gone. */
   shutdown(options: { readonly purge: boolean }): Promise<ShutdownResult> {
     return this.#call('POST', '/v1/shutdown', options);

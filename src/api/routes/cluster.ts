@@ -86,6 +86,7 @@ export function clusterRoutes({ engine }: Services): OpenAPIHono {
 function hostResource({ subnet, mesh, ...host }: HostView): HostResource {
   return {
     ...host,
+    isDraining: mesh?.isDraining === true,
     ...(subnet && { subnet: formatPrefix(subnet) }),
     ...(mesh && {
       publicKey: latestKey(mesh)?.publicKey,

@@ -1,6 +1,14 @@
 import type { HttpBindings } from '@hono/node-server';
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
-import { reconcileBody, reconcileResult, shutdownBody, shutdownResult, statusResource } from '../schema.ts';
+import {
+  drainBody,
+  reconcileBody,
+  reconcileResult,
+  type StatusResource,
+  shutdownBody,
+  shutdownResult,
+  statusResource,
+} from '../schema.ts';
 import type { Services } from '../services.ts';
 import { failures, jsonBody, jsonReply } from './describe.ts';
 
@@ -21,6 +29,25 @@ const reconcile = createRoute({
   tags,
   request: { body: jsonBody(reconcileBody) },
   responses: { 200: jsonReply(reconcileResult, 'What differed'), ...failures(400, 413, 415, 500, 503) },
+});
+
+const drain = createRoute({
+  method: 'post',
+  path: '/v1/drain',
+  summary: 'Have the host take no new sandboxes',
+  description:
+    'What runs goes on, and can be changed and removed; to create is refused with `draining`. It holds until it is ended, over restarts of the daemon too, and other hosts of the cluster see it.',
+  tags,
+  request: { body: jsonBody(drainBody) },
+  responses: { 200: jsonReply(statusResource, 'The state'), ...failures(400, 413, 415, 500, 503) },
+});
+
+const undrain = createRoute({
+  method: 'delete',
+  path: '/v1/drain',
+  summary: 'Have the host take new sandboxes again',
+  tags,
+  responses: { 200: jsonReply(statusResource, 'The state'), ...failures(500, 503) },
 });
 
 const shutdown = createRoute({
@@ -55,9 +82,21 @@ export function hostRoutes(services: Services): OpenAPIHono<{ Bindings: HttpBind
   const { engine, events, stop } = services;
   const app = new OpenAPIHono<{ Bindings: HttpBindings }>();
 
-  app.openapi(status, async (c) => {
+  const stateNow = async (): Promise<StatusResource> => {
     const state = await engine.status();
-    return c.json({ ...state, problems: [...state.problems] }, 200);
+    return { ...state, problems: [...state.problems] };
+  };
+
+  app.openapi(status, async (c) => c.json(await stateNow(), 200));
+
+  app.openapi(drain, async (c) => {
+    await engine.setDraining(true);
+    return c.json(await stateNow(), 200);
+  });
+
+  app.openapi(undrain, async (c) => {
+    await engine.setDraining(false);
+    return c.json(await stateNow(), 200);
   });
 
   app.openapi(reconcile, async (c) => c.json(await engine.reconcile(c.req.valid('json')), 200));

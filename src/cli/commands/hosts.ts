@@ -7,6 +7,7 @@ export function addHosts(program: Command): void {
   const hosts = addClientCommand(program, {
     usage: 'hosts',
     summary: 'List the hosts of the cluster',
+    details: 'One that is draining takes no new sandboxes, see culvert drain.',
     examples: [
       ['culvert hosts', 'who is there, and what subnet each has'],
       ['culvert hosts remove h3', 'h3 is gone for good: others may have its subnet'],
@@ -35,8 +36,20 @@ async function remove(name: string, _own: object, command: Command): Promise<voi
   else print(`Removed host ${name}; its subnet is free`);
 }
 
-function row({ name, isSelf, isAlive, subnet, generation, endpoint, mtu, version, problem }: HostResource): string[] {
+function row({
+  name,
+  isSelf,
+  isAlive,
+  isDraining,
+  subnet,
+  generation,
+  endpoint,
+  mtu,
+  version,
+  problem,
+}: HostResource): string[] {
   const state = isSelf ? 'this one' : isAlive ? 'alive' : 'lost';
+  const states = isDraining ? `${state}, draining` : state;
   const cells = [subnet, generation, endpoint, mtu, version, problem];
-  return [name, state, ...cells.map((cell) => String(cell ?? '-'))];
+  return [name, states, ...cells.map((cell) => String(cell ?? '-'))];
 }

@@ -25,6 +25,9 @@ async function status({ json, ...options }: Common): Promise<void> {
   const { problems } = state;
   printFields([
     ['daemon', `${state.name} ${state.version}, pid ${state.pid}, up ${agoText(Date.now() - state.startedWallMs)}`],
+    ...(state.drainingSinceWallMs === undefined
+      ? []
+      : [['draining', `no new sandboxes, since ${agoText(Date.now() - state.drainingSinceWallMs)}`] as const]),
     ['live', counts(state.live)],
     ['warm', counts(state.warm)],
     ['removing', String(state.removing)],

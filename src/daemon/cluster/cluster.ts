@@ -146,6 +146,11 @@ export class Cluster {
     return this.#presence.publish({ keys });
   }
 
+  /** Likewise whether it takes no new sandboxes. */
+  publishDraining(isDraining: boolean): Promise<void> {
+    return this.#presence.publish({ isDraining });
+  }
+
   /** Is told what is to be known after a start with the registry away. */
   rememberEpoch(epoch: EpochRecord, rotations: readonly number[]): void {
     this.#memory.take({ epoch, rotations });

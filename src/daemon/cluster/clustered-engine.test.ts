@@ -30,7 +30,7 @@ beforeEach(async () => {
   const request = { name: 'h1', identity: seat.identity, session: { id: randomUUID(), place: 'here' }, version: '1' };
   const keys = new KeyRing(folder, 51_820);
   const address = parseIpv4('192.0.2.11');
-  const published = { address, clearPort: 51_830, keys: [keys.key(0)], mtu: 1420 };
+  const published = { address, clearPort: 51_830, keys: [keys.key(0)], mtu: 1420, isDraining: false };
   const place = { stateDir: folder, holdMs: 60_000, uplink: undefined, isOnLink: () => false };
   const cluster = await Cluster.enter({ registry, request, published, epoch: FIRST_EPOCH, clock, ...place }, seat);
   inner = new MemoryEngine();
@@ -68,6 +68,21 @@ it('tells of each problem of the cluster when it comes and when it goes', async 
   expect(await problems()).toEqual(['peer_unreadable']);
   await registry.commit([], [{ key: 'hosts/h2', value: undefined }]);
   await expect.poll(() => told.at(-1), { timeout: 10_000 }).toEqual(['problem.cleared', 'peer_unreadable']);
+});
+
+it('tells other hosts that it is draining, now and when it is there again', async () => {
+  const isTold = async (): Promise<unknown> => {
+    const entry = await registry.get('hosts/h1');
+    return (JSON.parse(entry?.value ?? '') as { published: { isDraining: boolean } }).published.isDraining;
+  };
+  expect(await isTold()).toBe(false);
+  await engine.setDraining(true);
+  expect(await isTold()).toBe(true);
+  await expect(create('a')).rejects.toMatchObject({ code: 'draining' });
+  await expect.poll(async () => (await engine.hosts()).map(({ mesh }) => mesh?.isDraining)).toEqual([true]);
+  await engine.setDraining(false);
+  expect(await isTold()).toBe(false);
+  await create('a');
 });
 
 it('tells the engine again what that did not take, as it is by then', async () => {

@@ -207,6 +207,12 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
     return beginEpoch(this.#cluster.registry, wish, Date.now());
   }
 
+  /** Other hosts are told of it when this returns, or when the registry is back. */
+  async setDraining(isDraining: boolean): Promise<void> {
+    await this.inner.setDraining(isDraining);
+    await this.#cluster.publishDraining(isDraining);
+  }
+
   async purge(): Promise<void> {
     await this.inner.purge();
     this.#leave();

@@ -14,6 +14,7 @@ import { FolderLock } from '../../linux/folder.ts';
 import { isOnLink } from '../../mesh/clear/on-link.ts';
 import { isRootCable } from '../../sandbox/host/objects.ts';
 import type { Config } from '../config/config.ts';
+import { readDraining } from '../draining.ts';
 import { assertFree, readUplink, type Uplink } from '../read-host.ts';
 import { leasesIn, makeFolder } from '../state-folder.ts';
 import { Cluster } from './cluster.ts';
@@ -68,6 +69,7 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
       clearPort: wanted.clearPort,
       keys: rotationsAt(epoch, place).map((rotation) => keys.key(rotation)),
       mtu: uplink.mtu,
+      isDraining: readDraining(stateDir) !== undefined,
     };
     const parts = { registry, request, published, epoch, holdMs: wanted.holdMs, stateDir, clock };
     cluster = await Cluster.enter({ ...parts, uplink: uplink.uplink, isOnLink: isNear }, seat);

@@ -46,7 +46,7 @@ function rememberedPeer(plan: Pick<Place, 'range' | 'unit'>, told: z.output<type
   }
 }
 
-/** bytes; what a remembered peer had is not remembered */
+/** bytes; what a remembered peer had is not remembered, nor whether it is draining */
 const LEAST_MTU = 576;
 
 const schema = z.object({
@@ -112,7 +112,7 @@ export function writeSeat(stateDir: string, { identity, place }: Seat): void {
     peers: place.peers.map(({ name, subnet, address, clearPort, keys }) => ({
       name,
       subnet: formatPrefix(subnet),
-      ...writePublished({ address, clearPort, keys, mtu: LEAST_MTU }),
+      ...writePublished({ address, clearPort, keys, mtu: LEAST_MTU, isDraining: false }),
     })),
   };
   const file = fileIn(stateDir);

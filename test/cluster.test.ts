@@ -195,6 +195,23 @@ describe('a host', { timeout: 120_000 }, () => {
     other.run('create', 'b', '--topology', 'netns');
   });
 
+  it('tells the others where it is reached when its uplink has another address, and that it has less room', async () => {
+    await Promise.all([one.up(), other.up()]);
+    const endpoints = (): unknown => (one.json('hosts') as HostResource[]).map(({ endpoint }) => endpoint);
+    await expect.poll(endpoints, PATIENCE).toEqual(['192.0.2.11:51820', '192.0.2.12:51820']);
+    const ip = (...parameters: string[]): string =>
+      execFileSync('nsenter', [`--net=${other.place.pin}`, 'ip', ...parameters], { encoding: 'utf8' });
+    ip('address', 'add', '192.0.2.112/24', 'dev', 'eth0');
+    ip('address', 'delete', '192.0.2.12/24', 'dev', 'eth0');
+    ip('address', 'replace', '192.0.2.112/24', 'dev', 'eth0');
+    ip('link', 'set', 'eth0', 'mtu', '1400');
+    await expect.poll(endpoints, PATIENCE).toEqual(['192.0.2.11:51820', '192.0.2.112:51820']);
+    await expect.poll(() => other.problems(), PATIENCE).toEqual(['uplink_mtu']);
+    ip('link', 'set', 'eth0', 'mtu', '1500');
+    await expect.poll(() => other.problems(), PATIENCE).toEqual([]);
+    expect(one.problems()).toEqual([]);
+  });
+
   it('has its sandboxes and their subnet under another name, and the others know it by that', async () => {
     await Promise.all([one.up(), other.up()]);
     other.run('create', 'a', '--topology', 'netns');

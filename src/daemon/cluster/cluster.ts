@@ -1,4 +1,4 @@
-import type { Ipv4 } from '../../addr/ipv4.ts';
+import { formatIpv4, type Ipv4 } from '../../addr/ipv4.ts';
 import { prefixHas } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
 import { type HostChange, Hosts } from '../../cluster/hosts.ts';
@@ -18,6 +18,7 @@ import { KnownPeers } from './known-peers.ts';
 import { Memory } from './memory.ts';
 import { Presence } from './presence.ts';
 import { type Place, type Seat, writeSeat } from './seat.ts';
+import type { Whereabouts } from './whereabouts.ts';
 
 export type ClusterParts = {
   readonly registry: Registry;
@@ -31,9 +32,14 @@ export type ClusterParts = {
   readonly clock: Clock;
   /** name of the link that the host reaches the others by */
   readonly uplink: string | undefined;
+  /** absent where there is nothing to look at */
+  readonly whereabouts?: Whereabouts | undefined;
   /** whether an address is a neighbour's on that link */
   readonly isOnLink: (address: Ipv4) => boolean;
 };
+
+/** How often it is looked whether others reach this host elsewhere. */
+const LOOK_MS = 5000;
 
 /** Heard by who runs the mesh. */
 export type ClusterEars = {
@@ -58,6 +64,7 @@ export class Cluster {
   readonly #peers: KnownPeers;
   readonly #memory: Memory;
   #ears: ClusterEars | undefined;
+  #looking: NodeJS.Timeout | undefined;
   #wasComplete = false;
 
   private constructor(parts: ClusterParts, { identity }: Seat, presence: Presence) {
@@ -160,6 +167,7 @@ export class Cluster {
   follow(ears: ClusterEars): void {
     this.#ears = ears;
     this.#presence.begin();
+    this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
     this.#following.begin();
   }
 
@@ -187,8 +195,8 @@ export class Cluster {
       code: 'peer_unreadable',
       message: `No traffic with host ${plainText(name, 63)}: ${reason}`,
     }));
-    const deafness = this.#following.problem;
-    return [...(own === undefined ? [] : [own]), ...peers, ...(deafness === undefined ? [] : [deafness])];
+    const others = [this.#following.problem, this.#parts.whereabouts?.problem];
+    return [...(own === undefined ? [] : [own]), ...peers, ...others.filter((one) => one !== undefined)];
   }
 
   /** Ends its part for now. @param keepsSubnet where sandboxes live on */
@@ -208,6 +216,7 @@ export class Cluster {
   }
 
   async #end(leave: (member: Member) => Promise<void>): Promise<void> {
+    clearInterval(this.#looking);
     this.#following.end();
     this.#memory.end();
     try {
@@ -231,6 +240,17 @@ export class Cluster {
     this.#wasComplete = isComplete;
     this.#ears?.peersChanged(turned, isComplete);
     this.#memory.rememberSoon();
+  }
+
+  #look(): void {
+    try {
+      const address = this.#parts.whereabouts?.look();
+      if (address === undefined) return;
+      this.#emit('cluster.moved', `Other hosts reach this one at ${formatIpv4(address)} now`);
+      void this.#presence.publish({ address });
+    } catch (error) {
+      this.#emit('daemon.problem', error instanceof Error ? error.message : String(error));
+    }
   }
 
   #emit(type: string, message: string): void {

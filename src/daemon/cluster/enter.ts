@@ -20,6 +20,7 @@ import { leasesIn, makeFolder } from '../state-folder.ts';
 import { Cluster } from './cluster.ts';
 import { KeyRing } from './key-ring.ts';
 import { newSeat, type Place, readSeat, type Seat } from './seat.ts';
+import { Whereabouts } from './whereabouts.ts';
 
 export type ClusterConfig = NonNullable<Config['cluster']>;
 
@@ -71,7 +72,16 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
       mtu: uplink.mtu,
       isDraining: readDraining(stateDir) !== undefined,
     };
-    const parts = { registry, request, published, epoch, holdMs: wanted.holdMs, stateDir, clock };
+    const whereabouts =
+      uplink.uplink === undefined
+        ? undefined
+        : new Whereabouts({
+            uplink: uplink.uplink,
+            published,
+            followsAddress: wanted.endpoint === undefined,
+            ...(config.mtu === undefined ? { tunnelRoom: config.tunnelRoom } : {}),
+          });
+    const parts = { registry, request, published, epoch, holdMs: wanted.holdMs, stateDir, clock, whereabouts };
     cluster = await Cluster.enter({ ...parts, uplink: uplink.uplink, isOnLink: isNear }, seat);
     assertRangeFree(uplink, cluster.place.range);
     return cluster;

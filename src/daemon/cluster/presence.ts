@@ -156,10 +156,13 @@ export class Presence {
       const { clusterId, subnet, name } = this.place;
       const request = { ...this.#parts.request, clusterId, bound: subnet };
       const parts = { ...this.#parts, request, published: this.#published };
+      const { published } = parts;
       const member = await joinWith(parts, (standing) => this.#stand(standing));
       if (this.#isOver) return await member.stop({ keepsSubnet: true });
       this.#member = member;
       this.#absence = undefined;
+      // it may have changed while it joined
+      if (this.#published !== published) void member.publish(writePublished(this.#published));
       emit('cluster.joined', `Back in the cluster as ${name}`);
       this.#parts.leased();
     } catch (error) {

@@ -139,6 +139,26 @@ describe('a host', { timeout: 120_000 }, () => {
     expect(other.subnet()).toMatch(/\/19$/);
   });
 
+  it('that joins and cannot start gives its place back, unless it has been there before', async () => {
+    await using registry = new EmbeddedRegistry(join(one.place.folder, 'registry.sqlite'), systemClock());
+    const keys = async (): Promise<string[]> => (await registry.list('')).entries.map(({ key }) => key);
+    const unfit = { ranges: { bridge: '192.0.2.0/24' } };
+    await expect(one.up(unfit)).rejects.toThrow(/Cannot use 192\.0\.2\.0\/24 as ranges\.bridge/);
+    expect(await keys()).toEqual(['cluster']);
+    await one.up();
+    const subnet = one.subnet();
+    one.run('down');
+    await expect(one.up(unfit)).rejects.toThrow(/Cannot use 192\.0\.2\.0\/24 as ranges\.bridge/);
+    expect(await keys()).toEqual([
+      'cluster',
+      expect.stringMatching(/^holds/),
+      'hosts/h1',
+      expect.stringMatching(/^subn/),
+    ]);
+    await one.up();
+    expect(one.subnet()).toBe(subnet);
+  });
+
   it('has its WireGuard back where that has died, with the way to the others', async () => {
     await Promise.all([one.up(), other.up()]);
     await expect.poll(() => one.routes(), PATIENCE).toEqual([other.subnet()]);

@@ -58,7 +58,7 @@ async function startInCluster(
   wanted: ClusterConfig,
   { report, ...parts }: StartParts & { readonly report: (error: unknown) => void },
 ): Promise<StartedEngine> {
-  const cluster = await enterCluster(config, wanted, parts.version);
+  const cluster = await enterCluster(config, wanted, parts.version, report);
   try {
     const { place } = cluster;
     const keys = new KeyRing(config.stateDir, wanted.port);
@@ -84,7 +84,7 @@ async function startInCluster(
     engine.names.begin(directory);
     return Object.assign(clustered, { ended: engine.ended });
   } catch (error) {
-    await cluster.stop({ keepsSubnet: true }).catch(report);
+    await cluster.giveUp().catch(report);
     throw error;
   }
 }

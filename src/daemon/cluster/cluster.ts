@@ -67,8 +67,12 @@ export class Cluster {
   #looking: NodeJS.Timeout | undefined;
   #wasComplete = false;
 
-  private constructor(parts: ClusterParts, { identity }: Seat, presence: Presence) {
+  /** whether it has joined for the first time */
+  readonly #isNew: boolean;
+
+  private constructor(parts: ClusterParts, { identity, place: former }: Seat, presence: Presence) {
     const { registry, stateDir } = parts;
+    this.#isNew = former === undefined;
     const { place } = presence;
     this.#parts = parts;
     this.#presence = presence;
@@ -213,6 +217,16 @@ export class Cluster {
     await this.#end((member) => member.resign());
     // what was given back, or lost, may be another's by now
     if (this.#presence.hasJoined || this.#presence.isExpelled) this.#memory.forget();
+  }
+
+  /**
+   * Ends its part where the daemon could not be started: one that has joined for the first time gives its place back, and
+   * one without sandboxes has its subnet for the hold.
+   *
+   * @throws CulvertError `registry_*`
+   */
+  giveUp(): Promise<void> {
+    return this.#isNew ? this.resign() : this.stop({ keepsSubnet: this.#parts.request.bound !== undefined });
   }
 
   async #end(leave: (member: Member) => Promise<void>): Promise<void> {

@@ -27,10 +27,16 @@ export type ClusterConfig = NonNullable<Config['cluster']>;
 /**
  * Joins the cluster of the config, or comes back to the place that the state folder remembers.
  *
+ * @param report takes note of what could not be told to the cluster in the end
  * @throws InputError `range_in_use`, `no_endpoint`, `registry_*`; CulvertError `folder_in_use`; `sandboxes_live` where
  *   sandboxes have addresses of no cluster, and of whatever else keeps it from joining
  */
-export async function enterCluster(config: Config, wanted: ClusterConfig, version: string): Promise<Cluster> {
+export async function enterCluster(
+  config: Config,
+  wanted: ClusterConfig,
+  version: string,
+  report: (error: unknown) => void,
+): Promise<Cluster> {
   const { stateDir } = config;
   if (wanted.registry === undefined) {
     const message = 'Cannot join a cluster: cluster.registry is missing, which says where its hosts agree';
@@ -86,7 +92,9 @@ export async function enterCluster(config: Config, wanted: ClusterConfig, versio
     assertRangeFree(uplink, cluster.place.range);
     return cluster;
   } catch (error) {
-    await (cluster?.stop({ keepsSubnet: false }) ?? registry[Symbol.asyncDispose]());
+    // why it cannot start is what a person has to know
+    if (cluster === undefined) await registry[Symbol.asyncDispose]();
+    else await cluster.giveUp().catch(report);
     throw error;
   }
 }

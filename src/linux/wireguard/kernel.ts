@@ -17,6 +17,8 @@ export class KernelWireguard implements WireguardBackend {
   readonly #link: Link;
   readonly #socket: NetlinkSocket;
   readonly #family: number;
+  /** whether the link is one of WireGuard's, as far as is known */
+  #isWireguard = true;
 
   /**
    * @param name of a link in the calling thread's namespace
@@ -38,12 +40,19 @@ export class KernelWireguard implements WireguardBackend {
   }
 
   get isAlive(): boolean {
-    return hasLink(this.#socket, this.#link.index);
+    return this.#isWireguard && hasLink(this.#socket, this.#link.index);
   }
 
   read(): SeenDevice {
     const request = getDevice(this.#family, this.#link);
-    return joinParts(this.#there(() => this.#socket.dump(request, ({ body }) => readDevicePart(body))));
+    try {
+      return joinParts(this.#there(() => this.#socket.dump(request, ({ body }) => readDevicePart(body))));
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.errnoName === 'EOPNOTSUPP')) throw error;
+      this.#isWireguard = false;
+      const message = `Cannot talk to the WireGuard ${this.#link.name}: its link is another program’s`;
+      throw new CulvertError('wireguard_away', message, { cause: error });
+    }
   }
 
   edit(edits: readonly Edit[]): void {

@@ -282,6 +282,26 @@ export const cases: readonly Case[] = [
       await until('nobody to listen', () => !isThere(end));
     },
   },
+  {
+    name: 'is away where another kind of link has its name and its index',
+    async run(hosts, maker) {
+      await using end = new End(hosts.left, maker);
+      const { router } = end.side;
+      end.device.kill();
+      await until('it to be gone', () => !end.backend.isAlive && router.within(() => indexOf(WG0.name)) === undefined);
+      router.ip(`link add ${WG0.name} index ${WG0.index} type veth peer name stray`);
+      try {
+        throws(() => end.backend.read(), away);
+        equal(end.backend.isAlive, false);
+        throws(() => {
+          using backend = end.device.open();
+          backend.read();
+        }, away);
+      } finally {
+        router.ip(`link delete ${WG0.name}`);
+      }
+    },
+  },
 ];
 
 function isThere(end: End): boolean {

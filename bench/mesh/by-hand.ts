@@ -1,10 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Underlay, UnderlayHost } from '../../lab/underlay.ts';
+import { waitUntil } from '../../lab/wait.ts';
 import { addIpv4, formatIpv4, type Ipv4 } from '../../src/addr/ipv4.ts';
 import { formatPrefix } from '../../src/addr/prefix.ts';
 import { createNamespace, removeNamespace } from '../../src/linux/namespace.ts';
-import { startProgram } from '../../src/linux/wireguard/program.ts';
+import { ProgramStart } from '../../src/linux/wireguard/program.ts';
 import { generatePrivateKey, publicKeyOf } from '../../src/mesh/keys.ts';
 import { DEFAULT_CLEAR_PORT } from '../../src/mesh/link.ts';
 import type { MeshPeer } from '../../src/mesh/peers.ts';
@@ -33,7 +34,10 @@ export class ByHand implements Disposable {
     createNamespace(this.router, () => undefined);
     this.#opened.defer(() => removeNamespace(this.router));
     mkdirSync(folder, { recursive: true });
-    underlay.inside(place, () => startProgram(folder, LINK));
+    underlay.inside(place, () => {
+      using start = new ProgramStart(folder, LINK);
+      waitUntil(() => start.isDone());
+    });
     this.#shell = this.#opened.use(new WgShell(folder, place.folder));
     underlay.run(place.pin, 'ip', 'link', 'set', LINK, 'netns', this.router);
     this.#opened.defer(() => this.#ip('link', 'delete', LINK));

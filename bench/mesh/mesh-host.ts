@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Underlay, UnderlayHost } from '../../lab/underlay.ts';
+import { waitUntil } from '../../lab/wait.ts';
 import { addIpv4, formatIpv4, type Ipv4 } from '../../src/addr/ipv4.ts';
 import { Kernel } from '../../src/linux/apply.ts';
 import { ClearWay } from '../../src/mesh/clear/way.ts';
@@ -53,6 +54,12 @@ export class MeshHost implements Disposable {
     const { kernel, link, privateKey } = this;
     const parts = { kernel, link, mtu: MTU, backend: 'userspace', folder: this.folder } as const;
     this.tunnel = this.#inside(() => new Tunnel(parts));
+    this.#inside(() =>
+      waitUntil(() => {
+        this.tunnel.advance();
+        return !this.tunnel.isStarting;
+      }),
+    );
     const peers = new Peers(UNIT, this.peer);
     const clear = { instance: place.name, subnet, range: RANGE, unit: UNIT, port: DEFAULT_CLEAR_PORT, mtu: MTU };
     const links = [{ way: 'even', link } as const];

@@ -290,8 +290,8 @@ export class Core implements Disposable {
   }
 
   /** See {@link HostMesh.steer}. */
-  steer(orders: MeshOrders): void {
-    this.#mesh?.steer(orders);
+  steer(orders: MeshOrders): boolean {
+    return this.#mesh?.steer(orders) ?? true;
   }
 
   /** See {@link HostMesh.traffic}. */

@@ -187,7 +187,7 @@ export interface MeshSource {
   /** by which hosts ask each other whether packets pass */
   readonly probes: ProbeSockets;
   /** Goes by other ways, and has other devices. */
-  steer(orders: MeshOrders): Promise<void>;
+  steer(orders: MeshOrders): Promise<boolean>;
   /** By which way each host is sent to, as the kernel has it. */
   courses(): Promise<readonly (readonly [name: string, course: SteeredCourse])[]>;
   traffic(): Promise<readonly PeerTraffic[]>;

@@ -139,7 +139,7 @@ export class ThreadEngine implements Engine, MemberSource, MeshSource {
     return this.#call('updateMembers', news);
   }
 
-  steer(orders: MeshOrders): Promise<void> {
+  steer(orders: MeshOrders): Promise<boolean> {
     return this.#call('steer', orders);
   }
 

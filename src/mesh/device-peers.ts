@@ -44,6 +44,8 @@ export class DevicePeers {
     // what one had another may have now
     for (const { former } of turns) this.#want({ former, next: undefined });
     for (const { next } of turns) this.#want({ former: undefined, next });
+    // what starts is told everything when it is there
+    if (tunnel.isStarting) return [];
     const said = turns.flatMap((turn) => this.#edits(turn));
     // what goes makes room for what comes
     const ordered = [...said.filter(({ verb }) => verb === 'remove'), ...said.filter(({ verb }) => verb !== 'remove')];

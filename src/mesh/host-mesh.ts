@@ -79,6 +79,10 @@ export class HostMesh implements Disposable {
   #mesh: Mesh | undefined;
   #clear: ClearWay | undefined;
   #isAll = false;
+  /** whose devices have been brought to what they should be */
+  #up: ReadonlySet<TunnelWay> = new Set();
+  /** and have died since */
+  readonly #died = new Set<TunnelWay>();
   #reconciledMs = Number.NEGATIVE_INFINITY;
   #restsUntilMs = Number.NEGATIVE_INFINITY;
   /** of the last attempt, for as long as none has followed */
@@ -124,17 +128,24 @@ export class HostMesh implements Disposable {
     this.#attempt(this.#mesh, (mesh) => mesh.update(changes));
   }
 
-  /** Goes by other ways, and has other devices. */
-  steer({ tunnels, courses }: MeshOrders): void {
+  /**
+   * Goes by other ways, and has other devices.
+   *
+   * @returns whether it does by now: not before a device that starts is there
+   */
+  steer({ tunnels, courses }: MeshOrders): boolean {
     if (tunnels !== undefined) this.#tunnels = tunnels;
     const mesh = this.#open();
     this.#keepDevices(mesh);
+    if (mesh.isStarting) return false;
     this.#attempt(mesh, () => mesh.steer(courses));
+    return true;
   }
 
   /** What the devices say of each peer. */
   traffic(): PeerTraffic[] {
-    return [...this.#open().devices.values()].flatMap(({ tunnel }) =>
+    const devices = [...this.#open().devices.values()].filter(({ tunnel }) => !tunnel.isStarting);
+    return devices.flatMap(({ tunnel }) =>
       [...tunnel.read().peers.values()].map(({ publicKey, lastHandshakeMs, received, sent }) => {
         return { publicKey, lastHandshakeMs, received, sent };
       }),
@@ -173,18 +184,22 @@ export class HostMesh implements Disposable {
   }
 
   #keepUp(nowMs: number, repaired: (changes: readonly string[]) => void): void {
-    const isNew = this.#mesh === undefined;
     const mesh = this.#open();
-    const revived = this.#keepDevices(mesh);
-    // until that has been done they have nothing
-    if (revived.length > 0) this.#reconciledMs = Number.NEGATIVE_INFINITY;
-    if (nowMs - this.#reconciledMs < RECONCILE_MS) return;
+    this.#keepDevices(mesh);
+    // nobody waits for a program: it is looked after again
+    if (mesh.isStarting || nowMs - this.#reconciledMs < RECONCILE_MS) return;
     const base = this.#basePlan();
     this.#kernel.apply(base);
     const changes = mesh.reconcile(Date.now(), this.#terms());
     this.#reconciledMs = nowMs;
-    const all = [...revived, ...lines(base), ...changes];
-    if (!isNew && all.length > 0) repaired(all);
+    const restarts = [...this.#died].map((way) => `restart WireGuard ${this.#linkOf(way).name}`);
+    const ways = [...mesh.devices.keys()];
+    // one that is new has nothing, and that is as it should be
+    const isAsBefore = ways.length > 0 && ways.every((way) => this.#up.has(way));
+    const all = [...restarts, ...lines(base), ...changes];
+    if ((isAsBefore || restarts.length > 0) && all.length > 0) repaired(all);
+    this.#up = new Set(ways);
+    this.#died.clear();
   }
 
   /** Puts right what is not as it should be, or with `dryRun` says what that is. */
@@ -269,8 +284,8 @@ export class HostMesh implements Disposable {
     return latest;
   }
 
-  /** Has the devices that are to be there, and no others. @returns what was started */
-  #keepDevices(mesh: Mesh): string[] {
+  /** Has the devices that are to be there, and no others, or starts them. */
+  #keepDevices(mesh: Mesh): void {
     const wanted = new Map(this.#tunnels.map((options) => [tunnelWay(options.rotation), options]));
     for (const [way, { tunnel, rotation }] of mesh.devices) {
       if (wanted.get(way)?.rotation === rotation) continue;
@@ -278,20 +293,23 @@ export class HostMesh implements Disposable {
       mesh.setDevice(way, undefined);
       this.#removeDevice(way);
     }
-    return [...wanted].flatMap(([way, options]) => this.#keepDevice(mesh, way, options));
+    for (const [way, options] of wanted) this.#keepDevice(mesh, way, options);
   }
 
-  #keepDevice(mesh: Mesh, way: TunnelWay, options: TunnelOptions): string[] {
-    const device = mesh.devices.get(way);
-    if (device === undefined) {
-      mesh.setDevice(way, this.#device(way, options));
-      this.#reconciledMs = Number.NEGATIVE_INFINITY;
-      return [];
-    }
-    if (device.tunnel.isAlive) return [];
+  #keepDevice(mesh: Mesh, way: TunnelWay, options: TunnelOptions): void {
+    const former = mesh.devices.get(way);
+    const device = former ?? this.#device(way, options);
+    if (former === undefined) mesh.setDevice(way, device);
+    else if (former.tunnel.isAlive) return;
+    // until that has been done it has nothing
     this.#reconciledMs = Number.NEGATIVE_INFINITY;
-    device.tunnel.revive();
-    return [`restart WireGuard ${this.#linkOf(way).name}`];
+    const { tunnel } = device;
+    if (tunnel.isAlive) return;
+    if (!tunnel.isStarting) {
+      if (this.#up.has(way)) this.#died.add(way);
+      tunnel.revive();
+    }
+    tunnel.advance();
   }
 
   #device(way: TunnelWay, { rotation, keyFile, port }: TunnelOptions): DevicePeers {

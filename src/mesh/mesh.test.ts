@@ -1,8 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Underlay, type UnderlayHost } from '../../lab/underlay.ts';
+import { waitUntil } from '../../lab/wait.ts';
 import { addIpv4, formatIpv4, parseIpv4 } from '../addr/ipv4.ts';
 import { type Prefix, parsePrefix } from '../addr/prefix.ts';
 import { Kernel } from '../linux/apply.ts';
@@ -33,6 +34,15 @@ function keyPair(): { readonly privateKey: Key; readonly publicKey: Key } {
     privateKey: keyOf(new Uint8Array(privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32))),
     publicKey: keyOf(new Uint8Array(publicKey.export({ type: 'spki', format: 'der' }).subarray(-32))),
   };
+}
+
+/** Waits for what a daemon does not wait for. */
+function up(tunnel: Tunnel): Tunnel {
+  waitUntil(() => {
+    tunnel.advance();
+    return !tunnel.isStarting;
+  });
+  return tunnel;
 }
 
 class Host implements Disposable {
@@ -83,7 +93,7 @@ class Host implements Disposable {
 
   open(): Tunnel {
     const parts = { kernel: this.kernel, link: LINK, mtu: MTU, backend: 'userspace' } as const;
-    return this.inside(() => new Tunnel({ ...parts, folder: join(this.place.folder, 'wireguard') }));
+    return this.inside(() => up(new Tunnel({ ...parts, folder: join(this.place.folder, 'wireguard') })));
   }
 
   join(): Mesh {
@@ -226,6 +236,8 @@ describe('a mesh of two hosts', { timeout }, () => {
     expect(one.tunnel.isAlive).toBe(false);
     one.inside(() => {
       one.tunnel.revive();
+      expect(one.tunnel.isAlive).toBe(false);
+      up(one.tunnel);
       one.mesh.reconcile(Date.now(), { removes: true });
     });
     expect(one.ping(other, '-c', '1', '-w', '20')).toContain(' 0% packet loss');
@@ -238,15 +250,47 @@ describe('a mesh of two hosts', { timeout }, () => {
     try {
       process.env['PATH'] = '/nowhere';
       for (let attempt = 0; attempt < 3; attempt++) {
-        expect(() => one.inside(() => one.tunnel.revive())).toThrow();
-        expect(one.tunnel.isAlive).toBe(false);
+        one.inside(() => one.tunnel.revive());
+        expect(() => one.inside(() => up(one.tunnel))).toThrow(expect.objectContaining({ code: 'wireguard_failed' }));
+        expect([one.tunnel.isAlive, one.tunnel.isStarting]).toEqual([false, false]);
+        expect(() => one.tunnel.read()).toThrow(expect.objectContaining({ code: 'wireguard_away' }));
       }
     } finally {
       process.env['PATH'] = path;
     }
-    one.inside(() => one.tunnel.revive());
+    one.inside(() => {
+      one.tunnel.revive();
+      up(one.tunnel);
+    });
     expect(one.tunnel.isAlive).toBe(true);
     one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }));
+    expect([...one.inside(() => one.tunnel.read()).peers.keys()]).toEqual([other.keys.publicKey]);
+  });
+
+  it('is not waited for where its program does not start, which is ended in its time', async () => {
+    const folder = join(one.place.folder, 'slow');
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'unshare'), '#!/bin/sh\nexec sleep 1000\n', { mode: 0o755 });
+    const path = process.env['PATH'];
+    one.underlay.run(one.router, 'ip', 'link', 'delete', 'wa-main');
+    try {
+      process.env['PATH'] = `${folder}:${path}`;
+      one.inside(() => one.tunnel.revive());
+    } finally {
+      process.env['PATH'] = path;
+    }
+    const sleeping = (): string[] => readdirSync('/proc').filter((pid) => isSleepingChild(pid));
+    await expect.poll(sleeping).toHaveLength(1);
+    // it is looked after again and again, and everything else goes on
+    for (let look = 0; look < 100; look++) one.inside(() => one.tunnel.advance());
+    expect(one.tunnel.isStarting).toBe(true);
+    expect(one.know(other)).toEqual([]);
+    one.inside(() => one.tunnel.revive());
+    await expect.poll(sleeping).toEqual([]);
+    one.inside(() => {
+      up(one.tunnel);
+      one.mesh.reconcile(Date.now(), { removes: true });
+    });
     expect([...one.inside(() => one.tunnel.read()).peers.keys()]).toEqual([other.keys.publicKey]);
   });
 
@@ -260,6 +304,16 @@ describe('a mesh of two hosts', { timeout }, () => {
     expect([...one.inside(() => one.tunnel.read()).peers.keys()]).toContain(other.keys.publicKey);
   });
 });
+
+/** One that has ended, and is not waited for yet, sleeps no more. */
+function isSleepingChild(pid: string): boolean {
+  try {
+    return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/stat`, 'utf8').includes(`(sleep) S ${process.pid} `);
+  } catch {
+    // it has ended meanwhile
+    return false;
+  }
+}
 
 describe('peers', () => {
   const key = (publicKey = keyPair().publicKey): HostKey => ({ rotation: 0, publicKey, port: PORT });

@@ -6,7 +6,7 @@ import type { ClearWay } from './clear/way.ts';
 import type { Course } from './course.ts';
 import type { DevicePeers } from './device-peers.ts';
 import type { MeshPeer, PeerChange, Peers } from './peers.ts';
-import { MeshRoutes, type Route } from './routes.ts';
+import { MeshRoutes, type Route, type RouteTurn } from './routes.ts';
 import type { Terms } from './tunnel.ts';
 import type { Way } from './way.ts';
 
@@ -54,6 +54,11 @@ export class Mesh {
     return this.#devices;
   }
 
+  /** Whether the program of a device is on its way. */
+  get isStarting(): boolean {
+    return [...this.#devices.values()].some(({ tunnel }) => tunnel.isStarting);
+  }
+
   courseTo(name: string): SteeredCourse {
     return this.#courses.get(name) ?? this.#parts.course;
   }
@@ -76,7 +81,7 @@ export class Mesh {
     for (const { former, next } of turns)
       if (former !== undefined && next === undefined) this.#courses.delete(former.name);
     // what is sent in clear is to have somewhere to go
-    return [...said, ...this.#hear(heard), ...this.#routes.update(routes)];
+    return [...said, ...this.#hear(heard), ...this.#route(routes)];
   }
 
   /** Sends to hosts by other ways. @returns what was done, in the words of ip(8) */
@@ -116,6 +121,17 @@ export class Mesh {
     return clear.bringTo(new Map(accepted.map((peer) => [peer.name, clearPeerOf(peer)])), terms);
   }
 
+  /** What leads through a device that starts follows when that is there, with everything else. */
+  #route(turns: readonly RouteTurn[]): string[] {
+    const starting = [...this.#devices].filter(([, { tunnel }]) => tunnel.isStarting).map(([way]) => way);
+    const links = this.#parts.links
+      .filter(({ way }) => starting.some((one) => one === way))
+      .map(({ link }) => link.index);
+    const waits = ({ next }: RouteTurn): boolean => next !== undefined && links.includes(next.link.index);
+    this.#routes.note(turns.filter(waits));
+    return this.#routes.update(turns.filter((turn) => !waits(turn)));
+  }
+
   #hear(changes: readonly ClearChange[]): string[] {
     if (changes.length === 0 || (!this.#usesClear && changes.every(({ peer }) => peer === undefined))) return [];
     if (this.#usesClear) return this.#parts.clear.update(changes);
@@ -140,8 +156,8 @@ export class Mesh {
       const next = this.#routeTo(peer);
       return { former: next, next };
     });
-    // they are only to be known: what is not there is put right with everything else
-    this.#routes.update(turns);
+    // what is not there is put right with everything else
+    this.#routes.note(turns);
   }
 
   #routeTo(peer: MeshPeer | undefined): Route | undefined {

@@ -8,6 +8,9 @@ import type { Terms } from './tunnel.ts';
 
 export type Route = Extract<KernelObject, { kind: 'route' }>;
 
+/** What becomes of a route; absent where there was, or is to be, none. */
+export type RouteTurn = { readonly former: Route | undefined; readonly next: Route | undefined };
+
 /** 0.0.0.0/32: no route leads there. */
 const NOWHERE: Prefix = { address: 0 as Ipv4, length: 32 };
 
@@ -39,13 +42,18 @@ export class MeshRoutes {
    *
    * @returns what was done, in the words of ip(8)
    */
-  update(turns: readonly { readonly former: Route | undefined; readonly next: Route | undefined }[]): string[] {
-    for (const { former } of turns) if (former !== undefined) this.#wanted.delete(former.destination.address);
-    for (const { next } of turns) if (next !== undefined) this.#wanted.set(next.destination.address, next);
+  update(turns: readonly RouteTurn[]): string[] {
+    this.note(turns);
     const plan = turns.flatMap(({ former, next }) => operations(former, next));
     const ordered = [...plan.filter(({ verb }) => verb === 'delete'), ...plan.filter(({ verb }) => verb !== 'delete')];
     this.#kernel.apply(ordered);
     return ordered.flatMap((one) => planText([one]));
+  }
+
+  /** Is only to know them: what is not there is put right with everything else. */
+  note(turns: readonly RouteTurn[]): void {
+    for (const { former } of turns) if (former !== undefined) this.#wanted.delete(former.destination.address);
+    for (const { next } of turns) if (next !== undefined) this.#wanted.set(next.destination.address, next);
   }
 
   /** Puts right what others have changed; where nothing was, nothing is written. */

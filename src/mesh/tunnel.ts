@@ -10,7 +10,7 @@ import { newWireguard } from '../linux/route/wireguard.ts';
 import { hasSysctl, readSysctl, writeSysctl } from '../linux/sysctl.ts';
 import type { WireguardBackend } from '../linux/wireguard/backend.ts';
 import { KernelWireguard } from '../linux/wireguard/kernel.ts';
-import { startProgram } from '../linux/wireguard/program.ts';
+import { ProgramStart } from '../linux/wireguard/program.ts';
 import { UserspaceWireguard } from '../linux/wireguard/userspace.ts';
 import { type Link, ROOT, ROUTER } from '../plan/state.ts';
 import type { Device, SeenDevice } from '../plan/wireguard/device.ts';
@@ -46,31 +46,56 @@ export type TunnelParts = {
  */
 export class Tunnel implements Disposable {
   readonly #parts: TunnelParts;
-  /** false where it could not be made anew: what was there is let go of */
-  #isThere = true;
-  #device: WireguardBackend & { readonly isAlive: boolean };
+  /** absent while its program starts, and where it could not be made anew */
+  #device: WireguardBackend | undefined;
+  #starting: ProgramStart | undefined;
 
   /**
-   * Takes over the device that is there, or makes one.
+   * Takes over the device that is there, or makes one: that of a program is not there at once, see {@link advance}.
    *
-   * @throws CulvertError `no_wireguard`, `wireguard_failed`, `wireguard_away`; SyscallError
+   * @throws CulvertError `no_wireguard`, `wireguard_away`; SyscallError
    */
   constructor(parts: TunnelParts) {
     this.#parts = parts;
-    this.#device = this.#find() ?? this.#make();
+    this.#device = this.#find();
+    if (this.#device === undefined) this.#make();
   }
 
-  /** Whether it is still there; cheap to ask. */
+  /** Whether it is there, and still is; cheap to ask. */
   get isAlive(): boolean {
-    return this.#isThere && this.#device.isAlive;
+    return this.#device?.isAlive === true;
   }
 
+  /** Whether its program is on its way: until it has come there is nothing to read or to edit. */
+  get isStarting(): boolean {
+    return this.#starting !== undefined;
+  }
+
+  /**
+   * Goes on with what {@link isStarting}, without waiting for it.
+   *
+   * @throws CulvertError `no_wireguard`, `wireguard_failed`: then it starts no more; SyscallError
+   */
+  advance(): void {
+    try {
+      if (this.#starting?.isDone() !== true) return;
+      this.#device = this.#openMoved();
+      this.#raise({ dryRun: false });
+    } catch (error) {
+      this.#letGo();
+      throw error;
+    }
+    this.#starting[Symbol.dispose]();
+    this.#starting = undefined;
+  }
+
+  /** @throws CulvertError `wireguard_away`, `wireguard_slow`, `dump_interrupted` */
   read(): SeenDevice {
-    return this.#device.read();
+    return this.#there().read();
   }
 
   edit(said: readonly Edit[]): void {
-    if (said.length > 0) this.#device.edit(said);
+    if (said.length > 0) this.#there().edit(said);
   }
 
   /**
@@ -85,13 +110,11 @@ export class Tunnel implements Disposable {
     return [...this.#raise({ dryRun }), ...said.map((edit) => editText(this.#parts.link.name, edit))];
   }
 
-  /** Makes it anew where it has died: it has nothing then. */
+  /** Makes it anew where it has died: it has nothing then, and that of a program is not there at once. */
   revive(): void {
-    this.#isThere = false;
-    this.#device[Symbol.dispose]();
+    this.#letGo();
     clear(this.#parts);
-    this.#device = this.#make();
-    this.#isThere = true;
+    this.#make();
   }
 
   /** Takes away what there is of one, and the program that made it; nothing of it need be there. */
@@ -101,12 +124,25 @@ export class Tunnel implements Disposable {
 
   /** Lets go of it; it stays. */
   [Symbol.dispose](): void {
-    this.#device[Symbol.dispose]();
+    this.#letGo();
   }
 
-  #find(): (WireguardBackend & { readonly isAlive: boolean }) | undefined {
+  #letGo(): void {
+    this.#device?.[Symbol.dispose]();
+    this.#starting?.[Symbol.dispose]();
+    this.#device = undefined;
+    this.#starting = undefined;
+  }
+
+  #there(): WireguardBackend {
+    if (this.#device !== undefined) return this.#device;
+    const why = this.isStarting ? 'its program has yet to start' : 'it could not be made';
+    throw new CulvertError('wireguard_away', `Cannot talk to the WireGuard ${this.#parts.link.name}: ${why}`);
+  }
+
+  #find(): WireguardBackend | undefined {
     const { kernel, link } = this.#parts;
-    let device: (WireguardBackend & { readonly isAlive: boolean }) | undefined;
+    let device: WireguardBackend | undefined;
     try {
       device = this.#open();
       device.read();
@@ -122,15 +158,19 @@ export class Tunnel implements Disposable {
     return undefined;
   }
 
-  #make(): WireguardBackend & { readonly isAlive: boolean } {
-    const device = this.#parts.backend === 'userspace' ? this.#startProgram() : this.#makeOfKernel();
+  #make(): void {
+    const { backend, folder, link } = this.#parts;
+    if (backend === 'userspace') {
+      this.#starting = new ProgramStart(folder, link.name);
+      return;
+    }
+    this.#device = this.#makeOfKernel();
     this.#raise({ dryRun: false });
-    return device;
   }
 
-  #startProgram(): WireguardBackend & { readonly isAlive: boolean } {
-    const { link, folder } = this.#parts;
-    startProgram(folder, link.name);
+  /** In the router, where the program has made it in the root namespace. */
+  #openMoved(): WireguardBackend {
+    const { link } = this.#parts;
     const device = this.#open();
     try {
       if (this.#move()) return device;
@@ -142,14 +182,14 @@ export class Tunnel implements Disposable {
     throw new CulvertError('wireguard_failed', `Cannot use ${link.name}: its link is not there`);
   }
 
-  #makeOfKernel(): WireguardBackend & { readonly isAlive: boolean } {
+  #makeOfKernel(): WireguardBackend {
     const { kernel, link, mtu } = this.#parts;
     using router = new NamespaceHandle(kernel.pin(ROUTER));
     kernel.withSocket(ROOT, (socket) => socket.request(newWireguard(link, mtu, router.fd)));
     return this.#open();
   }
 
-  #open(): WireguardBackend & { readonly isAlive: boolean } {
+  #open(): WireguardBackend {
     const { kernel, link, backend, folder } = this.#parts;
     if (backend === 'userspace') return new UserspaceWireguard(folder, link.name);
     return kernel.inside(ROUTER, () => new KernelWireguard(link.name));

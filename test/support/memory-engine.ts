@@ -191,8 +191,9 @@ export class MemoryEngine implements Engine, MemberSource, MeshSource {
     return next;
   }
 
-  async steer(): Promise<void> {
+  async steer(): Promise<boolean> {
     this.#check();
+    return true;
   }
 
   async courses(): ReturnType<MeshSource['courses']> {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Conductor } from '../../cluster/conductor.ts';
 import { progressKey } from '../../cluster/keys.ts';
 import { type EpochRecord, PHASES, type Phase, type ProgressRecord, writeProgress } from '../../cluster/records.ts';
@@ -33,7 +34,8 @@ export type SteeringParts = {
   /** bytes, of sandboxes' links */
   readonly mtu: number;
   readonly timing?: PathTiming;
-  readonly steer: (orders: MeshOrders) => Promise<void>;
+  /** @returns whether that is so by now: not before a device that starts is there */
+  readonly steer: (orders: MeshOrders) => Promise<boolean>;
   /** By which way each host is sent to, as the kernel has it. */
   readonly courses: () => Promise<readonly (readonly [name: string, course: SteeredCourse])[]>;
   /** Tells the others which keys it has. */
@@ -50,6 +52,8 @@ const PER_SECOND = 50;
 const LOOK_MS = 500;
 /** How long after a failure it is tried again. */
 const RETRY_MS = 1000;
+/** How long after one that starts was found not to be there it is looked again. */
+const START_MS = 50;
 /** How long a phase may take before a person is told whom it waits for. */
 const PATIENCE_MS = 10_000;
 /** Names that others are told of, of those that are waited for. */
@@ -269,7 +273,10 @@ export class Steering {
     try {
       while (!this.#ended.signal.aborted && (this.#wanted.size > 0 || this.#rotationsText() !== this.#told)) {
         // oxlint-disable-next-line no-await-in-loop -- one after the other
-        await this.#steerOnce();
+        if (!(await this.#steerOnce())) {
+          // oxlint-disable-next-line no-await-in-loop -- likewise
+          await pause(START_MS);
+        }
       }
       this.#failure = undefined;
     } catch (error) {
@@ -280,13 +287,14 @@ export class Steering {
     void this.#report();
   }
 
-  async #steerOnce(): Promise<void> {
+  /** @returns false where a device has yet to start */
+  async #steerOnce(): Promise<boolean> {
     const { keys, steer, publish } = this.#parts;
     const rotations = [...this.#rotations].toSorted((one, other) => one - other);
     const text = this.#rotationsText();
     const courses = [...this.#wanted];
     const published = rotations.map((rotation) => keys.key(rotation));
-    await steer({ courses, tunnels: rotations.map((rotation) => keys.tunnel(rotation)) });
+    if (!(await steer({ courses, tunnels: rotations.map((rotation) => keys.tunnel(rotation)) }))) return false;
     for (const [name, course] of courses) {
       if (!this.#parts.peers().has(name)) continue;
       this.#applied.set(name, course);
@@ -299,6 +307,7 @@ export class Steering {
       this.#remember();
       for (const rotation of gone) keys.forget(Number(rotation));
     }
+    return true;
   }
 
   /** What no event says: ways that have died, keys that nobody uses any more, and what failed before. */

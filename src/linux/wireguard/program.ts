@@ -1,8 +1,7 @@
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../../errors.ts';
-import { SyscallError } from '../syscall.ts';
 import { GET } from './uapi.ts';
 import { UapiSocket } from './uapi-socket.ts';
 
@@ -22,46 +21,87 @@ const SCRIPT = `
   mount --bind . /run/wireguard
   exec setpriv --no-new-privs --bounding-set=-all,+net_admin wireguard-go "$2"`;
 
+/** How long it may take until it answers. */
 const START_MS = 10_000;
 
 /**
- * Starts wireguard-go in the calling thread's network namespace, where its link and its UDP socket are born. It outlives
- * this process, and ends when its link or its socket is removed.
- *
- * @param folder for its socket and its log
- * @param name of the link
- * @throws CulvertError `no_wireguard` where there is no such program; `wireguard_failed` with what it said
+ * A wireguard-go that starts, in the network namespace of the thread that started it: its link and its UDP socket are
+ * born there. It outlives this process, and ends when its link or its socket is removed. Nobody waits for it: it is asked
+ * from time to time whether it is there.
  */
-export function startProgram(folder: string, name: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const log = openSync(join(folder, `${name}.log`), 'w', 0o600);
-  try {
-    const parameters = ['--mount', '--propagation', 'private', 'sh', '-c', SCRIPT, 'sh', folder, name];
-    const { status, signal, error } = spawnSync('unshare', parameters, {
-      stdio: ['ignore', log, log],
-      timeout: START_MS,
-      env: { PATH: process.env['PATH'], LOG_LEVEL: 'error' },
-    });
-    if (error !== undefined || status !== 0) fail(folder, name, error?.message ?? `it ended with ${signal ?? status}`);
-    waitForAnswer(folder, name, performance.now() + START_MS);
-  } finally {
-    closeSync(log);
-  }
-}
+export class ProgramStart implements Disposable {
+  readonly #folder: string;
+  readonly #name: string;
+  readonly #deadline = performance.now() + START_MS;
+  readonly #child: ChildProcess;
+  /** how it ended that was to go to the background */
+  #end: string | undefined;
+  /** to who is there, and has yet to answer */
+  #socket: UapiSocket | undefined;
 
-/**
- * What is in the background by now has yet to look for its link by name, and ends where that has been moved away or
- * renamed meanwhile. When it answers it has.
- */
-function waitForAnswer(folder: string, name: string, deadline: number): void {
-  for (;;) {
+  /**
+   * @param folder for its socket and its log
+   * @param name of the link
+   */
+  constructor(folder: string, name: string) {
+    this.#folder = folder;
+    this.#name = name;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const log = openSync(join(folder, `${name}.log`), 'w', 0o600);
     try {
-      using socket = new UapiSocket(folder, `${name}.sock`);
-      return void socket.ask(`see ${name} start`, GET);
+      const parameters = ['--mount', '--propagation', 'private', 'sh', '-c', SCRIPT, 'sh', folder, name];
+      this.#child = spawn('unshare', parameters, {
+        stdio: ['ignore', log, log],
+        // who ends the daemon from a terminal does not mean it
+        detached: true,
+        env: { PATH: process.env['PATH'], LOG_LEVEL: 'error' },
+      });
+    } finally {
+      closeSync(log);
+    }
+    // what could not be run has no id, and is told of later
+    if (this.#child.pid === undefined) this.#end = 'there is no unshare(1)';
+    this.#child.once('error', ({ message }) => (this.#end = message));
+    this.#child.once('exit', (status, signal) => {
+      if (status !== 0) this.#end = `it ended with ${signal ?? status}`;
+    });
+    this.#child.unref();
+  }
+
+  /**
+   * Whether it is there. What is in the background by now has yet to look for its link by name, and ends where that has
+   * been moved away or renamed meanwhile; when it answers it has.
+   *
+   * @throws CulvertError `no_wireguard` where there is no such program; `wireguard_failed` with what it said
+   */
+  isDone(): boolean {
+    if (this.#hasAnswered()) return true;
+    if (this.#end !== undefined) fail(this.#folder, this.#name, this.#end);
+    if (performance.now() > this.#deadline) fail(this.#folder, this.#name, `it has not begun in ${START_MS} ms`);
+    return false;
+  }
+
+  /** Lets go of it; one that has not started yet will not. */
+  [Symbol.dispose](): void {
+    this.#socket?.[Symbol.dispose]();
+    this.#socket = undefined;
+    const { exitCode, signalCode, pid } = this.#child;
+    if (pid !== undefined && exitCode === null && signalCode === null) this.#child.kill('SIGKILL');
+  }
+
+  #hasAnswered(): boolean {
+    try {
+      if (this.#socket === undefined) {
+        this.#socket = new UapiSocket(this.#folder, `${this.#name}.sock`);
+        this.#socket.say(GET);
+      }
+      return this.#socket.hasSaid();
     } catch (error) {
-      if (!(error instanceof CulvertError)) throw error;
-      const isLate = error.cause instanceof SyscallError && error.cause.errnoName === 'EAGAIN';
-      if (!isLate || performance.now() > deadline) fail(folder, name, error.message);
+      // it does not listen yet, or not any more
+      if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
+      this.#socket?.[Symbol.dispose]();
+      this.#socket = undefined;
+      return false;
     }
   }
 }

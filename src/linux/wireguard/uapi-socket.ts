@@ -62,6 +62,26 @@ export class UapiSocket implements Disposable {
     );
   }
 
+  /** Asks, and waits for no answer: nothing else may be asked after that. @throws CulvertError `wireguard_away` */
+  say(text: string): void {
+    try {
+      this.#send(new TextEncoder().encode(text));
+    } catch (error) {
+      throw this.#away(error);
+    }
+  }
+
+  /** Whether an answer to what was said has come. @throws CulvertError `wireguard_away` where none will */
+  hasSaid(): boolean {
+    try {
+      const received = recvNow(this.#fd, new Uint8Array(1), MSG_DONTWAIT);
+      if (received === 0) throw new Error('it has ended');
+      return received !== undefined;
+    } catch (error) {
+      throw this.#away(error);
+    }
+  }
+
   /** Whether the program is still there; cheap to ask. */
   get isOpen(): boolean {
     if (this.#isClosed) return false;

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { waitUntil } from '../../../../lab/wait.ts';
 import { NamespaceHandle } from '../../namespace.ts';
 import { NETLINK_ROUTE } from '../../netlink/constants.ts';
 import { NetlinkSocket, type Request } from '../../netlink/socket.ts';
@@ -11,7 +12,7 @@ import { moveLink } from '../../route/move.ts';
 import { newWireguard } from '../../route/wireguard.ts';
 import type { WireguardBackend } from '../backend.ts';
 import { KernelWireguard } from '../kernel.ts';
-import { startProgram } from '../program.ts';
+import { ProgramStart } from '../program.ts';
 import { UserspaceWireguard } from '../userspace.ts';
 import type { Side } from './hosts.ts';
 import { until } from './until.ts';
@@ -70,7 +71,8 @@ export const programDevices: DeviceMaker = {
     const folder = mkdtempSync(join(tmpdir(), 'culvert-wireguard-'));
     using namespace = new NamespaceHandle(router.path);
     host.within(() => {
-      startProgram(folder, WG0.name);
+      using start = new ProgramStart(folder, WG0.name);
+      waitUntil(() => start.isDone());
       const index = indexOf(WG0.name);
       if (index !== undefined) say(moveLink({ name: WG0.name, index }, WG0.index, namespace.fd));
     });

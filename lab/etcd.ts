@@ -21,6 +21,11 @@ type Options = {
   readonly over?: readonly UnderlayHost[];
   /** Speaks TLS, and only with who has a certificate of its authority. */
   readonly tls?: boolean;
+  /**
+   * Listens at every address of the loopback: a process has one connection to one address, and who is to be many hosts
+   * gives each an address to ask at.
+   */
+  readonly everywhere?: boolean;
 };
 
 type Member = {
@@ -40,10 +45,12 @@ export class LabEtcd implements AsyncDisposable, Disposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'culvert-etcd-'));
   readonly #members: readonly Member[];
   readonly #tls: boolean;
+  readonly #everywhere: boolean;
   #user: readonly string[] = [];
 
-  private constructor({ members = 1, tls = false, on, over }: Options) {
+  private constructor({ members = 1, tls = false, everywhere = false, on, over }: Options) {
     this.#tls = tls;
+    this.#everywhere = everywhere;
     const network = `127.${randomInt(1, 255)}.${randomInt(0, 255)}`;
     const hosts = over ?? Array.from({ length: members }, () => on);
     this.#members = hosts.map((host, index) => ({
@@ -93,7 +100,7 @@ export class LabEtcd implements AsyncDisposable, Disposable {
     const options = {
       name: member.name,
       'data-dir': join(this.folder, member.name),
-      'listen-client-urls': clients,
+      'listen-client-urls': this.#everywhere ? `${scheme}://0.0.0.0:${port}` : clients,
       'advertise-client-urls': clients,
       'listen-peer-urls': peers,
       'initial-advertise-peer-urls': peers,

@@ -99,7 +99,12 @@ export function assertSameSession(name: string, own: JoinRequest['session'], ent
   throw new CulvertError('host_identity_in_use', message);
 }
 
-type Claimed = { readonly host: string; readonly revision: Revision };
+type Claimed = {
+  readonly host: string;
+  readonly revision: Revision;
+  /** what the registry has of the host under the name of now */
+  readonly recorded?: string;
+};
 
 /** One attempt; what it has read may have changed when it writes. */
 class Joining {
@@ -132,7 +137,7 @@ class Joining {
     const former = readHost(entry.key, entry.value);
     if (former.identity === identity) {
       if (alive !== undefined) assertSameSession(name, session, alive);
-      return this.#back(cluster, former, { host: name, revision: entry.revision });
+      return this.#back(cluster, former, { host: name, revision: entry.revision, recorded: entry.value });
     }
     // one that gets another name does not become the heir of whoever had that
     if (alive !== undefined || formerName !== name) {
@@ -207,7 +212,7 @@ class Joining {
   async #comeBack(
     cluster: ClusterRecord,
     former: HostRecord,
-    { host, revision }: Claimed,
+    { host, revision, recorded }: Claimed,
   ): Promise<Membership | 'lost' | undefined> {
     const { identity, length = former.subnet.length, bound } = this.#request;
     if (bound !== undefined && formatPrefix(bound) !== formatPrefix(former.subnet)) return 'lost';
@@ -225,7 +230,8 @@ class Joining {
       key: subnetKey(first + index),
       revision: entry?.revision ?? 0,
     }));
-    return this.#write(cluster, { generation: former.generation, subnet: former.subnet, revision, conditions });
+    const { generation, subnet } = former;
+    return this.#write(cluster, { generation, subnet, revision, conditions, recorded });
   }
 
   async #claim(cluster: ClusterRecord, generation: number, revision: Revision): Promise<Membership | undefined> {
@@ -296,22 +302,27 @@ class Joining {
       readonly subnet: Prefix;
       readonly revision: Revision;
       readonly conditions: readonly Condition[];
+      /** what the registry has of the host */
+      readonly recorded?: string | undefined;
       /** keys to delete */
       readonly gone?: readonly string[];
     },
   ): Promise<Membership | undefined> {
     const { name, identity, version, published } = this.#request;
-    const { generation, subnet, revision, conditions, gone = [] } = what;
+    const { generation, subnet, revision, conditions, recorded, gone = [] } = what;
     const host: HostRecord = { identity, generation, subnet, version, published };
+    // all others would hear of what they know: of every host, where all come back after the power was away
+    const isRecorded = recorded === writeHost(host);
     const own = ownWrites(cluster, this.#request, host, this.#leases);
+    const told = own.filter(({ key }) => !isRecorded || key !== hostKey(name));
     const away = [...gone, ...this.#left.map(({ key }) => key)];
-    const writes = [...own, ...[...new Set(away)].map((key) => ({ key, value: undefined }))];
+    const writes = [...told, ...[...new Set(away)].map((key) => ({ key, value: undefined }))];
     const unchanged = [
       { key: hostKey(name), revision },
       { key: aliveKey(name), revision: this.#aliveRevision },
     ];
     const written = await this.#registry.commit([...unchanged, ...this.#left, ...conditions], writes);
-    return written === undefined ? undefined : { cluster, host, revision: written };
+    return written === undefined ? undefined : { cluster, host, revision: isRecorded ? revision : written };
   }
 
   async #unitEntries(first: number, units: number): Promise<(Entry | undefined)[]> {

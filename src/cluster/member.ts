@@ -22,6 +22,8 @@ type Timing = {
 
 /** Renewals that may fail before a lease ends. */
 const RENEWALS = 3;
+/** Of the hold, which is long: the lease has its last part besides, so that it holds from whenever the host was heard. */
+const HOLD_RENEWALS = 10;
 
 export type Standing =
   | { readonly kind: 'joined' }
@@ -50,6 +52,8 @@ export class Member {
   #standing: Standing = { kind: 'joined' };
   #timer: NodeJS.Timeout | undefined;
   #renewing: Promise<void> = Promise.resolve();
+  /** when the hold was renewed */
+  #heldMs: number;
   /** what is to be told, and was not yet */
   #unpublished: { readonly published: unknown } | undefined;
 
@@ -57,6 +61,7 @@ export class Member {
     this.#parts = parts;
     this.#leases = leases;
     this.#membership = membership;
+    this.#heldMs = parts.nowMs();
     this.#rest();
   }
 
@@ -169,8 +174,12 @@ export class Member {
   }
 
   async #keepAlive(): Promise<void> {
+    const { nowMs, timing } = this.#parts;
+    const now = nowMs();
+    const isHoldDue = now - this.#heldMs >= timing.hold_ms / HOLD_RENEWALS;
     try {
-      await Promise.all([this.#leases.alive.keepAlive(), this.#leases.hold.keepAlive()]);
+      await Promise.all([this.#leases.alive.keepAlive(), isHoldDue ? this.#leases.hold.keepAlive() : undefined]);
+      if (isHoldDue) this.#heldMs = now;
     } catch (error) {
       if (!(error instanceof CulvertError && error.code === 'registry_lease_lost')) throw error;
       return this.#return();
@@ -196,6 +205,7 @@ export class Member {
       throw error;
     }
     this.#leases = leases;
+    this.#heldMs = this.#parts.nowMs();
     this.#unpublished = undefined;
     this.#parts.leased();
   }
@@ -273,7 +283,7 @@ async function revokeBoth({ alive, hold }: Leases): Promise<void> {
 async function grantBoth({ registry, timing }: MemberParts): Promise<Leases> {
   const [alive, hold] = await Promise.all([
     registry.grant(timing.alive_ms),
-    registry.grant(timing.alive_ms + timing.hold_ms),
+    registry.grant(timing.alive_ms + Math.ceil(timing.hold_ms * (1 + 1 / HOLD_RENEWALS))),
   ]);
   return { alive, hold };
 }

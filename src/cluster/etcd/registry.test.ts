@@ -184,6 +184,33 @@ describe('etcd', { timeout: 120_000 }, () => {
     expect(all()).toBe(2);
   });
 
+  it('that was put back from a backup while a follower rests is read again', async () => {
+    const etcd = await start();
+    const registry = open({ endpoints: etcd.endpoints });
+    // so many that the rest is long enough for all that follows
+    for (let some = 0; some < 50; some++) {
+      const writes = Array.from({ length: 50 }, (_, index) => ({ key: `n/${some}/${index}`, value: '0' }));
+      await registry.commit([], writes);
+    }
+    const { values, all } = mirror(registry);
+    await expect.poll(() => all(), PATIENCE).toBe(1);
+    const snapshot = join(etcd.folder, 'backup');
+    etcd.control('snapshot', 'save', snapshot);
+    for (let count = 0; count < 8; count++) await put(registry, 'x', String(count));
+    await expect.poll(() => Number(values.get('x')), PATIENCE).toBeGreaterThan(3);
+    await etcd.kill(0);
+    etcd.restore(0, snapshot);
+    etcd.launch(0, { port: 12_379 });
+    await etcd.ready();
+    for (let count = 0; count < 10; count++) etcd.control('put', 'test/y', String(count));
+    await etcd.kill(0);
+    etcd.launch(0);
+    await etcd.ready();
+    await expect.poll(() => [values.get('x'), values.get('y')], PATIENCE).toEqual([undefined, '9']);
+    expect(values.size).toBe(2501);
+    expect(all()).toBe(2);
+  });
+
   it('takes a user and a password, and a new token where the old one is no more', async () => {
     const etcd = await start();
     const user = { name: 'culvert', password: 'right' };
@@ -236,5 +263,55 @@ describe('etcd', { timeout: 120_000 }, () => {
       code: 'registry_unavailable',
       message: expect.stringMatching(/certificate/),
     });
+  });
+
+  it('that is told a thousand things at once tells all of them, in order', async () => {
+    const etcd = await start();
+    const registry = open({ endpoints: etcd.endpoints });
+    const { values, all } = mirror(registry);
+    const heard: number[] = [];
+    void (async () => {
+      for await (const news of registry.follow('n', giveUp.signal)) {
+        const told = news.kind === 'all' ? news.entries : news.changes;
+        heard.push(...told.map(({ value }) => Number(value)));
+      }
+    })();
+    await expect.poll(() => all(), PATIENCE).toBe(1);
+    for (let number = 0; number < 1000; number++) await put(registry, `n${number % 7}`, String(number));
+    await expect.poll(() => heard.at(-1), PATIENCE).toBe(999);
+    expect(heard.slice(heard.indexOf(999 - 500))).toEqual(Array.from({ length: 501 }, (_, index) => 499 + index));
+    expect([...values.values()].map(Number).toSorted((a, b) => a - b)).toEqual([993, 994, 995, 996, 997, 998, 999]);
+    expect(all()).toBe(1);
+  });
+
+  it('has leases kept over a stream that is opened anew where it was cut', async () => {
+    const etcd = await start();
+    const registry = open({ endpoints: etcd.endpoints });
+    const leases = await Promise.all(Array.from({ length: 20 }, () => registry.grant(60_000)));
+    const keep = (): Promise<void[]> => Promise.all(leases.map((lease) => lease.keepAlive()));
+    await keep();
+    await leases[7]?.revoke();
+    await expect(keep()).rejects.toMatchObject({ code: 'registry_lease_lost' });
+    leases.splice(7, 1);
+    await keep();
+    etcd.halt(0);
+    await expect(keep()).rejects.toMatchObject({ code: 'registry_unavailable' });
+    etcd.go(0);
+    await etcd.ready();
+    await keep();
+    await etcd.kill(0);
+    await expect(keep()).rejects.toMatchObject({ code: 'registry_unavailable' });
+    etcd.launch(0);
+    await etcd.ready();
+    await expect
+      .poll(
+        () =>
+          keep().then(
+            () => true,
+            () => false,
+          ),
+        PATIENCE,
+      )
+      .toBe(true);
   });
 });

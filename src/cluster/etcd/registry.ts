@@ -1,21 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { ExponentialBackoff, noop } from 'cockatiel';
-import {
-  castGrpcError,
-  Etcd3,
-  EtcdLeaseInvalidError,
-  GRPCOutOfRangeError,
-  type IKeyValue,
-  type ILeaseKeepAliveResponse,
-  type IOptions,
-  type IRequestOp,
-  Range,
-} from 'etcd3';
+import { Etcd3, GRPCOutOfRangeError, type IKeyValue, type IOptions, type IRequestOp, Range } from 'etcd3';
 import { CulvertError } from '../../errors.ts';
 import { assertWithinLimits } from '../limits.ts';
 import type { Condition, Entry, Lease, News, Registry, Revision, Write } from '../registry.ts';
 import { etcdFailure } from './failure.ts';
-import { isAsTold, type Print, Told } from './told.ts';
+import { KeepAlive } from './keep-alive.ts';
+import { isAsTold, isNewestAsTold, type Print, Told } from './told.ts';
 import { Watch } from './watch.ts';
 
 export type EtcdOptions = {
@@ -38,6 +29,8 @@ const RETRY_MS = 500;
 
 /** A connection that is dead is found by pings; etcd ends one that has more of them than one in five seconds. */
 const PINGS = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000 };
+/** bytes: all that there is below a prefix is one message, and the library takes 4 MiB by itself: some 13,000 hosts */
+const MESSAGE_MAX = { 'grpc.max_receive_message_length': 64 * 1024 * 1024 };
 
 /** etcd, version 3. */
 export class EtcdRegistry implements Registry {
@@ -47,6 +40,7 @@ export class EtcdRegistry implements Registry {
   readonly #timeout_ms: number;
   readonly #connect: () => Etcd3;
   readonly #client: Etcd3;
+  readonly #keepAlive: KeepAlive;
   /** for watches, which share a stream; another after each time that etcd was away */
   #watching: Etcd3;
   readonly #watches = new Set<Watch>();
@@ -61,6 +55,7 @@ export class EtcdRegistry implements Registry {
     this.#timeout_ms = timeout_ms;
     this.#connect = () => new Etcd3(clientOptions(options, timeout_ms));
     this.#client = this.#connect();
+    this.#keepAlive = new KeepAlive(() => this.#client.leaseClient.leaseKeepAlive());
     this.#watching = this.#connect();
   }
 
@@ -98,7 +93,7 @@ export class EtcdRegistry implements Registry {
     return {
       id: ID,
       ttl_ms,
-      keepAlive: () => this.#ask('keep a lease alive', (signal) => this.#keepAlive(ID, signal)),
+      keepAlive: () => this.#ask('keep a lease alive', (signal) => this.#keepAlive.ask(ID, signal)),
       revoke: async () => {
         await this.#ask('end a lease', () => client.leaseRevoke({ ID })).catch((error: unknown) => {
           if (!(error instanceof CulvertError && error.code === 'registry_lease_lost')) throw error;
@@ -126,6 +121,7 @@ export class EtcdRegistry implements Registry {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort();
+    this.#keepAlive.close();
     this.#watching.close();
     this.#client.close();
   }
@@ -150,7 +146,8 @@ export class EtcdRegistry implements Registry {
       namespace: this.#namespace,
       prefix,
       told,
-      connected: (one, print) => void this.#compare(one, print),
+      connected: (one, print) => void this.#compare(one, () => this.#isAsTold(one, print)),
+      rested: (one, print) => void this.#compare(one, () => this.#isNewestAsTold(one, print)),
       tokenInvalid: () => this.#renew(),
       gone: (one) => void this.#watches.delete(one),
     });
@@ -196,20 +193,36 @@ export class EtcdRegistry implements Registry {
    * What is back may have been put back from a backup, and written to since: its revisions then mean something else. To
    * ask for what it had costs little beside reading everything again, which a thousand hosts would do at once.
    */
-  async #compare(watch: Watch, print: Print): Promise<void> {
-    const { start: key, end: range_end } = Range.prefix(this.#namespace + watch.prefix);
-    const { revision } = print;
-    const newest = { sort_target: 'Mod', sort_order: 'Descend', limit: 1 } as const;
+  async #compare(watch: Watch, ask: () => Promise<boolean>): Promise<void> {
     try {
-      const found = await this.#ask(`compare ${watch.prefix}`, () =>
-        this.#client.kv.range({ key, range_end, revision, ...newest }).catch(undefinedWhereOutOfRange),
-      );
-      const [kv] = found?.kvs ?? [];
-      const entry = kv === undefined ? undefined : this.#entry(kv);
-      if (found === undefined || !isAsTold(print, { count: Number(found.count), entry })) watch.miss();
+      if (!(await ask())) watch.miss();
     } catch {
       // away again, and it is compared when it is back; or it refuses, as it does who follows
     }
+  }
+
+  async #isAsTold({ prefix }: Watch, print: Print): Promise<boolean> {
+    const { start: key, end: range_end } = Range.prefix(this.#namespace + prefix);
+    const { revision } = print;
+    const newest = { sort_target: 'Mod', sort_order: 'Descend', limit: 1 } as const;
+    const found = await this.#ask(`compare ${prefix}`, () =>
+      this.#client.kv.range({ key, range_end, revision, ...newest }).catch(undefinedWhereOutOfRange),
+    );
+    const [kv] = found?.kvs ?? [];
+    const entry = kv === undefined ? undefined : this.#entry(kv);
+    return found !== undefined && isAsTold(print, { count: Number(found.count), entry });
+  }
+
+  /** For this etcd looks at one key: for the newest of all at each, and all hosts ask where many write. */
+  async #isNewestAsTold(watch: Watch, print: Print): Promise<boolean> {
+    const { revision, sums } = print;
+    const [key] = sums.keys();
+    if (key === undefined) return this.#isAsTold(watch, print);
+    const found = await this.#ask(`compare ${key}`, () =>
+      this.#client.kv.range({ key: this.#key(key), revision }).catch(undefinedWhereOutOfRange),
+    );
+    const [kv] = found?.kvs ?? [];
+    return isNewestAsTold(print, kv === undefined ? undefined : this.#entry(kv));
   }
 
   #renew(): void {
@@ -218,19 +231,6 @@ export class EtcdRegistry implements Registry {
     this.#watching = this.#connect();
     for (const watch of this.#watches) watch.attach(this.#watching);
     former.close();
-  }
-
-  async #keepAlive(ID: string, signal: AbortSignal): Promise<void> {
-    const stream = await this.#client.leaseClient.leaseKeepAlive();
-    const { promise, resolve, reject } = Promise.withResolvers<ILeaseKeepAliveResponse>();
-    signal.addEventListener('abort', () => stream.cancel(), { once: true });
-    stream.on('data', resolve);
-    stream.on('error', (error) => reject(castGrpcError(error)));
-    stream.on('end', () => reject(new Error('the stream has ended')));
-    stream.write({ ID });
-    const { TTL } = await promise;
-    stream.end();
-    if (Number(TTL) <= 0) throw new EtcdLeaseInvalidError(ID);
   }
 
   #key(key: string): Buffer {
@@ -264,7 +264,7 @@ function clientOptions({ endpoints, user, tls }: EtcdOptions, timeout_ms: number
   return {
     hosts: endpoints.map((endpoint) => `${scheme}://${endpoint}`),
     dialTimeout: timeout_ms,
-    grpcOptions: PINGS,
+    grpcOptions: { ...PINGS, ...MESSAGE_MAX },
     // Deadlines are of the wall clock, which somebody may set: time is kept by who calls.
     ...(user === undefined ? {} : { auth: { username: user.name, password: user.password } }),
     ...(tls === undefined ? {} : { credentials: credentialsOf(tls) }),

@@ -32,6 +32,11 @@ export class Told {
     return this.#revision;
   }
 
+  /** entries that there are */
+  get count(): number {
+    return this.#traces.size;
+  }
+
   take(key: string, value: string | undefined, revision: Revision): void {
     this.#revision = Math.max(this.#revision, revision);
     if (value === undefined) this.#traces.delete(key);
@@ -51,11 +56,12 @@ export class Told {
 }
 
 /** Whether what the registry says that it had then is what was told: how many entries, and the newest of them. */
-export function isAsTold(
-  { count, newest, sums }: Print,
-  found: { readonly count: number; readonly entry: Entry | undefined },
-): boolean {
-  const { entry } = found;
-  if (found.count !== count || (entry?.revision ?? 0) !== newest) return false;
+export function isAsTold(print: Print, found: { readonly count: number; readonly entry: Entry | undefined }): boolean {
+  return found.count === print.count && isNewestAsTold(print, found.entry);
+}
+
+/** Whether one of the newest entries, as the registry says that it was then, is what was told. */
+export function isNewestAsTold({ newest, sums }: Print, entry: Entry | undefined): boolean {
+  if ((entry?.revision ?? 0) !== newest) return false;
   return entry === undefined || sums.get(entry.key) === crc32(entry.value);
 }

@@ -2,6 +2,7 @@ import { type Etcd3, type EtcdError, type IWatchResponse, Range, type Watcher } 
 import type { CulvertError } from '../../errors.ts';
 import type { Change } from '../registry.ts';
 import { etcdFailure, isTokenInvalid } from './failure.ts';
+import { Pace } from './pace.ts';
 import type { Print, Told } from './told.ts';
 
 /** Changes that wait for who follows; beyond that everything is read again. */
@@ -18,6 +19,8 @@ export type WatchParts = {
   readonly told: Told;
   /** Hears each time that it goes on over a connection, with what the registry has to have had. */
   readonly connected: (watch: Watch, print: Print) => void;
+  /** Hears the same where it goes on after a rest: over the connection of before, for all that it knows. */
+  readonly rested: (watch: Watch, print: Print) => void;
   /** Hears that the token is no longer known. */
   readonly tokenInvalid: () => void;
   /** Hears that nobody follows any more. */
@@ -28,6 +31,9 @@ export type WatchParts = {
 export class Watch implements Disposable {
   readonly #parts: WatchParts;
   #watcher: Watcher | undefined;
+  #client: Etcd3 | undefined;
+  #resting: NodeJS.Timeout | undefined;
+  readonly #pace = new Pace(performance.now());
   #queue: Change[] = [];
   #isMissed = false;
   #failure: CulvertError | undefined;
@@ -39,15 +45,25 @@ export class Watch implements Disposable {
 
   /** Goes on over this connection, from where it was. */
   attach(client: Etcd3): void {
+    this.#goOn(client, { isRested: false });
+  }
+
+  #goOn(client: Etcd3, { isRested }: { readonly isRested: boolean }): void {
     const { namespace, prefix, told } = this.#parts;
     this.#detach();
+    this.#client = client;
     const builder = client.watch().inRange(Range.prefix(namespace + prefix));
     const watcher = builder.startRevision(String(told.revision + 1)).watcher();
     this.#watcher = watcher;
     // before it says anything: what follows may be of another history
-    watcher.on('connected', () => this.#parts.connected(this, told.print()));
+    let isSame = isRested;
+    watcher.on('connected', () => {
+      if (isSame) this.#parts.rested(this, told.print());
+      else this.#parts.connected(this, told.print());
+    });
     watcher.on('data', (response) => this.#hear(response));
     watcher.on('disconnected', (error) => {
+      isSame = false;
       if (isTokenInvalid(error)) this.#parts.tokenInvalid();
     });
     watcher.on('error', (error) => this.#fail(error));
@@ -81,6 +97,7 @@ export class Watch implements Disposable {
   }
 
   #detach(): void {
+    clearTimeout(this.#resting);
     const watcher = this.#watcher;
     this.#watcher = undefined;
     if (watcher === undefined) return;
@@ -101,6 +118,15 @@ export class Watch implements Disposable {
     }
     if (this.#queue.length > QUEUED_MAX) this.miss();
     else this.#heard.resolve();
+    const restMs = events.length === 0 ? 0 : this.#pace.heard(told.count, performance.now());
+    if (restMs > 0) this.#rest(restMs);
+  }
+
+  /** Lets go of the watch, and goes on after a while from where it was. */
+  #rest(ms: number): void {
+    const client = this.#client;
+    this.#detach();
+    if (client !== undefined) this.#resting = setTimeout(() => this.#goOn(client, { isRested: true }), ms);
   }
 
   /** Everything is to be read again. */

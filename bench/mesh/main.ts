@@ -1,4 +1,5 @@
 import { runProgram } from '../program.ts';
+import { hosts } from './rows/hosts.ts';
 import { join } from './rows/join.ts';
 import { peers } from './rows/peers.ts';
 import { reconcile } from './rows/reconcile.ts';
@@ -8,6 +9,6 @@ import { throughput } from './rows/throughput.ts';
 await runProgram({
   name: 'bench:mesh',
   summary: 'Measures the mesh of many hosts and the registry that they agree in, in namespaces of its own.',
-  rows: [syncconf, reconcile, peers, throughput, join],
+  rows: [syncconf, reconcile, peers, throughput, join, hosts],
   touchesMemory: false,
 });

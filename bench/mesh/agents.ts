@@ -73,7 +73,7 @@ async function joinOne(index: number): Promise<void> {
     clearPort: DEFAULT_CLEAR_PORT,
     keys: [{ rotation: 0, publicKey: keyOf(randomBytes(32)), port: 51_820 }],
   };
-  const published = writePublished({ ...reached, mtu: 1420 });
+  const published = writePublished({ ...reached, mtu: 1420, isDraining: false });
   const session = { id: randomUUID(), place: name };
   const request = { name, identity: randomUUID(), session, version: '0.1.0', range: RANGE, unit: UNIT, published };
   const begin = performance.now();

@@ -140,6 +140,7 @@ async function probe(url: string, count: number, ask: (line: string) => Promise<
       clearPort: DEFAULT_CLEAR_PORT,
       keys: [{ rotation: 0, publicKey: keyOf(randomBytes(32)), port: 51_820 }],
       mtu: 1420,
+      isDraining: false,
     });
     const name = `probe${nth}`;
     const session = { id: randomUUID(), place: name };

@@ -26,8 +26,9 @@ export type Scale = {
   readonly changingPeers: number;
   /** hosts that join one after the other */
   readonly joins: number;
-  /** simulated hosts, in the order of the runs */
-  readonly crowds: readonly number[];
+  /** hosts without a kernel where a row says 1,000, and where it says 5,000 */
+  readonly hosts: number;
+  readonly manyHosts: number;
 };
 
 export const FULL: Scale = {
@@ -45,7 +46,8 @@ export const FULL: Scale = {
   shortRounds: 40,
   changingPeers: 500,
   joins: 30,
-  crowds: [1000, 5000],
+  hosts: 1000,
+  manyHosts: 5000,
 };
 
 export const QUICK: Scale = {
@@ -63,5 +65,6 @@ export const QUICK: Scale = {
   shortRounds: 5,
   changingPeers: 40,
   joins: 2,
-  crowds: [40, 80],
+  hosts: 40,
+  manyHosts: 80,
 };

@@ -1,5 +1,5 @@
 import { runProgram } from '../program.ts';
-import { hosts } from './rows/hosts.ts';
+import { hosts, manyHosts } from './rows/hosts.ts';
 import { join } from './rows/join.ts';
 import { peers } from './rows/peers.ts';
 import { reconcile } from './rows/reconcile.ts';
@@ -9,6 +9,6 @@ import { throughput } from './rows/throughput.ts';
 await runProgram({
   name: 'bench:mesh',
   summary: 'Measures the mesh of many hosts and the registry that they agree in, in namespaces of its own.',
-  rows: [syncconf, reconcile, peers, throughput, join, hosts],
+  rows: [syncconf, reconcile, peers, throughput, join, hosts, manyHosts],
   touchesMemory: false,
 });

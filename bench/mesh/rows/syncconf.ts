@@ -59,7 +59,7 @@ export const syncconf: Row = {
       wanted.filter((line, index) => line !== seen[index]).length + Math.abs(wanted.length - seen.length);
     return [
       {
-        figure: `one host's change among ${formatNumber(peers.length)} peers, ms`,
+        figure: `one host's change among ${formatNumber(peers.length)} peers`,
         value: median(times.ours),
         unit: 'ms',
         reference: { name: 'wg syncconf', value: median(times.byHand) },

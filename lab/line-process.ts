@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
+/** lines kept that nobody has asked for yet */
+const MAX_UNREAD = 1000;
 /** bytes kept of what a process says on stderr, for the error that names it */
 const MAX_COMPLAINT = 4096;
 
@@ -8,6 +10,7 @@ const MAX_COMPLAINT = 4096;
 export class LineProcess implements Disposable {
   readonly #child: ChildProcess;
   readonly #name: string;
+  readonly #unread: string[] = [];
   readonly #waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = [];
   readonly #ended: Promise<number | null>;
   #complaint = '';
@@ -21,7 +24,7 @@ export class LineProcess implements Disposable {
       namespace === undefined ? ['setpriv', ...line] : ['nsenter', `--net=${namespace}`, 'setpriv', ...line];
     const child = spawn(program, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#child = child;
-    createInterface({ input: child.stdout }).on('line', (answer) => this.#waiting.shift()?.resolve(answer));
+    createInterface({ input: child.stdout }).on('line', (answer) => this.#hear(answer));
     child.stderr.on('data', (chunk: Buffer) => {
       this.#complaint = (this.#complaint + chunk.toString()).slice(-MAX_COMPLAINT);
     });
@@ -39,15 +42,17 @@ export class LineProcess implements Disposable {
     return this.#child.pid;
   }
 
-  /** Gives it a line and waits for the next that it prints. @throws Error where it ends before */
+  /** Gives it a line and waits for the next one of it. @throws Error where it ends before */
   ask(line: string): Promise<string> {
     const answer = this.line();
     this.#child.stdin?.write(`${line}\n`);
     return answer;
   }
 
-  /** The next line that it prints. */
+  /** The next line that it prints, or has printed and nobody has read: of many that nobody reads the oldest are lost. */
   line(): Promise<string> {
+    const unread = this.#unread.shift();
+    if (unread !== undefined) return Promise.resolve(unread);
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => void this.#waiting.push({ resolve, reject }));
   }
@@ -66,6 +71,13 @@ export class LineProcess implements Disposable {
 
   [Symbol.dispose](): void {
     this.#child.kill('SIGKILL');
+  }
+
+  #hear(line: string): void {
+    const waiting = this.#waiting.shift();
+    if (waiting !== undefined) return waiting.resolve(line);
+    this.#unread.push(line);
+    if (this.#unread.length > MAX_UNREAD) this.#unread.shift();
   }
 
   #fail(cause: Error): void {

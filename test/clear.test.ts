@@ -6,6 +6,7 @@ import { DatagramSocket } from '../lab/datagram.ts';
 import { Endpoint } from '../lab/endpoint/endpoint.ts';
 import { buildFrame } from '../lab/frame.ts';
 import { Underlay } from '../lab/underlay.ts';
+import { waitUntil } from '../lab/wait.ts';
 import { formatIpv4 } from '../src/addr/ipv4.ts';
 import { formatMac, type Mac } from '../src/addr/mac.ts';
 import { NETLINK_NETFILTER } from '../src/linux/netlink/constants.ts';
@@ -391,6 +392,10 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     return host.inside(() => {
       opened.defer(() => host.inside(() => Tunnel.remove({ kernel, link, folder })));
       const tunnel = opened.use(new Tunnel({ kernel, link, mtu: MTU, backend: 'userspace', folder }));
+      waitUntil(() => {
+        tunnel.advance();
+        return !tunnel.isStarting;
+      });
       const device = new DevicePeers({ tunnel, link, rotation: 0, privateKey, listenPort: 51_820 }, []);
       device.reconcile(Date.now(), { removes: true });
       return { peer: own, know: (next) => void host.inside(() => device.update([{ former: undefined, next }])) };

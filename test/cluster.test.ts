@@ -144,7 +144,7 @@ describe('a host', { timeout: 120_000 }, () => {
     const keys = async (): Promise<string[]> => (await registry.list('')).entries.map(({ key }) => key);
     const unfit = { ranges: { bridge: '192.0.2.0/24' } };
     await expect(one.up(unfit)).rejects.toThrow(/Cannot use 192\.0\.2\.0\/24 as ranges\.bridge/);
-    expect(await keys()).toEqual(['cluster']);
+    expect(await keys()).toEqual(['cluster', 'mesh/epoch']);
     await one.up();
     const subnet = one.subnet();
     one.run('down');
@@ -196,7 +196,8 @@ describe('a host', { timeout: 120_000 }, () => {
     const [created] = other.json('create', 'a', '--topology', 'netns') as SandboxResource[];
     await other.kill();
     await using registry = new EmbeddedRegistry(join(one.place.folder, 'registry.sqlite'), systemClock());
-    const keys = (await registry.list('')).entries.map(({ key }) => key).filter((key) => key !== 'cluster');
+    const kept = new Set(['cluster', 'mesh/epoch']);
+    const keys = (await registry.list('')).entries.map(({ key }) => key).filter((key) => !kept.has(key));
     await registry.commit(
       [],
       keys.map((key) => ({ key, value: undefined })),

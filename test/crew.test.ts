@@ -32,7 +32,8 @@ function networks(count: number): Network[] {
 /** A helper that does nothing by itself. */
 function standIn(give: Helper['give']): Pick<Helper, keyof Helper> {
   const nothing = (): undefined => undefined;
-  return { give, done: 0, keepApart: nothing, failures: () => [].values() as never, [Symbol.dispose]: nothing };
+  const quiet = { resize: nothing, keepApart: nothing, failures: () => [].values() as never };
+  return { give, done: 0, ...quiet, [Symbol.dispose]: nothing };
 }
 
 function waitUntil(isSo: () => boolean): void {

@@ -75,7 +75,16 @@ async function joinOne(index: number): Promise<void> {
   };
   const published = writePublished({ ...reached, mtu: 1420, isDraining: false });
   const session = { id: randomUUID(), place: name };
-  const request = { name, identity: randomUUID(), session, version: '0.1.0', range: RANGE, unit: UNIT, published };
+  const request = {
+    name,
+    identity: randomUUID(),
+    session,
+    version: '0.1.0',
+    range: RANGE,
+    unit: UNIT,
+    mtu: 1420,
+    published,
+  };
   const begin = performance.now();
   const parts = { registry, request, timing: TIMING, nowMs: () => performance.now(), ...UNHEARD };
   const member = await atLast(() => Member.join(parts));

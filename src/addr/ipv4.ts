@@ -3,6 +3,9 @@ import { InputError } from '../errors.ts';
 declare const brand: unique symbol;
 
 /** An IPv4 address as an unsigned 32-bit integer in host order: 10.0.0.1 is 0x0a000001. */
+/** bytes: the least size that every IPv4 link must carry, RFC 791 */
+export const LEAST_MTU = 576;
+
 export type Ipv4 = number & { readonly [brand]: 'Ipv4' };
 
 /**

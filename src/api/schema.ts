@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LEAST_MTU } from '../addr/ipv4.ts';
 import { PHASES } from '../cluster/records.ts';
 import { SLOT_MAX } from '../ipam/lease.ts';
 import { closedObject } from '../schema/issue.ts';
@@ -199,6 +200,8 @@ export const epochResource = z
       .enum(['wait', 'clear'])
       .meta({ description: 'What becomes of packets to a host that WireGuard does not reach' }),
     rotatedWallMs: wallMs,
+    mtu: z.int().meta({ description: 'bytes, of the largest IP packet from a sandbox of one host to one of another' }),
+    formerMtu: z.int().meta({ description: 'The same before the change that is under way' }),
   })
   .meta({ id: 'MeshEpoch' });
 
@@ -245,9 +248,15 @@ export const meshBody = closedObject({
   encrypts: z.boolean().optional(),
   whenDown: z.enum(['wait', 'clear']).optional(),
   rotates: z.boolean().optional().meta({ description: 'New keys on all hosts' }),
+  mtu: z
+    .int()
+    .min(LEAST_MTU)
+    .max(65_535)
+    .optional()
+    .meta({ description: 'bytes, of the largest IP packet from a sandbox of one host to one of another' }),
 })
   .refine((wish) => Object.values(wish).some((value) => value !== undefined), {
-    message: 'Cannot change nothing: want encrypts, whenDown or rotates',
+    message: 'Cannot change nothing: want encrypts, whenDown, rotates or mtu',
   })
   .meta({ id: 'ChangeMesh' });
 

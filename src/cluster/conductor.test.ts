@@ -6,6 +6,7 @@ import { HandClock } from '../../lab/hand-clock.ts';
 import { Conductor, readAllProgress } from './conductor.ts';
 import { EmbeddedRegistry } from './embedded/registry.ts';
 import { beginEpoch, currentEpoch } from './epoch.ts';
+import { foundCluster } from './join.ts';
 import { progressKey } from './keys.ts';
 import { type EpochRecord, type Phase, writeProgress } from './records.ts';
 import type { Lease } from './registry.ts';
@@ -49,10 +50,11 @@ async function host(name: string): Promise<Host> {
   return new Host(name, await registry.grant(10_000));
 }
 
-beforeEach(() => {
+beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'culvert-conductor-'));
   clock = new HandClock();
   registry = new EmbeddedRegistry(join(folder, 'registry.sqlite'), clock);
+  await foundCluster(registry, { mtu: 1420 });
   alive = [];
   ended = new AbortController();
   runs = [];
@@ -128,5 +130,25 @@ it('takes one wish after the other, and changes keys only between changes', asyn
     rotation: 1,
     whenDown: 'clear',
     rotatedWallMs: 77,
+    mtu: 1420,
+    formerMtu: 1420,
   });
+});
+
+it('keeps within what hosts take and send, wherever between two sizes they are', async () => {
+  const h1 = await host('h1');
+  const sizes = async (mtu: number): Promise<[number, number]> => {
+    const epoch = await beginEpoch(registry, { mtu }, 0);
+    return [epoch.mtu, epoch.formerMtu];
+  };
+  expect(await sizes(1320)).toEqual([1320, 1420]);
+  await expect(beginEpoch(registry, { mtu: 1400 }, 0)).rejects.toThrow(/under way, in phase accept, from 1420 to 1320/);
+  // something else is wished for meanwhile
+  expect(await beginEpoch(registry, { encrypts: false }, 0)).toMatchObject({ mtu: 1320, formerMtu: 1420 });
+  // it is taken back, and then is to be still less
+  expect(await sizes(1420)).toEqual([1420, 1320]);
+  expect(await sizes(1280)).toEqual([1280, 1420]);
+  await h1.reach(4, 'drop');
+  await expect.poll(phase, PATIENCE).toBe('4 done');
+  expect(await sizes(1500)).toEqual([1500, 1280]);
 });

@@ -1,5 +1,5 @@
 import { CulvertError } from '../errors.ts';
-import { FIRST_EPOCH } from './epoch.ts';
+import type { WrittenEpoch } from './epoch.ts';
 import { CONDUCTOR, EPOCH, MESH, PROGRESS } from './keys.ts';
 import {
   type EpochRecord,
@@ -34,17 +34,12 @@ const LOOK_MS = 250;
  */
 export class Conductor {
   readonly #parts: ConductorParts;
-  #epoch: { readonly record: EpochRecord; readonly revision: Revision } = { record: FIRST_EPOCH, revision: 0 };
-  /** whether the registry has told of the epoch */
-  #isKnown = false;
+  /** as the registry has told */
+  #epoch: WrittenEpoch | undefined;
   #leader: string | undefined;
 
   constructor(parts: ConductorParts) {
     this.#parts = parts;
-  }
-
-  get epoch(): EpochRecord {
-    return this.#epoch.record;
   }
 
   /** Until it is told to end. @throws CulvertError `registry_denied`, `registry_newer`, `registry_corrupt` */
@@ -66,12 +61,10 @@ export class Conductor {
         if (key === CONDUCTOR) this.#leader = value;
         else if (key === EPOCH && value !== undefined) this.#take(readEpoch(value), revision);
       }
-      if (!this.#isKnown) this.#take(FIRST_EPOCH, 0);
     }
   }
 
   #take(record: EpochRecord, revision: Revision): void {
-    this.#isKnown = true;
     this.#epoch = { record, revision };
     this.#parts.changed(record);
   }
@@ -92,13 +85,13 @@ export class Conductor {
 
   async #leadOn(): Promise<void> {
     const { name } = this.#parts;
-    const isUnderWay = this.#isKnown && this.epoch.phase !== 'done';
-    if (!isUnderWay) {
+    const epoch = this.#epoch;
+    if (epoch === undefined || epoch.record.phase === 'done') {
       if (this.#leader === name) await this.#resign();
       return;
     }
     if (this.#leader === undefined && !(await this.#claim())) return;
-    if (this.#leader === name) await this.#advance();
+    if (this.#leader === name) await this.#advance(epoch);
   }
 
   async #claim(): Promise<boolean> {
@@ -119,9 +112,8 @@ export class Conductor {
   }
 
   /** Writes the next phase where all that are alive have come as far. */
-  async #advance(): Promise<void> {
+  async #advance({ record, revision }: WrittenEpoch): Promise<void> {
     const { registry, alive } = this.#parts;
-    const { record, revision } = this.#epoch;
     const progress = await readAllProgress(registry);
     const names = [...alive()];
     if (names.length === 0 || !names.every((name) => hasReached(progress.get(name), record))) return;

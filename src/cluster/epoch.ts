@@ -1,7 +1,7 @@
 import { CulvertError, InputError } from '../errors.ts';
 import { EPOCH } from './keys.ts';
 import { type EpochRecord, readEpoch, writeEpoch } from './records.ts';
-import type { Registry } from './registry.ts';
+import type { Registry, Revision } from './registry.ts';
 
 /** How often it begins anew because others wrote what it had read. */
 const ATTEMPTS = 5;
@@ -9,15 +9,13 @@ const ATTEMPTS = 5;
 const TRIES = 4;
 const AGAIN_MS = 500;
 
-/** Of a cluster in which nobody has wished for another. */
-export const FIRST_EPOCH: EpochRecord = {
-  number: 0,
-  phase: 'done',
-  encrypts: true,
-  rotation: 0,
-  whenDown: 'wait',
-  rotatedWallMs: 0,
-};
+/** Of a cluster in which nobody has wished for another. @param mtu bytes, of what its first host takes */
+export function firstEpoch(mtu: number): EpochRecord {
+  const keys = { rotation: 0, rotatedWallMs: 0 };
+  return { number: 0, phase: 'done', encrypts: true, whenDown: 'wait', ...keys, mtu, formerMtu: mtu };
+}
+
+export type WrittenEpoch = { readonly record: EpochRecord; readonly revision: Revision };
 
 /** What somebody wants of the mesh; what is absent stays as it is. */
 export type Wish = {
@@ -25,12 +23,24 @@ export type Wish = {
   readonly whenDown?: EpochRecord['whenDown'];
   /** new keys on all hosts */
   readonly rotates?: boolean;
+  /** bytes of the IP packets that sandboxes may send to those of other hosts */
+  readonly mtu?: number;
 };
 
-/** @throws CulvertError `registry_*` */
+/** @throws CulvertError `cluster_absent` where there is none; `registry_*` */
 export async function currentEpoch(registry: Registry): Promise<EpochRecord> {
+  const { record } = await epochAsWritten(registry);
+  return record;
+}
+
+/** The same, and when it was written. */
+export async function epochAsWritten(registry: Registry): Promise<WrittenEpoch> {
   const entry = await registry.get(EPOCH);
-  return entry === undefined ? FIRST_EPOCH : readEpoch(entry.value);
+  if (entry === undefined) {
+    const message = `Cannot tell how hosts send to each other: the registry ${registry.name} has no ${EPOCH}; put back what it had`;
+    throw new CulvertError('cluster_absent', message);
+  }
+  return { record: readEpoch(entry.value), revision: entry.revision };
 }
 
 /**
@@ -38,7 +48,8 @@ export async function currentEpoch(registry: Registry): Promise<EpochRecord> {
  * new one from where it is.
  *
  * @returns the epoch that leads there, the current one where that is as wished
- * @throws InputError `epoch_under_way` where keys are to be changed while another change is not done
+ * @throws InputError `epoch_under_way` where keys are to be changed while another change is not done, or the MTU to
+ *   one that is not between its ends
  * @throws CulvertError `cluster_busy`; `registry_*`
  */
 export async function beginEpoch(registry: Registry, wish: Wish, wallMs: number): Promise<EpochRecord> {
@@ -65,11 +76,10 @@ export async function beginEpoch(registry: Registry, wish: Wish, wallMs: number)
 async function writeWish(registry: Registry, wish: Wish, wallMs: number): Promise<EpochRecord> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     // oxlint-disable-next-line no-await-in-loop -- one after the other
-    const entry = await registry.get(EPOCH);
-    const current = entry === undefined ? FIRST_EPOCH : readEpoch(entry.value);
+    const { record: current, revision } = await epochAsWritten(registry);
     const next = nextEpoch(current, wish, wallMs);
     if (next === current) return current;
-    const condition = { key: EPOCH, revision: entry?.revision ?? 0 };
+    const condition = { key: EPOCH, revision };
     // oxlint-disable-next-line no-await-in-loop -- likewise
     const written = await registry.commit([condition], [{ key: EPOCH, value: writeEpoch(next) }]);
     if (written !== undefined) return next;
@@ -79,8 +89,9 @@ async function writeWish(registry: Registry, wish: Wish, wallMs: number): Promis
 }
 
 function nextEpoch(current: EpochRecord, wish: Wish, wallMs: number): EpochRecord {
-  const { encrypts = current.encrypts, whenDown = current.whenDown, rotates = false } = wish;
-  if (!rotates && encrypts === current.encrypts && whenDown === current.whenDown) return current;
+  const { encrypts = current.encrypts, whenDown = current.whenDown, rotates = false, mtu = current.mtu } = wish;
+  const isAsWished = encrypts === current.encrypts && whenDown === current.whenDown && mtu === current.mtu;
+  if (!rotates && isAsWished) return current;
   if (rotates && current.phase !== 'done') {
     const message = `Cannot change the keys: epoch ${current.number} is under way, in phase ${current.phase}; wait until it is done, see culvert mesh status`;
     throw new InputError('epoch_under_way', message);
@@ -93,5 +104,18 @@ function nextEpoch(current: EpochRecord, wish: Wish, wallMs: number): EpochRecor
     whenDown,
     rotation: rotates ? rotation + 1 : rotation,
     rotatedWallMs: rotates ? wallMs : rotatedWallMs,
+    mtu,
+    formerMtu: formerMtu(current, mtu),
   };
+}
+
+/** While a change is under way, a host may be at either of its ends: both stay within what others take and send. */
+function formerMtu({ number, phase, mtu, formerMtu: former }: EpochRecord, next: number): number {
+  if (phase === 'done' || mtu === former) return mtu;
+  if (next === mtu) return former;
+  // back, as it came
+  if (next === former) return mtu;
+  if (next < Math.min(mtu, former)) return Math.max(mtu, former);
+  const message = `Cannot change the MTU to ${next}: epoch ${number} is under way, in phase ${phase}, from ${former} to ${mtu}; wait until it is done, see culvert mesh status, or go back to ${former}`;
+  throw new InputError('epoch_under_way', message);
 }

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { formatPrefix, type Prefix, parsePrefix, prefixesOverlap } from '../addr/prefix.ts';
 import { CulvertError, InputError } from '../errors.ts';
-import { aliveKey, CLUSTER, HOLDS, holdKey, hostKey, indexIn, SUBNETS, subnetKey } from './keys.ts';
+import { epochAsWritten, firstEpoch, type WrittenEpoch } from './epoch.ts';
+import { aliveKey, CLUSTER, EPOCH, HOLDS, holdKey, hostKey, indexIn, SUBNETS, subnetKey } from './keys.ts';
 import {
   type ClusterRecord,
+  type EpochRecord,
   type HostRecord,
   NAME,
   readClaim,
@@ -13,6 +15,7 @@ import {
   type Session,
   writeClaim,
   writeCluster,
+  writeEpoch,
   writeHost,
   writeSession,
 } from './records.ts';
@@ -46,8 +49,12 @@ export type JoinRequest = {
   readonly formerName?: string;
   /** The subnet that sandboxes have addresses of: it is given this one, or none. */
   readonly bound?: Prefix;
+  /** bytes of the IP packets of sandboxes that it can take from other hosts; the first host's are the cluster's */
+  readonly mtu: number;
   readonly published: unknown;
 };
+
+type Founding = Pick<JoinRequest, 'range' | 'unit' | 'mtu'> & { readonly clusterId?: string | undefined };
 
 /** They say how long a host is there, and how long its sandboxes may be. */
 export type Leases = { readonly alive: Lease; readonly hold: Lease };
@@ -58,6 +65,8 @@ export type Membership = {
   readonly host: HostRecord;
   /** of the host's record */
   readonly revision: Revision;
+  /** how all send to each other, when it joined */
+  readonly epoch: EpochRecord;
 };
 
 /**
@@ -65,21 +74,49 @@ export type Membership = {
  * What is its own is written at once, or nothing of it.
  *
  * @throws CulvertError `cluster_foreign` where it belongs to another cluster, `cluster_absent` where its own is not there;
- *   `cluster_mismatch` where the cluster is
- *   another than it says; `host_name_in_use` where another machine of that name is there, `host_identity_in_use` where one
- *   with a copy of its state folder is; `subnet_lost` where it cannot have the subnet that it is bound to; `cluster_full`;
- *   `cluster_busy`; `registry_*`
+ *   `cluster_mismatch` where the cluster is another than it says; `mtu_too_small` where its packets are larger than the host
+ *   takes; `host_name_in_use` where another machine of that name is there, `host_identity_in_use` where one with a copy of
+ *   its state folder is; `subnet_lost` where it cannot have the subnet that it is bound to; `cluster_full`; `cluster_busy`;
+ *   `registry_*`
  * @throws InputError `invalid_host_name`, `invalid_range`, `invalid_subnet_size`
  */
 export async function join(registry: Registry, request: JoinRequest, leases: Leases): Promise<Membership> {
   assertName(request.name);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     // oxlint-disable-next-line no-await-in-loop -- one after the other
-    const membership = await new Joining(registry, request, leases).attempt();
+    const cluster = await foundCluster(registry, request);
+    // oxlint-disable-next-line no-await-in-loop -- likewise
+    const epoch = await epochAsWritten(registry);
+    // oxlint-disable-next-line no-await-in-loop -- likewise
+    const membership = await new Joining({ registry, request, leases, epoch }).attempt(cluster);
     if (membership !== undefined) return membership;
   }
   const message = `Cannot join the cluster in ${registry.name}: others wrote what was read, ${ATTEMPTS} times in a row`;
   throw new CulvertError('cluster_busy', message);
+}
+
+/**
+ * What the cluster's hosts have in common, which the first of them writes.
+ *
+ * @throws CulvertError `cluster_absent`; `registry_*`; InputError `invalid_range`, `invalid_subnet_size`
+ */
+export async function foundCluster(registry: Registry, request: Founding): Promise<ClusterRecord> {
+  const { range = DEFAULT_RANGE, unit = DEFAULT_UNIT, clusterId, mtu } = request;
+  const entry = await registry.get(CLUSTER);
+  if (entry !== undefined) return readCluster(entry.value);
+  if (clusterId !== undefined) {
+    const message = `Cannot join cluster ${clusterId} in ${registry.name}: there is none; put back what etcd had, or start with a state folder of its own`;
+    throw new CulvertError('cluster_absent', message);
+  }
+  assertPlan({ range, unit });
+  const cluster = { id: randomUUID(), range, unit };
+  const writes = [
+    { key: CLUSTER, value: writeCluster(cluster) },
+    { key: EPOCH, value: writeEpoch(firstEpoch(mtu)) },
+  ];
+  const written = await registry.commit([{ key: CLUSTER, revision: 0 }], writes);
+  // others were first
+  return written === undefined ? foundCluster(registry, { ...request, clusterId: undefined }) : cluster;
 }
 
 function assertName(name: string): void {
@@ -106,27 +143,36 @@ type Claimed = {
   readonly recorded?: string;
 };
 
+type JoiningParts = {
+  readonly registry: Registry;
+  readonly request: JoinRequest;
+  readonly leases: Leases;
+  readonly epoch: WrittenEpoch;
+};
+
 /** One attempt; what it has read may have changed when it writes. */
 class Joining {
   readonly #registry: Registry;
   readonly #request: JoinRequest;
   readonly #leases: Leases;
+  /** how all send to each other now */
+  readonly #epoch: WrittenEpoch;
   /** when somebody last said that the host is there */
   #aliveRevision: Revision = 0;
   /** what it leaves behind under its former name, and takes away as it writes */
   #left: readonly Condition[] = [];
 
-  constructor(registry: Registry, request: JoinRequest, leases: Leases) {
+  constructor({ registry, request, leases, epoch }: JoiningParts) {
     this.#registry = registry;
     this.#request = request;
     this.#leases = leases;
+    this.#epoch = epoch;
   }
 
   /** undefined where others were faster */
-  async attempt(): Promise<Membership | undefined> {
+  async attempt(cluster: ClusterRecord): Promise<Membership | undefined> {
     const { name, identity, session, formerName = name } = this.#request;
-    const cluster = await this.#cluster();
-    if (cluster === undefined) return undefined;
+    this.#assertSame(cluster);
     const { entry, alive } = await this.#read(name);
     this.#aliveRevision = alive?.revision ?? 0;
     if (entry === undefined) {
@@ -174,23 +220,14 @@ class Joining {
     return this.#claim(cluster, former.generation + 1, as.revision);
   }
 
-  async #cluster(): Promise<ClusterRecord | undefined> {
-    const entry = await this.#registry.get(CLUSTER);
-    const { range = DEFAULT_RANGE, unit = DEFAULT_UNIT, clusterId } = this.#request;
-    if (entry !== undefined) {
-      const cluster = readCluster(entry.value);
-      this.#assertSame(cluster);
-      return cluster;
-    }
-    if (clusterId !== undefined) {
-      const message = `Cannot join cluster ${clusterId} in ${this.#registry.name}: there is none; put back what etcd had, or start with a state folder of its own`;
-      throw new CulvertError('cluster_absent', message);
-    }
-    assertPlan({ range, unit });
-    const value = writeCluster({ id: randomUUID(), range, unit });
-    await this.#registry.commit([{ key: CLUSTER, revision: 0 }], [{ key: CLUSTER, value }]);
-    // whoever was first
-    return undefined;
+  /** Those who have agreed on packets that it cannot take would lose them; one that is among them is told so otherwise. */
+  #assertFits({ phase, mtu, formerMtu }: EpochRecord): void {
+    const { mtu: own, name } = this.#request;
+    const agreed = phase === 'done' ? mtu : Math.max(mtu, formerMtu);
+    if (own >= agreed) return;
+    const change = phase === 'done' ? '' : ', until the change that is under way is done';
+    const message = `Cannot join as ${name}: the cluster’s hosts have agreed on packets of ${agreed} bytes${change}, and this one takes ${own} (its uplink’s MTU less the room for a tunnel, or mtu of the config); raise that by ${agreed - own}, or lower the cluster’s on one of its hosts: culvert mesh mtu ${own}`;
+    throw new CulvertError('mtu_too_small', message);
   }
 
   #assertSame(cluster: ClusterRecord): void {
@@ -237,6 +274,7 @@ class Joining {
   async #claim(cluster: ClusterRecord, generation: number, revision: Revision): Promise<Membership | undefined> {
     const { length = cluster.unit, identity, bound } = this.#request;
     if (bound !== undefined) throw this.#lost(bound);
+    this.#assertFits(this.#epoch.record);
     const units = unitsOf(cluster, length);
     for (const first of candidates(cluster, units, identity, GUESSES)) {
       const conditions = Array.from({ length: units }, (_, index) => ({ key: subnetKey(first + index), revision: 0 }));
@@ -317,12 +355,15 @@ class Joining {
     const told = own.filter(({ key }) => !isRecorded || key !== hostKey(name));
     const away = [...gone, ...this.#left.map(({ key }) => key)];
     const writes = [...told, ...[...new Set(away)].map((key) => ({ key, value: undefined }))];
+    const epoch = this.#epoch;
     const unchanged = [
+      { key: EPOCH, revision: epoch.revision },
       { key: hostKey(name), revision },
       { key: aliveKey(name), revision: this.#aliveRevision },
     ];
     const written = await this.#registry.commit([...unchanged, ...this.#left, ...conditions], writes);
-    return written === undefined ? undefined : { cluster, host, revision: isRecorded ? revision : written };
+    if (written === undefined) return undefined;
+    return { cluster, host, revision: isRecorded ? revision : written, epoch: epoch.record };
   }
 
   async #unitEntries(first: number, units: number): Promise<(Entry | undefined)[]> {

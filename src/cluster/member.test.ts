@@ -8,10 +8,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HandClock } from '../../lab/hand-clock.ts';
 import { formatPrefix, type Prefix, parsePrefix, prefixesOverlap } from '../addr/prefix.ts';
 import { EmbeddedRegistry } from './embedded/registry.ts';
+import { beginEpoch, firstEpoch } from './epoch.ts';
 import { followHosts, Hosts } from './hosts.ts';
 import type { JoinRequest } from './join.ts';
-import { ALIVE, HOLDS, HOSTS, SUBNETS } from './keys.ts';
+import { ALIVE, EPOCH, HOLDS, HOSTS, SUBNETS } from './keys.ts';
 import { Member, type Standing } from './member.ts';
+import { writeEpoch } from './records.ts';
 import { removeHost } from './remove.ts';
 import { candidates, firstUnit, subnetAt, unitCount } from './subnets.ts';
 
@@ -42,7 +44,15 @@ async function join(name: string, { changed = () => undefined, ...request }: Opt
   const member = await Member.join({
     leased: () => undefined,
     registry,
-    request: { name, identity: randomUUID(), session: newSession(), version: '1', published: { name }, ...request },
+    request: {
+      name,
+      identity: randomUUID(),
+      session: newSession(),
+      version: '1',
+      mtu: 1420,
+      published: { name },
+      ...request,
+    },
     timing: TIMING,
     nowMs: () => clock.monotonicMs(),
     changed,
@@ -90,7 +100,7 @@ describe('a host that joins', () => {
     await again.publish('another');
     expect((await registry.list(HOSTS)).entries[0]?.value).toContain('another');
     await again.resign();
-    expect(await keys('')).toEqual(['cluster']);
+    expect(await keys('')).toEqual(['cluster', 'mesh/epoch']);
   });
 
   it('has the subnet of before when it comes back, in the same generation', async () => {
@@ -195,7 +205,7 @@ describe('a host that gets another name', () => {
     const again = await join('h2', { identity, session: newSession('run'), formerName: 'h1', bound: subnet });
     expect(subnetOf(again)).toBe(subnetOf(before));
     await again.resign();
-    expect(await keys('')).toEqual(['cluster']);
+    expect(await keys('')).toEqual(['cluster', 'mesh/epoch']);
   });
 
   it('gets no name that another has, there or not, and is the same as it was then', async () => {
@@ -355,7 +365,7 @@ describe('a host that is gone', () => {
   it('leaves nothing where it resigns', async () => {
     const member = await join('h1');
     await member.resign();
-    expect(await keys('')).toEqual(['cluster']);
+    expect(await keys('')).toEqual(['cluster', 'mesh/epoch']);
   });
 
   it('comes back to nothing where another has its subnet, and is told so while sandboxes live', async () => {
@@ -541,3 +551,26 @@ async function beat(): Promise<void> {
 function pairs(prefixes: readonly Prefix[]): [Prefix, Prefix][] {
   return prefixes.flatMap((one, index) => prefixes.slice(index + 1).map((other): [Prefix, Prefix] => [one, other]));
 }
+
+it('has packets of one size with all others, which the first one says', async () => {
+  const first = await join('h1', { mtu: 1420 });
+  expect(first.membership.epoch).toMatchObject({ number: 0, mtu: 1420 });
+  const refused = join('h2', { mtu: 1320 });
+  await expect(refused).rejects.toMatchObject({ code: 'mtu_too_small' });
+  await expect(refused).rejects.toThrow(
+    /agreed on packets of 1420 bytes, and this one takes 1320 .*culvert mesh mtu 1320/,
+  );
+  expect(await registry.get('hosts/h2')).toBeUndefined();
+  const larger = await join('h3', { mtu: 8920 });
+  expect(larger.membership.epoch.mtu).toBe(1420);
+  // until the last host sends no more, it may be sent the larger ones
+  await beginEpoch(registry, { mtu: 1320 }, 0);
+  await expect(join('h2', { mtu: 1320 })).rejects.toThrow(/until the change that is under way is done/);
+  await registry.commit([], [{ key: EPOCH, value: writeEpoch({ ...firstEpoch(1320), number: 1 }) }]);
+  await join('h2', { mtu: 1320 });
+  // one that was there before is not kept from its sandboxes
+  await larger.stop({ keepsSubnet: true });
+  const { identity } = larger.membership.host;
+  const back = await join('h3', { identity, mtu: 1200 });
+  expect(back.membership.host.subnet).toEqual(larger.membership.host.subnet);
+});

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { formatIpv4, type Ipv4, parseIpv4 } from '../addr/ipv4.ts';
+import { formatIpv4, type Ipv4, LEAST_MTU, parseIpv4 } from '../addr/ipv4.ts';
 import { formatPrefix, type Prefix, parsePrefix } from '../addr/prefix.ts';
 import { CulvertError } from '../errors.ts';
 
@@ -72,6 +72,8 @@ export type Phase = (typeof PHASES)[number];
 
 const number = z.int().min(0).max(0xffffffff);
 
+const mtu = z.int().min(LEAST_MTU).max(65_535);
+
 /** How all hosts are to send to each other; see `mesh/course.ts`. */
 const epoch = z.object({
   number,
@@ -81,6 +83,10 @@ const epoch = z.object({
   whenDown: z.enum(['wait', 'clear']),
   /** ms since the epoch of the clock of whoever did it: when the keys were made */
   rotatedWallMs: z.number(),
+  /** bytes of the IP packets that sandboxes may send to those of other hosts; see `mesh/size.ts` */
+  mtu,
+  /** as it was before the change that is under way */
+  formerMtu: mtu,
 });
 
 /** Of one host: the phase of the epoch that is behind it. */

@@ -23,7 +23,7 @@ import { Crew, type CrewParts } from '../sandbox/crew/crew.ts';
 import { inBrief } from '../sandbox/event.ts';
 import { Gate } from '../sandbox/gate.ts';
 import type { MemberNews, OwnMember } from '../sandbox/groups.ts';
-import { type Holding, subjectOf } from '../sandbox/holding.ts';
+import { type Holding, holdingOf, subjectOf } from '../sandbox/holding.ts';
 import { HostAccess } from '../sandbox/host/access.ts';
 import { type Host, ROUTER_REPORT_GROUP, rootReportGroup, UPLINK } from '../sandbox/host/objects.ts';
 import { RootNamespace } from '../sandbox/host/root.ts';
@@ -103,6 +103,10 @@ export class Core implements Disposable {
   readonly #problems = new Map<string, string>();
   /** Of what was adopted. */
   readonly #verification: Verification;
+  /** Whether links of what runs are to be of another size, and nobody has begun with that. */
+  #owesLook = false;
+  /** bytes, of links before that; undefined where all are as they are to be */
+  #formerMtu: number | undefined;
   readonly #housekeeping: Housekeeping;
   readonly #news: ProblemNews;
 
@@ -291,7 +295,44 @@ export class Core implements Disposable {
 
   /** See {@link HostMesh.steer}. */
   steer(orders: MeshOrders): boolean {
-    return this.#mesh?.steer(orders) ?? true;
+    const isSized = orders.mtu === undefined || this.#resize(orders.mtu);
+    return (this.#mesh?.steer(orders) ?? true) && isSized;
+  }
+
+  /**
+   * Gives every link another size, those of what runs step by step. Whoever builds meanwhile builds with the new one.
+   *
+   * @param mtu bytes
+   * @returns whether all links have it
+   */
+  #resize(mtu: number): boolean {
+    const { layout } = this.#options.host;
+    if (mtu !== layout.mtu) {
+      this.#formerMtu ??= layout.mtu;
+      this.#owesLook = true;
+      layout.mtu = mtu;
+      this.#crew.resize();
+      this.#manager.buildAnew();
+      this.#kernel.apply(this.#survey.hostPlan());
+    }
+    if (!this.#verification.isDone) return false;
+    if (this.#owesLook) {
+      this.#verification.lookAgain(
+        listLeases(this.#store)
+          .map(holdingOf)
+          .filter(({ state }) => state === 'warm' || state === 'ready'),
+      );
+      this.#owesLook = false;
+    }
+    if (!this.#verification.isDone) return false;
+    if (this.#formerMtu !== undefined) {
+      this.#options.emit({
+        type: 'host.resized',
+        message: `All links take packets of ${mtu} bytes; before, ${this.#formerMtu}`,
+      });
+      this.#formerMtu = undefined;
+    }
+    return true;
   }
 
   /** See {@link HostMesh.traffic}. */
@@ -358,7 +399,7 @@ export class Core implements Disposable {
       quarantined,
       removing,
       freeSlots: slots.last - slots.first + 1 - held,
-      adopting: !this.#verification.isDone,
+      adopting: !this.#verification.isDone && this.#formerMtu === undefined,
       mtu: host.layout.mtu,
       flows: this.#tracking.usage(this.#nowMs),
       ...(sinceWallMs === undefined ? {} : { drainingSinceWallMs: sinceWallMs }),
@@ -411,6 +452,8 @@ export class Core implements Disposable {
     });
     const reported = {
       repaired: (holding: Holding, plan: Plan) => {
+        // that all are given another size is said once
+        if (this.#formerMtu !== undefined) return;
         const message = `Repaired the network of slot ${holding.key.slot}: ${planText(plan)}`;
         emit({ type: 'sandbox.repaired', message, ...subjectOf(holding) });
       },

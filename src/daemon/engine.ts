@@ -150,7 +150,8 @@ export interface Engine {
    * Wishes the mesh to be otherwise; every host goes there by itself, step by step.
    *
    * @returns the epoch that leads there, or the current one where that is as wished
-   * @throws InputError `no_cluster`, `epoch_under_way`; CulvertError `registry_*`
+   * @throws InputError `no_cluster`, `epoch_under_way`, `mtu_too_large` where a host cannot take that; CulvertError
+   *   `registry_*`
    */
   changeMesh(wish: Wish): Promise<EpochRecord>;
   /**

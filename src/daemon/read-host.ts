@@ -1,3 +1,4 @@
+import { LEAST_MTU } from '../addr/ipv4.ts';
 import { formatPrefix, type Prefix, prefixAround, prefixesOverlap } from '../addr/prefix.ts';
 import { CulvertError, InputError } from '../errors.ts';
 import { NETLINK_ROUTE } from '../linux/netlink/constants.ts';
@@ -7,9 +8,6 @@ import { type KernelObject, type Link, ROOT } from '../plan/state.ts';
 import { type Host, rootCable } from '../sandbox/host/objects.ts';
 import { assertNameFree } from './claim.ts';
 import { type Config, layoutOf } from './config/config.ts';
-
-/** The least size that every IPv4 link must carry, RFC 791. */
-const LEAST_MTU = 576;
 
 /**
  * What the daemon must know of the root namespace; changes nothing.

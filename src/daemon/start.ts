@@ -5,13 +5,14 @@ import { parseSlot } from '../ipam/lease.ts';
 import { hasKernelWireguard } from '../linux/wireguard/kernel.ts';
 import type { MeshOptions } from '../mesh/host-mesh.ts';
 import { claimRunFolder } from './claim.ts';
+import type { Cluster } from './cluster/cluster.ts';
 import { ClusteredEngine } from './cluster/clustered-engine.ts';
 import { assertNoPlace, type ClusterConfig, enterCluster } from './cluster/enter.ts';
 import { KeyRing } from './cluster/key-ring.ts';
 import { type Config, withHostRange } from './config/config.ts';
 import type { Engine } from './engine.ts';
 import { Directory } from './groups/directory.ts';
-import { readHost, readUplink } from './read-host.ts';
+import { readHost } from './read-host.ts';
 import { loadKernelThread, ThreadEngine } from './thread-engine.ts';
 import { startThreadPool } from './thread-pool.ts';
 
@@ -75,11 +76,10 @@ async function startInCluster(
       folder: join(config.runDir, 'wireguard'),
       known: [...cluster.peers.values()],
     } as const;
-    const inCluster = withHostRange(config, place.subnet);
-    const { mtu } = readUplink(inCluster);
+    const inCluster = inClusterOf(config, cluster);
     const engine = await startThread(inCluster, parts, mesh);
     const directory = new Directory();
-    const clustered = new ClusteredEngine(engine, { cluster, directory, keys, mtu, clock: systemClock(), report });
+    const clustered = new ClusteredEngine(engine, { cluster, directory, keys, clock: systemClock(), report });
     // what its own have in common it knows by now
     engine.names.begin(directory);
     return Object.assign(clustered, { ended: engine.ended });
@@ -87,6 +87,11 @@ async function startInCluster(
     await cluster.giveUp().catch(report);
     throw error;
   }
+}
+
+/** What all hosts have in common is not for one to choose. */
+function inClusterOf(config: Config, { place, linksMtu }: Cluster): Config {
+  return { ...withHostRange(config, place.subnet), mtu: linksMtu };
 }
 
 function startThread(config: Config, { version, thread, held }: StartParts, mesh?: MeshOptions): Promise<ThreadEngine> {

@@ -54,6 +54,8 @@ export type PeerTraffic = Pick<SeenPeer, 'publicKey' | 'lastHandshakeMs' | 'rece
 export type MeshOrders = {
   readonly tunnels?: readonly TunnelOptions[];
   readonly courses: readonly (readonly [name: string, course: SteeredCourse])[];
+  /** bytes, of all links */
+  readonly mtu?: number;
 };
 
 /** How often the devices and the routes are compared with what they should be. */
@@ -73,7 +75,7 @@ export class HostMesh implements Disposable {
   readonly #options: MeshOptions;
   readonly #kernel: Kernel;
   readonly #instance: string;
-  readonly #mtu: number;
+  #mtu: number;
   readonly #peers: Peers;
   #tunnels: readonly TunnelOptions[];
   #mesh: Mesh | undefined;
@@ -133,9 +135,10 @@ export class HostMesh implements Disposable {
    *
    * @returns whether it does by now: not before a device that starts is there
    */
-  steer({ tunnels, courses }: MeshOrders): boolean {
+  steer({ tunnels, courses, mtu = this.#mtu }: MeshOrders): boolean {
     if (tunnels !== undefined) this.#tunnels = tunnels;
     const mesh = this.#open();
+    if (mtu !== this.#mtu) this.#resize(mesh, mtu);
     this.#keepDevices(mesh);
     if (mesh.isStarting) return false;
     this.#attempt(mesh, () => mesh.steer(courses));
@@ -229,6 +232,14 @@ export class HostMesh implements Disposable {
     this.#mesh = undefined;
     this.#clear?.[Symbol.dispose]();
     this.#clear = undefined;
+  }
+
+  #resize(mesh: Mesh, mtu: number): void {
+    this.#attempt(mesh, () => {
+      for (const { tunnel } of mesh.devices.values()) tunnel.resize(mtu);
+      mesh.resize(mtu);
+    });
+    this.#mtu = mtu;
   }
 
   #terms(): Terms {

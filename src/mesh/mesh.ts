@@ -112,6 +112,12 @@ export class Mesh {
     return [...devices, ...this.#reconcileClear(terms), ...this.#routes.reconcile(terms)];
   }
 
+  /** What goes in clear has links of this size. @param mtu bytes */
+  resize(mtu: number): string[] {
+    this.#parts.clear.resize(mtu);
+    return this.#reconcileClear({ removes: false });
+  }
+
   /** Where nobody was ever heard in clear there is nothing of it. */
   #reconcileClear(terms: Terms): string[] {
     const { peers, clear } = this.#parts;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { formatIpv4, type Ipv4, parseIpv4 } from '../addr/ipv4.ts';
+import { formatIpv4, type Ipv4, LEAST_MTU, parseIpv4 } from '../addr/ipv4.ts';
 import { type Prefix, parsePrefix, prefixHas } from '../addr/prefix.ts';
 import { InputError } from '../errors.ts';
 import { plainText } from '../plain-text.ts';
@@ -8,7 +8,7 @@ import type { HostKey, MeshPeer } from './peers.ts';
 
 /** What a host tells the others about itself, beside its name and subnet. */
 export type Published = Pick<MeshPeer, 'address' | 'clearPort' | 'keys'> & {
-  /** bytes, of its sandboxes' links */
+  /** bytes of the IP packets of sandboxes that its uplink can take */
   readonly mtu: number;
   /** whether it takes no new sandboxes */
   readonly isDraining: boolean;
@@ -39,7 +39,7 @@ const schema = z.object({
     )
     .min(1)
     .max(KEYS_MAX),
-  mtu: z.int().min(576).max(65_535),
+  mtu: z.int().min(LEAST_MTU).max(65_535),
   // one of an older version does not say
   isDraining: z.boolean().default(false),
 });

@@ -46,6 +46,7 @@ export type TunnelParts = {
  */
 export class Tunnel implements Disposable {
   readonly #parts: TunnelParts;
+  #mtu: number;
   /** absent while its program starts, and where it could not be made anew */
   #device: WireguardBackend | undefined;
   #starting: ProgramStart | undefined;
@@ -57,6 +58,7 @@ export class Tunnel implements Disposable {
    */
   constructor(parts: TunnelParts) {
     this.#parts = parts;
+    this.#mtu = parts.mtu;
     this.#device = this.#find();
     if (this.#device === undefined) this.#make();
   }
@@ -108,6 +110,17 @@ export class Tunnel implements Disposable {
     const said = edits(this.read(), desired, nowMs).filter(({ verb }) => removes || verb !== 'remove');
     if (!dryRun) this.edit(said);
     return [...this.#raise({ dryRun }), ...said.map((edit) => editText(this.#parts.link.name, edit))];
+  }
+
+  /**
+   * Has its link take packets of this size.
+   *
+   * @param mtu bytes
+   * @throws SyscallError; then {@link bringTo} does it
+   */
+  resize(mtu: number): void {
+    this.#mtu = mtu;
+    if (this.isAlive) this.#raise({ dryRun: false });
   }
 
   /** Makes it anew where it has died: it has nothing then, and that of a program is not there at once. */
@@ -183,7 +196,8 @@ export class Tunnel implements Disposable {
   }
 
   #makeOfKernel(): WireguardBackend {
-    const { kernel, link, mtu } = this.#parts;
+    const { kernel, link } = this.#parts;
+    const mtu = this.#mtu;
     using router = new NamespaceHandle(kernel.pin(ROUTER));
     kernel.withSocket(ROOT, (socket) => socket.request(newWireguard(link, mtu, router.fd)));
     return this.#open();
@@ -209,7 +223,8 @@ export class Tunnel implements Disposable {
 
   /** Sets what of the link is not as it should be, and says what that was. */
   #raise({ dryRun }: { readonly dryRun: boolean }): string[] {
-    const { kernel, link, mtu } = this.#parts;
+    const { kernel, link } = this.#parts;
+    const mtu = this.#mtu;
     const filter = `net/ipv4/conf/${link.name}/rp_filter`;
     return kernel.withSocket(ROUTER, (socket) => {
       const end = readLinkEnd(socket, ROUTER, link.index);

@@ -200,6 +200,11 @@ export class Manager {
     if (holding !== undefined) this.#abandon([holding]);
   }
 
+  /** Gives up what is being built for the pool: it is to be otherwise. */
+  buildAnew(): void {
+    this.#refill.stop();
+  }
+
   /** Leases whose networks are still to be built for the pool. */
   get building(): number {
     return this.#refill.claimed;

@@ -70,16 +70,21 @@ export class Refill {
 
   /** Ends what is under way, and gives all up. */
   drain(): void {
-    const { crew, pool, abandon } = this.#parts;
+    const { pool, abandon } = this.#parts;
     const holdings = pool.drain();
-    if (this.#building !== undefined) {
-      const { batch, holdings: claimed, settled } = this.#building;
-      batch.job.cancel();
-      crew.finish(batch);
-      holdings.push(...claimed.slice(settled));
-      this.#building = undefined;
-    }
+    this.stop();
     if (holdings.length > 0) abandon(holdings);
+  }
+
+  /** Gives up what is under way; it begins again. */
+  stop(): void {
+    if (this.#building === undefined) return;
+    const { crew, abandon } = this.#parts;
+    const { batch, holdings, settled } = this.#building;
+    batch.job.cancel();
+    crew.finish(batch);
+    this.#building = undefined;
+    abandon(holdings.slice(settled));
   }
 
   /** The topologies that it is time for, the one that lacks the most first, and of equals the one that waits the longest. */

@@ -50,11 +50,11 @@ const AGAIN_MS = 1_000;
 export class Verification {
   readonly #parts: VerificationParts;
   readonly #rules: (() => void)[];
-  readonly #rest: (() => void)[];
+  #rest: (() => void)[];
   #outside = new Outside();
   #cables: readonly number[] = [];
-  /** Of those that were adopted. */
-  readonly #slots: readonly Slot[];
+  /** Of those that are looked into. */
+  #slots: readonly Slot[];
   #networks: readonly Network[];
   #links: Batch | undefined;
   /** How many of them are seen to, from the first. */
@@ -73,6 +73,21 @@ export class Verification {
       const changes = verify();
       if (changes.length > 0) parts.rulesRepaired(changes);
     });
+    this.#rest = [...this.#looksAround(), () => this.#sweep()];
+  }
+
+  /**
+   * Looks into networks once more, since they are to be otherwise than they were.
+   *
+   * @param holdings sandboxes and warm networks, by slot; what was begun before must be done
+   */
+  lookAgain(holdings: readonly Holding[]): void {
+    if (!this.isDone) throw new Error('What is verified is to be verified before it is again');
+    // of none it was not let go of
+    if (this.#links !== undefined) this.#forget(this.#links);
+    this.#slots = holdings.map(({ key }) => key.slot);
+    this.#networks = holdings.map(networkOf);
+    this.#settled = 0;
     this.#rest = [...this.#looksAround(), () => this.#sweep()];
   }
 

@@ -146,7 +146,7 @@ async function probe(url: string, count: number, ask: (line: string) => Promise<
     });
     const name = `probe${nth}`;
     const session = { id: randomUUID(), place: name };
-    const request = { name, identity: randomUUID(), session, version: '0.1.0', published };
+    const request = { name, identity: randomUUID(), session, version: '0.1.0', mtu: 1420, published };
     const beganMs = Date.now();
     const member = await Member.join({
       registry,

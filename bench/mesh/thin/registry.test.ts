@@ -57,7 +57,7 @@ it('has a place as any other host, and counts whom it hears of, however fast the
     leased: () => undefined,
   };
   const session = { id: randomUUID(), place: 'here' };
-  const request = { identity: randomUUID(), session, version: '1', published: {} };
+  const request = { identity: randomUUID(), session, version: '1', mtu: 1420, published: {} };
   const one = await Member.join({ ...parts, registry: thin, request: { ...request, name: 'h1' } });
   const other = await Member.join({ ...parts, registry: whole, request: { ...request, name: 'h2' } });
   const count = { put: 0, deleted: 0 };

@@ -71,8 +71,9 @@ export function clusterRoutes({ engine }: Services): OpenAPIHono {
   });
 
   app.openapi(change, async (c) => {
-    const { encrypts, whenDown, rotates } = c.req.valid('json');
+    const { encrypts, whenDown, rotates, mtu } = c.req.valid('json');
     const wish = {
+      ...(mtu === undefined ? {} : { mtu }),
       ...(encrypts === undefined ? {} : { encrypts }),
       ...(whenDown === undefined ? {} : { whenDown }),
       ...(rotates === undefined ? {} : { rotates }),

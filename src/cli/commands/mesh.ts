@@ -44,6 +44,15 @@ export function addMesh(program: Command): void {
   ).action(rotate);
   addWaiting(
     addClientCommand(mesh, {
+      usage: 'mtu <bytes>',
+      summary: 'Agree on the largest packet between sandboxes of different hosts, and of all their links',
+      details:
+        'Lowered, all hosts send smaller packets before any takes no larger ones; raised, all take larger packets before any sends them, and to whom a large one has not gone yet they go as before. What runs goes on.',
+      examples: [['culvert mesh mtu 1320 --wait', 'make room for a host whose uplink carries less']],
+    }),
+  ).action(resize);
+  addWaiting(
+    addClientCommand(mesh, {
       usage: 'when-down <what>',
       summary: 'Say what becomes of packets to a host that WireGuard does not reach',
       details: '`wait`, as it is by default: they wait for WireGuard, and are lost. `clear`: they go in clear.',
@@ -76,6 +85,10 @@ async function encrypt(what: string, _own: object, command: Command): Promise<vo
 
 async function rotate(_own: object, command: Command): Promise<void> {
   await change(command, { rotates: true });
+}
+
+async function resize(bytes: string, _own: object, command: Command): Promise<void> {
+  await change(command, { mtu: integer('mtu')(bytes) });
 }
 
 async function whenDown(what: string, _own: object, command: Command): Promise<void> {
@@ -111,9 +124,9 @@ async function untilDone(client: CulvertClient, number: number, seconds: number)
   }
 }
 
-function epochText({ number, phase, encrypts, rotation }: EpochResource): string {
+function epochText({ number, phase, encrypts, rotation, mtu }: EpochResource): string {
   const what = encrypts ? `encrypted, keys of rotation ${rotation}` : 'in clear';
-  return `Epoch ${number}: ${what}; ${phase === 'done' ? 'done' : `phase ${phase}`}`;
+  return `Epoch ${number}: ${what}, packets of ${mtu} bytes; ${phase === 'done' ? 'done' : `phase ${phase}`}`;
 }
 
 function printMesh({ epoch, progress, peers }: MeshResource): void {
@@ -121,6 +134,7 @@ function printMesh({ epoch, progress, peers }: MeshResource): void {
     ['epoch', String(epoch.number)],
     ['phase', epoch.phase],
     ['hosts send', epoch.encrypts ? `encrypted, with the keys of rotation ${epoch.rotation}` : 'in clear'],
+    ['packets', `up to ${epoch.mtu} bytes${epoch.phase === 'done' ? '' : `, before ${epoch.formerMtu}`}`],
     ['to one that is down', epoch.whenDown === 'wait' ? 'not at all' : 'in clear'],
   ]);
   print('');

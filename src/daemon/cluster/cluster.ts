@@ -22,7 +22,7 @@ import type { Whereabouts } from './whereabouts.ts';
 
 export type ClusterParts = {
   readonly registry: Registry;
-  readonly request: Omit<JoinRequest, 'published'>;
+  readonly request: Omit<JoinRequest, 'published' | 'mtu'>;
   /** what it tells the others of itself */
   readonly published: Published;
   /** how all send to each other, as it is when it starts */
@@ -126,6 +126,16 @@ export class Cluster {
     return this.#parts.uplink;
   }
 
+  /** bytes, of all links of this host when it starts */
+  get linksMtu(): number {
+    return this.#presence.linksMtu;
+  }
+
+  /** bytes of the IP packets of sandboxes that the uplink can take */
+  get roomMtu(): number {
+    return this.#presence.published.mtu;
+  }
+
   /** Those that are known, in the registry or from before. */
   get peers(): ReadonlyMap<string, MeshPeer> {
     return this.#peers.all;
@@ -199,8 +209,7 @@ export class Cluster {
       code: 'peer_unreadable',
       message: `No traffic with host ${plainText(name, 63)}: ${reason}`,
     }));
-    const others = [this.#following.problem, this.#parts.whereabouts?.problem];
-    return [...(own === undefined ? [] : [own]), ...peers, ...others.filter((one) => one !== undefined)];
+    return [...[own, this.#following.problem].filter((one) => one !== undefined), ...peers];
   }
 
   /** Ends its part for now. @param keepsSubnet where sandboxes live on */
@@ -258,10 +267,12 @@ export class Cluster {
 
   #look(): void {
     try {
-      const address = this.#parts.whereabouts?.look();
-      if (address === undefined) return;
-      this.#emit('cluster.moved', `Other hosts reach this one at ${formatIpv4(address)} now`);
-      void this.#presence.publish({ address });
+      const news = this.#parts.whereabouts?.look();
+      if (news === undefined) return;
+      if (news.address !== undefined) {
+        this.#emit('cluster.moved', `Other hosts reach this one at ${formatIpv4(news.address)} now`);
+      }
+      void this.#presence.publish(news);
     } catch (error) {
       this.#emit('daemon.problem', error instanceof Error ? error.message : String(error));
     }

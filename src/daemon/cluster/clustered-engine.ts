@@ -2,6 +2,7 @@ import type { Clock } from '../../clock.ts';
 import { readAllProgress } from '../../cluster/conductor.ts';
 import { beginEpoch, type Wish } from '../../cluster/epoch.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
+import { InputError } from '../../errors.ts';
 import type { SandboxId, Slot } from '../../ipam/lease.ts';
 import type { PeerChange } from '../../mesh/peers.ts';
 import type { MemberNews } from '../../sandbox/groups.ts';
@@ -9,6 +10,7 @@ import type {
   CreateRequest,
   CulvertEvent,
   Engine,
+  HostView,
   MemberSource,
   MeshSource,
   MeshView,
@@ -33,8 +35,6 @@ export type ClusteredParts = {
   /** is told who is in a group, here and elsewhere */
   readonly directory: Directory;
   readonly keys: KeyRing;
-  /** bytes, of sandboxes' links */
-  readonly mtu: number;
   readonly clock: Clock;
   /** takes note of what could not be told to the cluster in the end */
   readonly report: (error: unknown) => void;
@@ -56,7 +56,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
   readonly #report: (error: unknown) => void;
   readonly #clock: Clock;
 
-  constructor(inner: Inner, { cluster, directory, keys, mtu, clock, report }: ClusteredParts) {
+  constructor(inner: Inner, { cluster, directory, keys, clock, report }: ClusteredParts) {
     this.inner = inner;
     this.#cluster = cluster;
     this.#report = report;
@@ -84,7 +84,8 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
         sockets: inner.probes,
         keys,
         rotations: cluster.place.rotations,
-        mtu,
+        links: cluster.linksMtu,
+        room: () => cluster.roomMtu,
         steer: (orders) => inner.steer(orders),
         courses: () => inner.courses(),
         publish: (told) => cluster.publishKeys(told),
@@ -203,7 +204,8 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
     return meshView(this.#cluster, this.#steering, { traffic, progress, nowMs: this.#clock.monotonicMs() });
   }
 
-  changeMesh(wish: Wish): Promise<EpochRecord> {
+  async changeMesh(wish: Wish): Promise<EpochRecord> {
+    if (wish.mtu !== undefined) assertAllTake(wish.mtu, this.#steering.epoch, this.#cluster.hosts());
     return beginEpoch(this.#cluster.registry, wish, Date.now());
   }
 
@@ -257,4 +259,14 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
       return true;
     }
   }
+}
+
+/** Packets that a host cannot take are not wished for; those that are less than they are now help, if not enough. */
+function assertAllTake(mtu: number, { mtu: now }: EpochRecord, hosts: readonly HostView[]): void {
+  const [least] = hosts
+    .flatMap(({ name, mesh }) => (mesh === undefined ? [] : [{ name, takes: mesh.mtu }]))
+    .toSorted((one, other) => one.takes - other.takes);
+  if (mtu <= now || least === undefined || mtu <= least.takes) return;
+  const message = `Cannot raise the MTU to ${mtu}: host ${least.name} takes ${least.takes}; raise the MTU of its uplink by ${mtu - least.takes}, or want no more than ${least.takes}`;
+  throw new InputError('mtu_too_large', message, { field: 'mtu' });
 }

@@ -4,7 +4,7 @@ import type { Ipv4 } from '../../addr/ipv4.ts';
 import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { currentEpoch } from '../../cluster/epoch.ts';
-import type { JoinRequest } from '../../cluster/join.ts';
+import { foundCluster, type JoinRequest } from '../../cluster/join.ts';
 import { openRegistry } from '../../cluster/open.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
 import type { Registry } from '../../cluster/registry.ts';
@@ -70,7 +70,7 @@ export async function enterCluster(
   try {
     const isNear = (other: Ipv4): boolean =>
       uplink.uplink !== undefined && isOnLink(other, uplink.root.objects, uplink.uplink);
-    const epoch = await epochNow(registry, place);
+    const epoch = await epochNow(registry, { ...request, mtu: uplink.mtu }, place);
     const published = {
       address,
       clearPort: wanted.clearPort,
@@ -83,7 +83,7 @@ export async function enterCluster(
         ? undefined
         : new Whereabouts({
             uplink: uplink.uplink,
-            published,
+            told: published,
             followsAddress: wanted.endpoint === undefined,
             ...(config.mtu === undefined ? { tunnelRoom: config.tunnelRoom } : {}),
           });
@@ -99,9 +99,18 @@ export async function enterCluster(
   }
 }
 
-/** As the registry has it; where that is away, as it was when the host was last here. @throws CulvertError `registry_*` */
-async function epochNow(registry: Registry, place: Place | undefined): Promise<EpochRecord> {
+/**
+ * As the registry has it, where the first host writes it; where that is away, as it was when the host was last here.
+ *
+ * @throws as `foundCluster` does
+ */
+async function epochNow(
+  registry: Registry,
+  founding: Parameters<typeof foundCluster>[1],
+  place: Place | undefined,
+): Promise<EpochRecord> {
   try {
+    await foundCluster(registry, founding);
     return await currentEpoch(registry);
   } catch (error) {
     const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';

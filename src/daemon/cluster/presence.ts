@@ -7,6 +7,7 @@ import type { EpochRecord, HostRecord } from '../../cluster/records.ts';
 import type { Lease, Registry } from '../../cluster/registry.ts';
 import { CulvertError } from '../../errors.ts';
 import { type Published, writePublished } from '../../mesh/published.ts';
+import { linksMtu } from '../../mesh/size.ts';
 import type { Problem } from '../../sandbox/event.ts';
 import type { Place } from './seat.ts';
 
@@ -19,7 +20,7 @@ type Absence = Exclude<Standing, { kind: 'joined' }>;
 
 export type PresenceParts = {
   readonly registry: Registry;
-  readonly request: Omit<JoinRequest, 'published'>;
+  readonly request: Omit<JoinRequest, 'published' | 'mtu'>;
   /** what it tells the others of itself */
   readonly published: Published;
   readonly epoch: EpochRecord;
@@ -87,6 +88,16 @@ export class Presence {
   async publish(part: Partial<Published>): Promise<void> {
     this.#published = { ...this.#published, ...part };
     await this.#member?.publish(writePublished(this.#published));
+  }
+
+  /** What the others are told of it, now or when the registry is back. */
+  get published(): Published {
+    return this.#published;
+  }
+
+  /** bytes, of all links of this host: as agreed when it joined, or as it remembers */
+  get linksMtu(): number {
+    return linksMtu(this.#member?.membership.epoch ?? this.place.epoch);
   }
 
   /** Whether it has joined, whatever became of that. */
@@ -211,7 +222,8 @@ async function joinInTime(parts: PresenceParts, changed: (standing: Standing) =>
 
 function joinWith(parts: PresenceParts, changed: (standing: Standing) => void): Promise<Member> {
   const { registry, holdMs, clock, leased } = parts;
-  const request = { ...parts.request, published: writePublished(parts.published) };
+  const { published } = parts;
+  const request = { ...parts.request, mtu: published.mtu, published: writePublished(published) };
   const timing = { alive_ms: ALIVE_MS, hold_ms: holdMs };
   return Member.join({ registry, request, timing, nowMs: () => clock.monotonicMs(), changed, leased });
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { LEAST_MTU } from '../../addr/ipv4.ts';
 import { formatPrefix, type Prefix, parsePrefix } from '../../addr/prefix.ts';
 import { type EpochRecord, readEpoch, writeEpoch } from '../../cluster/records.ts';
 import { firstUnit, unitsOf } from '../../cluster/subnets.ts';
@@ -45,9 +46,6 @@ function rememberedPeer(plan: Pick<Place, 'range' | 'unit'>, told: z.output<type
     return undefined;
   }
 }
-
-/** bytes; what a remembered peer had is not remembered, nor whether it is draining */
-const LEAST_MTU = 576;
 
 const schema = z.object({
   identity: z.uuid(),
@@ -109,6 +107,7 @@ export function writeSeat(stateDir: string, { identity, place }: Seat): void {
     subnet: formatPrefix(place.subnet),
     range: formatPrefix(place.range),
     epoch: writeEpoch(place.epoch),
+    // what else a peer tells is of no use with the registry away
     peers: place.peers.map(({ name, subnet, address, clearPort, keys }) => ({
       name,
       subnet: formatPrefix(subnet),

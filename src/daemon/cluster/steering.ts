@@ -12,6 +12,7 @@ import { PATH_TIMING, type PathTiming } from '../../mesh/path/path.ts';
 import type { PeerPaths } from '../../mesh/path/peer-paths.ts';
 import { Prober } from '../../mesh/path/prober.ts';
 import type { HostKey, MeshPeer } from '../../mesh/peers.ts';
+import { linksMtu, routesMtu, sizeReached } from '../../mesh/size.ts';
 import { tunnelWay, type Way } from '../../mesh/way.ts';
 import { alike } from '../../plan/same.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
@@ -31,8 +32,10 @@ export type SteeringParts = {
   readonly keys: KeyRing;
   /** of the keys that it has when it starts */
   readonly rotations: readonly number[];
-  /** bytes, of sandboxes' links */
-  readonly mtu: number;
+  /** bytes, of all links of this host as they are when it starts */
+  readonly links: number;
+  /** bytes, that its uplink can take of sandboxes' packets, now */
+  readonly room: () => number;
   readonly timing?: PathTiming;
   /** @returns whether that is so by now: not before a device that starts is there */
   readonly steer: (orders: MeshOrders) => Promise<boolean>;
@@ -75,6 +78,8 @@ export class Steering {
   readonly #ended = new AbortController();
   #epoch: EpochRecord;
   #phaseMs: number;
+  /** bytes, of all links as the kernel has them */
+  #links: number;
   #isStarted = false;
   #isSteering = false;
   /** The keys that the kernel has, and others were told of. */
@@ -91,10 +96,11 @@ export class Steering {
     this.#epoch = epoch;
     this.#phaseMs = parts.nowMs();
     this.#rotations = new Set(parts.rotations);
+    this.#links = parts.links;
     this.#told = this.#rotationsText();
     const { registry, name, lease, alive } = parts;
     this.#prober = new Prober({
-      whole: parts.mtu,
+      whole: this.#whole,
       timing: parts.timing ?? PATH_TIMING,
       perSecond: PER_SECOND,
       newNonce: () => randomBytes(8).readBigUInt64BE(),
@@ -123,6 +129,17 @@ export class Steering {
 
   courseTo(name: string): SteeredCourse | undefined {
     return this.#applied.get(name);
+  }
+
+  /** bytes, of all links: those that cannot be as large as is wished stay as they are */
+  get #wantedLinks(): number {
+    const wanted = linksMtu(this.#epoch);
+    return wanted > this.#links && wanted > this.#parts.room() ? this.#links : wanted;
+  }
+
+  /** bytes, of the largest packet that is sent to other hosts */
+  get #whole(): number {
+    return Math.min(this.#links, routesMtu(this.#epoch));
   }
 
   /** Goes on from what the kernel has. @throws CulvertError of the engine */
@@ -169,12 +186,24 @@ export class Steering {
       });
     }
     if (this.#epoch.phase !== 'done' && waitedMs >= PATIENCE_MS) {
-      const { waitsFor } = this.#progress();
+      const waitsFor = this.#progress()?.waitsFor ?? [];
       const whom = waitsFor.length === 0 ? 'other hosts' : waitsFor.join(', ');
       const message = `The change to ${epochText(this.#epoch)} is in phase ${this.#epoch.phase} for ${Math.round(waitedMs / 1000)} s; this host waits for ${whom}`;
       problems.push({ code: 'mesh_changing', message });
     }
-    return [...problems, ...this.#unreachable()];
+    return [...problems, ...this.#tooLarge(), ...this.#unreachable()];
+  }
+
+  #tooLarge(): Problem[] {
+    const room = this.#parts.room();
+    const { mtu } = this.#epoch;
+    if (room >= mtu) return [];
+    const what =
+      this.#links < mtu
+        ? `This host cannot take packets of ${mtu} bytes as the cluster is to, and keeps the change from going on`
+        : `Packets of ${mtu} bytes, as the cluster’s hosts have agreed, do not fit any more, and each path’s size has to be found out`;
+    const message = `${what}: its uplink takes ${room}; raise the uplink’s MTU by ${mtu - room}, or lower the cluster’s: culvert mesh mtu ${room}`;
+    return [{ code: 'uplink_mtu', message }];
   }
 
   async stop(): Promise<void> {
@@ -212,7 +241,7 @@ export class Steering {
 
   #take(epoch: EpochRecord): void {
     const former = this.#epoch;
-    if (epoch.number === former.number && epoch.phase === former.phase) return;
+    if (alike(epoch, former)) return;
     this.#epoch = epoch;
     this.#phaseMs = this.#parts.nowMs();
     // a proof of before was of hosts that knew of nothing
@@ -222,9 +251,15 @@ export class Steering {
       this.#parts.emit({ type: 'mesh.epoch', message: `${epochText(epoch)}: phase ${epoch.phase}` });
     }
     this.#remember();
-    for (const name of this.#parts.peers().keys()) this.#judge(name);
+    this.#resize();
     void this.#steer();
     this.#probeSoon(0);
+  }
+
+  /** What is sent may be of another size now. */
+  #resize(): void {
+    this.#prober.resize(this.#whole);
+    for (const name of this.#parts.peers().keys()) this.#judge(name);
   }
 
   /** Of three sets of keys the oldest goes: its device is the one that the newest takes. */
@@ -245,8 +280,8 @@ export class Steering {
       isProved: (way) => this.#hasWay(peer, way) && paths.isProved(way, nowMs),
       isDead: (way) => paths.isDead(way, nowMs),
     });
-    const size = paths.pathBy(next.sends)?.size ?? before.mtu;
-    const mtu = size === undefined || size >= this.#parts.mtu ? {} : { mtu: size };
+    const size = Math.min(paths.pathBy(next.sends)?.size ?? before.mtu ?? this.#whole, this.#whole);
+    const mtu = size >= this.#links ? {} : { mtu: size };
     const course = { ...next, ...mtu };
     if (alike(course, this.#applied.get(name))) this.#wanted.delete(name);
     else this.#wanted.set(name, course);
@@ -271,7 +306,7 @@ export class Steering {
     if (this.#isSteering || !this.#isStarted) return;
     this.#isSteering = true;
     try {
-      while (!this.#ended.signal.aborted && (this.#wanted.size > 0 || this.#rotationsText() !== this.#told)) {
+      while (!this.#ended.signal.aborted && !this.#isSteered) {
         // oxlint-disable-next-line no-await-in-loop -- one after the other
         if (!(await this.#steerOnce())) {
           // oxlint-disable-next-line no-await-in-loop -- likewise
@@ -287,18 +322,29 @@ export class Steering {
     void this.#report();
   }
 
+  /** Whether the kernel has what is wanted, and others were told which keys it has. */
+  get #isSteered(): boolean {
+    return this.#wanted.size === 0 && this.#rotationsText() === this.#told && this.#wantedLinks === this.#links;
+  }
+
   /** @returns false where a device has yet to start */
   async #steerOnce(): Promise<boolean> {
     const { keys, steer, publish } = this.#parts;
     const rotations = [...this.#rotations].toSorted((one, other) => one - other);
     const text = this.#rotationsText();
     const courses = [...this.#wanted];
+    const links = this.#wantedLinks;
     const published = rotations.map((rotation) => keys.key(rotation));
-    if (!(await steer({ courses, tunnels: rotations.map((rotation) => keys.tunnel(rotation)) }))) return false;
+    const tunnels = rotations.map((rotation) => keys.tunnel(rotation));
+    if (!(await steer({ courses, tunnels, mtu: links }))) return false;
     for (const [name, course] of courses) {
       if (!this.#parts.peers().has(name)) continue;
       this.#applied.set(name, course);
       if (this.#wanted.get(name) === course) this.#wanted.delete(name);
+    }
+    if (links !== this.#links) {
+      this.#links = links;
+      this.#resize();
     }
     if (text !== this.#told) {
       const gone = this.#told.split(' ').filter((rotation) => !text.split(' ').includes(rotation));
@@ -332,8 +378,10 @@ export class Steering {
     for (const one of this.#rotations) if (one !== rotation) this.#rotations.delete(one);
   }
 
-  /** How far it has come, and what it waits for. */
-  #progress(): ProgressRecord {
+  /** How far it has come, and what it waits for; undefined where not even its first phase is behind it. */
+  #progress(): ProgressRecord | undefined {
+    const size = sizeReached(this.#epoch, this.#links, this.#sent);
+    if (size === undefined) return undefined;
     const alive = new Set(this.#parts.alive());
     const { number } = this.#epoch;
     const others = [...this.#parts.peers().keys()].filter((name) => alive.has(name));
@@ -347,19 +395,26 @@ export class Steering {
     const last = PHASES.indexOf('drop');
     const least = reached.reduce((order, [, phase]) => Math.min(order, PHASES.indexOf(phase)), last);
     const waitsFor = reached.filter(([, phase]) => PHASES.indexOf(phase) === least).map(([name]) => name);
+    const own = Math.min(least, PHASES.indexOf(size));
     return {
       number,
-      reached: PHASES[least] ?? 'accept',
+      reached: PHASES[own] ?? 'accept',
       waitsFor: least === last ? [] : waitsFor.slice(0, WAITS_SHOWN),
     };
+  }
+
+  /** bytes, of the largest packet that the routes to other hosts let pass */
+  get #sent(): number {
+    return Math.max(0, ...[...this.#applied.values()].map(({ mtu }) => mtu ?? this.#links));
   }
 
   /** Tells how far it has come, once what it would say is true of the kernel. */
   async #report(): Promise<void> {
     const { registry, name, lease } = this.#parts;
     const held = lease();
-    if (this.#isWriting || this.#wanted.size > 0 || this.#rotationsText() !== this.#told || held === undefined) return;
-    const value = writeProgress(this.#progress());
+    const progress = this.#progress();
+    if (this.#isWriting || !this.#isSteered || progress === undefined || held === undefined) return;
+    const value = writeProgress(progress);
     if (value === this.#written) return;
     this.#isWriting = true;
     try {
@@ -391,8 +446,8 @@ export class Steering {
   }
 }
 
-/** `epoch 4, encrypted with the keys of rotation 1` */
-function epochText({ number, encrypts, rotation }: EpochRecord): string {
+/** `epoch 4, encrypted with the keys of rotation 1, packets of 1420 bytes` */
+function epochText({ number, encrypts, rotation, mtu }: EpochRecord): string {
   const what = encrypts ? `encrypted with the keys of rotation ${rotation}` : 'in clear';
-  return `epoch ${number}, ${what}`;
+  return `epoch ${number}, ${what}, packets of ${mtu} bytes`;
 }

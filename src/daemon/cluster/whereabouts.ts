@@ -1,64 +1,68 @@
-import type { Ipv4 } from '../../addr/ipv4.ts';
+import { type Ipv4, LEAST_MTU } from '../../addr/ipv4.ts';
 import { NETLINK_ROUTE } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { listAddresses } from '../../linux/observe/attached.ts';
 import { linkIndex, readLinkEnd } from '../../linux/route/ifreq.ts';
 import type { Published } from '../../mesh/published.ts';
 import { ROOT } from '../../plan/state.ts';
-import type { Problem } from '../../sandbox/event.ts';
+
+/** What the uplink has to do with what other hosts are told: where they reach this one, and with how large packets. */
+export type Reach = Pick<Published, 'address' | 'mtu'>;
 
 export type WhereaboutsParts = {
   /** name of the link that other hosts reach this one by */
   readonly uplink: string;
   /** what they were told when the daemon started */
-  readonly published: Pick<Published, 'address' | 'mtu'>;
+  readonly told: Reach;
   /** whether the endpoint is the uplink's address, and not one that a person has chosen */
   readonly followsAddress: boolean;
   /** bytes that a packet of a sandbox needs beside itself on the uplink; absent where a person has chosen the MTU */
   readonly tunnelRoom?: number;
 };
 
-/** Where other hosts reach this one: an uplink may get another address while the daemon runs. */
+/** Where other hosts reach this one: an uplink may get another address, or another size, while the daemon runs. */
 export class Whereabouts {
   readonly #parts: WhereaboutsParts;
-  #address: Ipv4;
-  #problem: Problem | undefined;
+  #told: Reach;
 
   constructor(parts: WhereaboutsParts) {
     this.#parts = parts;
-    this.#address = parts.published.address;
-  }
-
-  /** What a person has to see to, by when it was last looked. */
-  get problem(): Problem | undefined {
-    return this.#problem;
+    this.#told = parts.told;
   }
 
   /**
    * Looks, for the thread that is in the root namespace.
    *
-   * @returns the address that the others are to be told, where that is another than before
+   * @returns what the others are to be told that is other than before; undefined where nothing is
    * @throws SyscallError
    */
-  look(): Ipv4 | undefined {
-    const { uplink, followsAddress } = this.#parts;
+  look(): Partial<Reach> | undefined {
     using socket = new NetlinkSocket(NETLINK_ROUTE);
-    const index = linkIndex(socket, uplink);
+    const index = linkIndex(socket, this.#parts.uplink);
     if (index === undefined) return undefined;
-    this.#compareMtu(readLinkEnd(socket, ROOT, index)?.mtu);
-    const link = { name: uplink, index };
-    const addresses = listAddresses(socket, ROOT, new Map([[index, link]]), link).map(({ address }) => address);
-    const [first] = addresses;
-    // one that has none for a moment is still told of by the last; and which of several is the first changes
-    if (!followsAddress || first === undefined || addresses.includes(this.#address)) return undefined;
-    this.#address = first;
-    return first;
+    const now = { ...this.#told, address: this.#address(socket, index), mtu: this.#mtu(socket, index) };
+    const { address, mtu } = this.#told;
+    const news = {
+      ...(now.address === address ? {} : { address: now.address }),
+      ...(now.mtu === mtu ? {} : { mtu: now.mtu }),
+    };
+    this.#told = now;
+    return Object.keys(news).length === 0 ? undefined : news;
   }
 
-  #compareMtu(mtu: number | undefined): void {
-    const { uplink, published, tunnelRoom } = this.#parts;
-    const fits = mtu === undefined || tunnelRoom === undefined || mtu - tunnelRoom >= published.mtu;
-    const message = `Packets of up to ${published.mtu} bytes do not fit through ${uplink} any more, whose MTU is ${mtu} now, less ${tunnelRoom} for a tunnel: large ones are lost; restart the daemon, the sandboxes run on`;
-    this.#problem = fits ? undefined : { code: 'uplink_mtu', message };
+  /** One that has none for a moment is still told of by the last; and which of several is the first changes. */
+  #address(socket: NetlinkSocket, index: number): Ipv4 {
+    const { address: told } = this.#told;
+    if (!this.#parts.followsAddress) return told;
+    const link = { name: this.#parts.uplink, index };
+    const addresses = listAddresses(socket, ROOT, new Map([[index, link]]), link).map(({ address }) => address);
+    return addresses.includes(told) ? told : (addresses[0] ?? told);
+  }
+
+  #mtu(socket: NetlinkSocket, index: number): number {
+    const { tunnelRoom } = this.#parts;
+    const mtu = readLinkEnd(socket, ROOT, index)?.mtu;
+    if (mtu === undefined || tunnelRoom === undefined) return this.#told.mtu;
+    return Math.max(LEAST_MTU, mtu - tunnelRoom);
   }
 }

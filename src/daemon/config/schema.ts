@@ -94,12 +94,10 @@ export const configSchema = closedObject({
       description:
         'Links of the host by which others may open connections to sandboxes, `*` for all; by any other come only answers. The host itself always may',
     }),
-  mtu: z
-    .int()
-    .min(576)
-    .max(65_521)
-    .optional()
-    .meta({ description: 'bytes, of every link; where absent the uplink’s less `tunnelRoom`' }),
+  mtu: z.int().min(576).max(65_521).optional().meta({
+    description:
+      'bytes, of every link; where absent the uplink’s less `tunnelRoom`. In a cluster, what this host takes: all have links of the size that they agreed on',
+  }),
   tunnelRoom: z.literal([60, 80]).default(80).meta({
     description: 'bytes kept free for a tunnel’s header, used or not: 60 where it runs over IPv4, 80 over either',
   }),

@@ -35,7 +35,7 @@ export type ClearParts = ClearOptions & {
  * All of it is the kernel's, so it outlives this process, and is found again.
  */
 export class ClearWay implements Disposable {
-  readonly #options: ClearOptions;
+  #options: ClearOptions;
   readonly #kernel: Kernel;
   readonly #netfilter: NetlinkSocket;
   readonly #gate: ClearGate;
@@ -51,6 +51,12 @@ export class ClearWay implements Disposable {
     this.#options = options;
     this.#netfilter = kernel.inside(ROOT, () => new NetlinkSocket(NETLINK_NETFILTER));
     this.#gate = new ClearGate(this.#netfilter, clearRuleset(options));
+  }
+
+  /** Its links are to be of another size, which the next {@link bringTo} does. @param mtu bytes */
+  resize(mtu: number): void {
+    this.#options = { ...this.#options, mtu };
+    this.#wanted = undefined;
   }
 
   /** By which a peer can be reached, the one that its sandboxes' packets take first. */

@@ -1,3 +1,5 @@
+import { LEAST_MTU } from '../../addr/ipv4.ts';
+
 /** Times in ms. */
 export type PathTiming = {
   /** how long an answer is waited for */
@@ -17,8 +19,8 @@ const ROUND_TRIPS = 8;
 const TRIES = 3;
 /** bytes: how near the size that is found is to the one that passes */
 const STEP = 8;
-/** bytes, of the IP packet: what each IPv4 host must take (RFC 791); below it there is nothing to find */
-export const LEAST = 576;
+/** bytes, of the IP packet: below it there is nothing to find */
+export const LEAST = LEAST_MTU;
 
 /** A question that is under way. */
 type Asked = { readonly size: number; readonly nonce: bigint; readonly atMs: number };

@@ -63,6 +63,11 @@ export class Crew implements Disposable {
     for (const batch of this.#batches.values()) this.#helper.give(batch, URGENCY[batch.task]);
   }
 
+  /** What is done from now on is done with links of the layout's size, which is another than before. */
+  resize(): void {
+    this.#helper?.resize(this.#parts.layout.mtu);
+  }
+
   get isAlone(): boolean {
     return this.#helper === undefined;
   }

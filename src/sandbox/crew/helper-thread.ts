@@ -7,7 +7,7 @@ import { Kernel } from '../../linux/apply.ts';
 import { ROUTER } from '../../plan/state.ts';
 import { wireError } from '../../wire-error.ts';
 import { Hands } from './hands.ts';
-import { type Given, type HelperData, TOLD } from './helper.ts';
+import { type Given, type HelperData, type Resized, TOLD } from './helper.ts';
 import { Job } from './job.ts';
 
 /*
@@ -23,8 +23,11 @@ const waiting: Given[] = [];
 const NICENESS = 5;
 let isClosing = false;
 
-function receive(given: Given | 'close'): void {
+type Order = Given | Resized | 'close';
+
+function receive(given: Order): void {
   if (given === 'close') isClosing = true;
+  else if ('mtu' in given) layout.mtu = given.mtu;
   else waiting.push(given);
 }
 
@@ -35,7 +38,7 @@ function workOn(given: Given): void {
   while (!isClosing && hands.workOn(job, task, networks, failed)) {
     Atomics.add(told, TOLD.done, 1);
     for (let more = receiveMessageOnPort(port); more !== undefined; more = receiveMessageOnPort(port)) {
-      receive(more.message as Given | 'close');
+      receive(more.message as Order);
     }
     for (let next = takeAbove(given.urgency); next !== undefined; next = takeAbove(given.urgency)) workOn(next);
   }
@@ -54,7 +57,7 @@ function takeAbove(urgency: number): Given | undefined {
 const thread = Number(basename(readlinkSync('/proc/thread-self')));
 setPriority(thread, NICENESS);
 Atomics.store(told, TOLD.thread, thread);
-port.on('message', (given: Given | 'close') => {
+port.on('message', (given: Order) => {
   receive(given);
   for (let next = takeAbove(-1); next !== undefined; next = takeAbove(-1)) workOn(next);
   if (!isClosing) return;

@@ -15,6 +15,9 @@ export type Given = {
   readonly urgency: Urgency;
 };
 
+/** Links are of another size from now on, bytes. */
+export type Resized = { readonly mtu: number };
+
 /** Why an item of a job failed. */
 type Failure = { readonly id: number; readonly index: number; readonly error: WireError };
 
@@ -52,6 +55,11 @@ export class Helper implements Disposable {
   give({ id, job, task, networks }: Batch, urgency: Urgency): void {
     const given: Given = { id, task, networks, cells: job.cells, urgency };
     this.#port.postMessage(given);
+  }
+
+  /** @param mtu bytes, of all links that it makes or compares from its next item on */
+  resize(mtu: number): void {
+    this.#port.postMessage({ mtu } satisfies Resized);
   }
 
   /** Keeps it and the calling thread on processors of their own, where they can be, until that is let go. */

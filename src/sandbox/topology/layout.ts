@@ -10,8 +10,11 @@ export type Layout = {
   /** Slot i's cable takes the addresses 2i (router) and 2i + 1 (sandbox). */
   readonly linkRange: Prefix;
   readonly bridgeRange: Prefix;
-  /** bytes, of every link: the uplink's less the room that a tunnel header needs */
-  readonly mtu: number;
+  /**
+   * bytes, of every link: the uplink's less the room that a tunnel header needs, or what a cluster has agreed on. It may
+   * change while the daemon runs (see `Core.steer`), so that nobody keeps a copy.
+   */
+  mtu: number;
   readonly guest: { readonly address: Ipv4; readonly mac: Mac };
   readonly tap: { readonly address: Ipv4; readonly length: number; readonly mac: Mac; readonly transmitQueue: number };
 };

@@ -78,7 +78,8 @@ async function writeWish(registry: Registry, wish: Wish, wallMs: number): Promis
   throw new CulvertError('cluster_busy', message);
 }
 
-function nextEpoch(current: EpochRecord, wish: Wish, wallMs: number): EpochRecord {
+/** @throws InputError `epoch_under_way` */
+export function nextEpoch(current: EpochRecord, wish: Wish, wallMs: number): EpochRecord {
   const { encrypts = current.encrypts, whenDown = current.whenDown, rotates = false } = wish;
   if (!rotates && encrypts === current.encrypts && whenDown === current.whenDown) return current;
   if (rotates && current.phase !== 'done') {

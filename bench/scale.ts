@@ -29,6 +29,10 @@ export type Scale = {
   /** hosts without a kernel where a row says 1,000, and where it says 5,000 */
   readonly hosts: number;
   readonly manyHosts: number;
+  /** of sandboxes of a cluster, while encryption is switched */
+  readonly meshChurnMs: number;
+  /** switches of encryption, one after the other */
+  readonly switches: number;
 };
 
 export const FULL: Scale = {
@@ -48,6 +52,8 @@ export const FULL: Scale = {
   joins: 30,
   hosts: 1000,
   manyHosts: 5000,
+  meshChurnMs: 300_000,
+  switches: 50,
 };
 
 export const QUICK: Scale = {
@@ -67,4 +73,6 @@ export const QUICK: Scale = {
   joins: 2,
   hosts: 40,
   manyHosts: 80,
+  meshChurnMs: 30_000,
+  switches: 6,
 };

@@ -6,6 +6,7 @@ import { LineProcess } from '../../lab/line-process.ts';
 import type { UnderlayHost } from '../../lab/underlay.ts';
 import { type Prefix, parsePrefix } from '../../src/addr/prefix.ts';
 import { CulvertClient } from '../../src/api/client/client.ts';
+import type { Topology } from '../../src/ipam/lease.ts';
 import { UserspaceWireguard } from '../../src/linux/wireguard/userspace.ts';
 import { publicKeyOf } from '../../src/mesh/keys.ts';
 import type { SeenDevice } from '../../src/plan/wireguard/device.ts';
@@ -16,6 +17,13 @@ const PROGRAM = new URL('../../bin/culvert', import.meta.url).pathname;
 
 let started = 0;
 
+export type ClusterDaemonOptions = {
+  /** prefix length of the pieces of the range, which the first host gives the cluster */
+  readonly unit?: number;
+  /** networks kept warm, by topology; none by default */
+  readonly pool?: Partial<Record<Topology, number>>;
+};
+
 /** A daemon of a cluster as `culvert up` runs it, on a host of an underlay, with folders of its own. */
 export class ClusterDaemon implements Disposable {
   readonly place: UnderlayHost;
@@ -24,8 +32,8 @@ export class ClusterDaemon implements Disposable {
   readonly #process: LineProcess;
   #device: UserspaceWireguard | undefined;
 
-  /** Starts it; it is there when {@link ready} says so. @param cluster what the first host gives it */
-  constructor(place: UnderlayHost, registry: string, cluster: { readonly unit?: number } = {}) {
+  /** Starts it; it is there when {@link ready} says so. */
+  constructor(place: UnderlayHost, registry: string, { pool = {}, ...cluster }: ClusterDaemonOptions = {}) {
     this.place = place;
     this.#folder = join(place.folder, `daemon-${++started}`);
     mkdirSync(this.#folder);
@@ -34,7 +42,7 @@ export class ClusterDaemon implements Disposable {
       name: place.name,
       stateDir: join(this.#folder, 'state'),
       runDir: join(this.#folder, 'run'),
-      pool: { microvm: 0, netns: 0, bridge: 0 },
+      pool: { microvm: 0, netns: 0, bridge: 0, ...pool },
       cluster: { registry, ...cluster },
     };
     writeFileSync(config, JSON.stringify(content));
@@ -50,9 +58,14 @@ export class ClusterDaemon implements Disposable {
     return this.#process.pid;
   }
 
+  /** The folder of its pins. */
+  get pins(): string {
+    return join(this.#folder, 'run', 'netns');
+  }
+
   /** The pin of its router namespace, once that is there. */
   get router(): string {
-    return join(this.#folder, 'run', 'netns', 'router');
+    return join(this.pins, 'router');
   }
 
   get publicKey(): Key {
@@ -86,9 +99,15 @@ export class ClusterDaemon implements Disposable {
 
   /** Gives back its place and takes everything away. */
   async purge(): Promise<void> {
-    const env = { ...process.env, CULVERT_SOCKET: this.socketPath };
-    await run('nsenter', [`--net=${this.place.pin}`, PROGRAM, 'down', '--purge'], { env });
+    await this.command('down', '--purge');
     await this.#process.ended();
+  }
+
+  /** What a command of `culvert` prints. @throws Error where it fails */
+  async command(...parameters: string[]): Promise<string> {
+    const env = { ...process.env, CULVERT_SOCKET: this.socketPath };
+    const { stdout } = await run('nsenter', [`--net=${this.place.pin}`, PROGRAM, ...parameters], { env });
+    return stdout;
   }
 
   [Symbol.dispose](): void {

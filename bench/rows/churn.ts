@@ -23,7 +23,8 @@ export const churn: Row = {
     using culvert = await Culvert.start(stage, { pool: DEFAULT_POOL, bridgeRange: BRIDGE_RANGE });
     await culvert.practise(scale.practice);
     await settled(culvert);
-    const before = await countHoldings(culvert);
+    const holder = { client: culvert.client, pid: culvert.pid, pins: culvert.pin('.'), root: culvert.host.pin('host') };
+    const before = await countHoldings(holder);
     await culvert.prepare();
     const { cycles, elapsedMs, live } = await turnOver(culvert.socketPath, scale.churnMs);
     culvert.finish();
@@ -35,7 +36,7 @@ export const churn: Row = {
     });
     await culvert.client.remove(live);
     await settled(culvert);
-    const leaked = growthOf(before, await countHoldings(culvert));
+    const leaked = growthOf(before, await countHoldings(holder));
     const { mtu } = await culvert.client.status();
     await stage.cleanedUp();
     using kernel = new KernelLimit(stage, { mtu });

@@ -1,8 +1,8 @@
 import { Load } from '../../lab/load/load.ts';
 import type { Kind, Reports } from '../../lab/load/protocol.ts';
+import { Queues, readIn } from '../../lab/load/queues.ts';
 import { LabValkey, VALKEY_PORT } from '../../lab/valkey/server.ts';
 import { isSoWithin } from '../pace.ts';
-import { Queues, readIn } from './queues.ts';
 import type { ClusterStage, Placed } from './stage.ts';
 
 const DATAGRAM_PORT = 9001;
@@ -59,7 +59,10 @@ export class Traffic {
     this.datagrams = datagrams;
     this.#conversation = conversation;
     this.#values = values;
-    this.#queues = stage.use(new Queues(pair));
+    const ends = pair.map(({ sandbox, host }) => {
+      return { sandbox, host: host.name, root: host.place.pin, router: host.daemon.pin('router') };
+    });
+    this.#queues = stage.use(new Queues(ends));
     this.#fragmentsBefore = this.#fragments();
   }
 

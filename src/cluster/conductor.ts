@@ -24,8 +24,11 @@ export type ConductorParts = {
   readonly changed: (epoch: EpochRecord) => void;
 };
 
-/** How often it looks again whether all have come as far, and whether anybody leads. */
+/** How often it looks whether anybody leads. */
 const LOOK_MS = 250;
+/** How often who leads looks whether all have come as far, and how much less often for each host that it reads of. */
+const LEADS_MS = 50;
+const LEADS_PER_HOST_MS = 0.1;
 
 /**
  * Follows the epoch, and leads a change of it where nobody else does: it counts the hosts that have come as far as the
@@ -79,8 +82,13 @@ export class Conductor {
         if (!(error instanceof CulvertError && RETRIED.has(error.code))) throw error;
       }
       // oxlint-disable-next-line no-await-in-loop -- likewise
-      await pause(LOOK_MS, signal);
+      await pause(this.#restMs, signal);
     }
+  }
+
+  get #restMs(): number {
+    const { name, alive } = this.#parts;
+    return this.#leader === name ? LEADS_MS + LEADS_PER_HOST_MS * [...alive()].length : LOOK_MS;
   }
 
   async #leadOn(): Promise<void> {

@@ -88,7 +88,8 @@ async function writeWish(registry: Registry, wish: Wish, wallMs: number): Promis
   throw new CulvertError('cluster_busy', message);
 }
 
-function nextEpoch(current: EpochRecord, wish: Wish, wallMs: number): EpochRecord {
+/** @throws InputError `epoch_under_way` */
+export function nextEpoch(current: EpochRecord, wish: Wish, wallMs: number): EpochRecord {
   const { encrypts = current.encrypts, whenDown = current.whenDown, rotates = false, mtu = current.mtu } = wish;
   const isAsWished = encrypts === current.encrypts && whenDown === current.whenDown && mtu === current.mtu;
   if (!rotates && isAsWished) return current;

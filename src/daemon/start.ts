@@ -79,7 +79,14 @@ async function startInCluster(
     const inCluster = inClusterOf(config, cluster);
     const engine = await startThread(inCluster, parts, mesh);
     const directory = new Directory();
-    const clustered = new ClusteredEngine(engine, { cluster, directory, keys, clock: systemClock(), report });
+    const clustered = new ClusteredEngine(engine, {
+      cluster,
+      directory,
+      keys,
+      rotateKeysEveryMs: wanted.rotateKeysEveryMs,
+      clock: systemClock(),
+      report,
+    });
     // what its own have in common it knows by now
     engine.names.begin(directory);
     return Object.assign(clustered, { ended: engine.ended });

@@ -156,7 +156,12 @@ class World {
   }
 
   #next(host: Host, name: string, course: Course, isProved: (way: Way) => boolean): Course {
-    return nextCourse(course, host.epoch, { heard: host.heard.get(name), isProved, isDead: () => false });
+    return nextCourse(course, host.epoch, {
+      heard: host.heard.get(name),
+      isSettled: true,
+      isProved,
+      isDead: () => false,
+    });
   }
 
   #conduct(): void {
@@ -265,8 +270,8 @@ describe('a change of the epoch', () => {
 describe('what another host sends in clear', () => {
   const epoch = { number: 4, phase: 'drop', encrypts: true, rotation: 0, whenDown: 'wait' } as const;
   const course = { sends: 'even', acceptsClear: true } as const;
-  const takes = (heard: Heard | undefined): boolean =>
-    nextCourse(course, epoch, { heard, isProved: () => false, isDead: () => false }).acceptsClear;
+  const takes = (heard: Heard | undefined, isSettled = true): boolean =>
+    nextCourse(course, epoch, { heard, isSettled, isProved: () => false, isDead: () => false }).acceptsClear;
 
   it('is taken in until it says that it sends none any more, and that for this epoch', () => {
     expect(takes(undefined)).toBe(true);
@@ -275,6 +280,8 @@ describe('what another host sends in clear', () => {
     expect(takes({ way: 'even', epoch: 3 })).toBe(true);
     expect(takes({ way: 'even', epoch: 5 })).toBe(true);
     expect(takes({ way: 'even', epoch: 4 })).toBe(false);
+    // what it sent before may be under way
+    expect(takes({ way: 'even', epoch: 4 }, false)).toBe(true);
   });
 });
 
@@ -282,6 +289,7 @@ describe('packets to a host that no tunnel reaches', () => {
   const epoch = { number: 3, phase: 'done', encrypts: true, rotation: 0 } as const;
   const dead = {
     heard: { way: 'even', epoch: 3 },
+    isSettled: true,
     isProved: (way: Way) => way === 'clear',
     isDead: (way: Way) => way === 'even',
   } as const;
@@ -293,6 +301,7 @@ describe('packets to a host that no tunnel reaches', () => {
     expect(away).toEqual({ sends: 'clear', acceptsClear: true });
     const back = {
       heard: { way: 'clear', epoch: 3 },
+      isSettled: true,
       isProved: (way: Way) => way === 'even',
       isDead: () => false,
     } as const;

@@ -44,6 +44,8 @@ export type Heard = {
 export type Known = {
   /** what the other said when it was last heard; undefined for not yet */
   readonly heard: Heard | undefined;
+  /** whether it has said so for so long that what it sent otherwise before has arrived, or never will */
+  readonly isSettled: boolean;
   /** whether a packet of the whole size has lately gone and come back */
   readonly isProved: (way: Way) => boolean;
   /** whether nothing has come back for long */
@@ -65,7 +67,7 @@ export function nextCourse({ sends, acceptsClear }: Course, epoch: Epoch, known:
   const next = nextWay(sends, epoch, known);
   if (target === 'clear' || epoch.whenDown === 'clear') return { sends: next, acceptsClear: true };
   const isMoved = known.heard?.epoch === epoch.number && known.heard.way !== undefined && known.heard.way !== 'clear';
-  const refuses = (epoch.phase === 'drop' || epoch.phase === 'done') && isMoved;
+  const refuses = (epoch.phase === 'drop' || epoch.phase === 'done') && isMoved && known.isSettled;
   return { sends: next, acceptsClear: acceptsClear && !refuses };
 }
 

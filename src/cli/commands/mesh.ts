@@ -7,7 +7,7 @@ import { print, printFields, printJson, printTable } from '../output.ts';
 import { formatBytes } from '../units.ts';
 
 const WAIT_S = 120;
-const LOOK_MS = 250;
+const LOOK_MS = 100;
 
 export function addMesh(program: Command): void {
   const mesh = addClientCommand(program, {

@@ -22,6 +22,7 @@ import { Listeners } from '../listeners.ts';
 import { ProblemNews } from '../problem-news.ts';
 import type { Cluster } from './cluster.ts';
 import type { KeyRing } from './key-ring.ts';
+import { KeyRotation } from './key-rotation.ts';
 import { Memberships } from './memberships.ts';
 import { meshView } from './mesh-view.ts';
 import { Steering } from './steering.ts';
@@ -35,6 +36,8 @@ export type ClusteredParts = {
   /** is told who is in a group, here and elsewhere */
   readonly directory: Directory;
   readonly keys: KeyRing;
+  /** after which all hosts are to have new keys; undefined for never */
+  readonly rotateKeysEveryMs?: number | undefined;
   readonly clock: Clock;
   /** takes note of what could not be told to the cluster in the end */
   readonly report: (error: unknown) => void;
@@ -46,6 +49,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
   readonly #cluster: Cluster;
   readonly #memberships: Memberships;
   readonly #steering: Steering;
+  readonly #keyRotation: KeyRotation | undefined;
   readonly #listeners = new Listeners();
   /** Changes of peers that the engine has not taken yet, by name. */
   readonly #owed = new Map<string, PeerChange>();
@@ -56,7 +60,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
   readonly #report: (error: unknown) => void;
   readonly #clock: Clock;
 
-  constructor(inner: Inner, { cluster, directory, keys, clock, report }: ClusteredParts) {
+  constructor(inner: Inner, { cluster, directory, keys, clock, report, ...parts }: ClusteredParts) {
     this.inner = inner;
     this.#cluster = cluster;
     this.#report = report;
@@ -96,6 +100,18 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
       cluster.place.epoch,
     );
     this.#steering.start().catch(report);
+    const { rotateKeysEveryMs: everyMs } = parts;
+    if (everyMs !== undefined) {
+      this.#keyRotation = new KeyRotation({
+        registry: cluster.registry,
+        name: cluster.place.name,
+        alive: () => cluster.alive,
+        epoch: () => this.#steering.epoch,
+        everyMs,
+        clock,
+        emit: (event) => this.#listeners.publish(event),
+      });
+    }
     cluster.follow({
       hostChanged: (name) => this.#memberships.hostChanged(name),
       leased: () => {
@@ -161,6 +177,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
         ...this.#cluster.problems(),
         ...this.#memberships.problems(),
         ...this.#steering.problems(),
+        ...(this.#keyRotation?.problems() ?? []),
       ],
     };
   }
@@ -248,6 +265,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
   #leave(): void {
     this.#hasLeft = true;
     clearInterval(this.#looking);
+    this.#keyRotation?.[Symbol.dispose]();
   }
 
   async #hasSandboxes(): Promise<boolean> {

@@ -5,7 +5,7 @@ import { progressKey } from '../../cluster/keys.ts';
 import { type EpochRecord, PHASES, type Phase, type ProgressRecord, writeProgress } from '../../cluster/records.ts';
 import type { Lease, Registry } from '../../cluster/registry.ts';
 import { meshAddress } from '../../mesh/address.ts';
-import { nextCourse, phaseReached, waysInUse } from '../../mesh/course.ts';
+import { nextCourse, phaseReached, wayOf, waysInUse } from '../../mesh/course.ts';
 import type { MeshOrders } from '../../mesh/host-mesh.ts';
 import type { SteeredCourse } from '../../mesh/mesh.ts';
 import { PATH_TIMING, type PathTiming } from '../../mesh/path/path.ts';
@@ -75,6 +75,8 @@ export class Steering {
   /** as they are to be, where that is otherwise */
   readonly #wanted = new Map<string, SteeredCourse>();
   readonly #rotations: Set<number>;
+  /** until what they sent otherwise has arrived */
+  readonly #settling = new Map<string, NodeJS.Timeout>();
   readonly #ended = new AbortController();
   #epoch: EpochRecord;
   #phaseMs: number;
@@ -210,6 +212,7 @@ export class Steering {
     this.#ended.abort();
     clearTimeout(this.#probing);
     clearTimeout(this.#looking);
+    for (const timer of this.#settling.values()) clearTimeout(timer);
     await this.#parts.sockets.close();
   }
 
@@ -252,6 +255,10 @@ export class Steering {
     }
     this.#remember();
     this.#resize();
+    if (epoch.phase === 'send') {
+      // by now all listen, and before nobody may have
+      for (const name of this.#parts.peers().keys()) this.#prober.pathsTo(name)?.listened(wayOf(epoch), this.#phaseMs);
+    }
     void this.#steer();
     this.#probeSoon(0);
   }
@@ -277,6 +284,7 @@ export class Steering {
     const before = this.#wanted.get(name) ?? this.#applied.get(name) ?? this.#first(peer);
     const next = nextCourse(before, this.#epoch, {
       heard: paths.heard,
+      isSettled: paths.unsettledMs(nowMs) === 0,
       isProved: (way) => this.#hasWay(peer, way) && paths.isProved(way, nowMs),
       isDead: (way) => paths.isDead(way, nowMs),
     });
@@ -287,6 +295,18 @@ export class Steering {
     else this.#wanted.set(name, course);
     const ways = [...waysInUse(course, this.#epoch, paths.heard)].filter((way) => this.#hasWay(peer, way));
     paths.use(new Set(ways));
+    if (course.acceptsClear && this.#epoch.phase === 'drop') this.#judgeLater(name, paths.unsettledMs(nowMs));
+  }
+
+  /** Where there is nothing to hear that would have it judged again. */
+  #judgeLater(name: string, ms: number): void {
+    if (ms === 0 || this.#settling.has(name)) return;
+    const timer = setTimeout(() => {
+      this.#settling.delete(name);
+      this.#judge(name);
+      void this.#steer();
+    }, ms);
+    this.#settling.set(name, timer);
   }
 
   /** By the latest keys that the two have in common. */
@@ -339,6 +359,8 @@ export class Steering {
     if (!(await steer({ courses, tunnels, mtu: links }))) return false;
     for (const [name, course] of courses) {
       if (!this.#parts.peers().has(name)) continue;
+      // who waits for it to send otherwise is to hear of it
+      if (this.#applied.get(name)?.sends !== course.sends) this.#prober.pathsTo(name)?.hurry();
       this.#applied.set(name, course);
       if (this.#wanted.get(name) === course) this.#wanted.delete(name);
     }
@@ -353,6 +375,7 @@ export class Steering {
       this.#remember();
       for (const rotation of gone) keys.forget(Number(rotation));
     }
+    this.#probeSoon(0);
     return true;
   }
 
@@ -369,10 +392,13 @@ export class Steering {
     const { rotation, phase } = this.#epoch;
     if (phase !== 'done' || this.#rotations.size < 2) return;
     const old = tunnelWay(rotation + 1);
+    const nowMs = this.#parts.nowMs();
     const isUsed = [...this.#parts.peers()].some(([name, peer]) => {
-      const heard = this.#prober.pathsTo(name)?.heard;
+      const paths = this.#prober.pathsTo(name);
+      const heard = paths?.heard;
       const hasNew = peer.keys.some((key) => key.rotation === rotation);
-      return this.#applied.get(name)?.sends === old || heard?.way === old || !hasNew || heard === undefined;
+      const isHeard = heard !== undefined && heard.way !== old && paths?.unsettledMs(nowMs) === 0;
+      return this.#applied.get(name)?.sends === old || !hasNew || !isHeard;
     });
     if (isUsed) return;
     for (const one of this.#rotations) if (one !== rotation) this.#rotations.delete(one);
@@ -422,9 +448,12 @@ export class Steering {
       this.#written = value;
     } catch {
       // the registry is away: how the host stands says so, and it is written with the next look
+      return;
     } finally {
       this.#isWriting = false;
     }
+    // it may have come farther meanwhile
+    void this.#report();
   }
 
   #probeSoon(ms: number): void {

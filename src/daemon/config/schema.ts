@@ -188,6 +188,10 @@ export const configSchema = closedObject({
     presharedKeyFile: folder.optional().meta({
       description: 'A file of mode 0600 with a key that all hosts share besides their own, as `wg genpsk` makes it',
     }),
+    rotateKeysEveryMs: z.int().min(10_000).max(31_536_000_000).optional().meta({
+      description:
+        'ms after which all hosts get new keys of WireGuard by themselves, such as 2592000000 for thirty days; never where absent. To be the same on all hosts',
+    }),
     holdMs: z
       .int()
       .min(10_000)

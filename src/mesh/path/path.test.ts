@@ -125,4 +125,36 @@ describe('a path', () => {
     link.run(100);
     expect(link.path.isWhole).toBe(true);
   });
+
+  it('is asked once more where something happened while an answer was waited for', () => {
+    const path = new Path(WHOLE, TIMING);
+    path.ask(0, 1n);
+    path.hurry();
+    expect(path.ask(1, 2n)).toBeUndefined();
+    path.answer(2, 1n);
+    expect(path.ask(2, 3n)).toBe(WHOLE);
+    path.answer(3, 3n);
+    expect(path.dueMs).toBe(3 + TIMING.rest_ms);
+  });
+
+  it('by which nobody listened before is asked as if for the first time', () => {
+    const link = new Link();
+    link.carries = 0;
+    link.run(15_000);
+    link.carries = WHOLE;
+    link.path.restart();
+    link.run(50);
+    expect(link.path.isWhole).toBe(true);
+    // what is known is kept
+    link.path.restart();
+    expect(link.path.isWhole).toBe(true);
+    link.run(50);
+    expect(link.asked.slice(-2)).toEqual([WHOLE, WHOLE]);
+  });
+
+  it('whose answers are known to be quick is not waited for as long as any', () => {
+    const path = new Path(WHOLE, TIMING, 2);
+    path.ask(0, 1n);
+    expect(path.dueMs).toBe(250);
+  });
 });

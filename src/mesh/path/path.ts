@@ -54,13 +54,18 @@ export class Path {
   #answeredMs: number | undefined;
   #narrowedMs = Number.NEGATIVE_INFINITY;
   #roundTripMs: number | undefined;
+  readonly #expectedMs: number | undefined;
+  /** whether something has happened since it was asked, so that it is to be asked once more */
+  #isHurried = false;
   /** the size that is asked for now */
   #trying: number;
 
-  constructor(whole: number, timing: PathTiming = PATH_TIMING) {
+  /** @param expectedMs how long an answer takes, as far as is known */
+  constructor(whole: number, timing: PathTiming = PATH_TIMING, expectedMs?: number) {
     this.#whole = whole;
     this.#trying = whole;
     this.#timing = timing;
+    this.#expectedMs = expectedMs;
   }
 
   /** bytes, of the IP packet: the largest that has passed; undefined where nothing has yet */
@@ -90,9 +95,8 @@ export class Path {
   /** Where it is known how long an answer takes, it is not waited for much longer: a search asks many times in vain. */
   get #wait_ms(): number {
     const { wait_ms } = this.#timing;
-    return this.#roundTripMs === undefined
-      ? wait_ms
-      : Math.min(wait_ms, Math.max(LEAST_WAIT_MS, ROUND_TRIPS * this.#roundTripMs));
+    const roundTripMs = this.#roundTripMs ?? this.#expectedMs;
+    return roundTripMs === undefined ? wait_ms : Math.min(wait_ms, Math.max(LEAST_WAIT_MS, ROUND_TRIPS * roundTripMs));
   }
 
   /** Another size is the whole one now. */
@@ -103,9 +107,21 @@ export class Path {
     this.#begin();
   }
 
-  /** Forgets what it was waiting for, and asks at once: something has happened. */
+  /** Whether an answer is waited for. */
+  get isAsked(): boolean {
+    return this.#asked !== undefined;
+  }
+
+  /** Asks as soon as no answer is waited for: something has happened. */
   hurry(): void {
     this.#nextMs = Number.NEGATIVE_INFINITY;
+    this.#isHurried = this.isAsked;
+  }
+
+  /** Likewise, where it may be that nobody has listened before: what was lost says nothing. */
+  restart(): void {
+    if (this.#size === undefined) this.#begin();
+    else this.hurry();
   }
 
   /**
@@ -134,7 +150,8 @@ export class Path {
     this.#tries = 0;
     this.#answeredMs = nowMs;
     this.#roundTripMs = nowMs - asked.atMs;
-    this.#nextMs = nowMs + this.#timing.rest_ms;
+    this.#nextMs = this.#isHurried ? nowMs : nowMs + this.#timing.rest_ms;
+    this.#isHurried = false;
     if (asked.size === this.#whole) {
       this.#size = this.#whole;
       this.#search = undefined;

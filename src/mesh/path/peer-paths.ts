@@ -5,6 +5,10 @@ import { Path, type PathTiming } from './path.ts';
 
 /** How long after a proof it still says something: less than a session of WireGuard lives, and by far. */
 const FRESH_MS = 10_000;
+/** How long the answer to a question that is to be answered as large is waited for; twice as long each time that it is lost. */
+const PROOF_MS = 250;
+/** How long a packet may be under way from one host to another, in queues that wait for a processor. */
+const SETTLE_MS = 250;
 /** How long without an answer, to questions that were asked, before a way is dead. */
 const DEAD_MS = 15_000;
 
@@ -14,6 +18,10 @@ type Leg = {
   back: number;
   /** of a question that is to be answered as large, and is under way */
   proving: bigint | undefined;
+  /** when that is lost */
+  provingUntilMs: number;
+  /** how many were lost since the last one that was not */
+  proofsLost: number;
   provedMs: number;
   /** since when it has been asked without an answer */
   silentMs: number | undefined;
@@ -25,7 +33,7 @@ export class PeerPaths {
   readonly #timing: PathTiming;
   #whole: number;
   /** What the other host said of itself when it was last heard, by whatever way. */
-  heard: (Heard & { readonly atMs: number }) | undefined;
+  #heard: (Heard & { readonly sinceMs: number }) | undefined;
 
   constructor(whole: number, timing: PathTiming) {
     this.#whole = whole;
@@ -36,14 +44,30 @@ export class PeerPaths {
     return this.#legs.keys();
   }
 
+  get heard(): Heard | undefined {
+    return this.#heard;
+  }
+
+  /** Takes in what the other host says of itself. */
+  hear({ way, epoch }: Heard, nowMs: number): void {
+    const { way: former, epoch: formerEpoch } = this.#heard ?? {};
+    if (former !== way || formerEpoch !== epoch) this.#heard = { way, epoch, sinceMs: nowMs };
+  }
+
+  /** ms until what the other host sent before it said what it says now has arrived, or never will; 0 for by now */
+  unsettledMs(nowMs: number): number {
+    return this.#heard === undefined ? SETTLE_MS : Math.max(0, this.#heard.sinceMs + SETTLE_MS - nowMs);
+  }
+
   /** Only these are asked by. */
   use(ways: ReadonlySet<Way>): void {
     for (const way of this.#legs.keys()) if (!ways.has(way)) this.#legs.delete(way);
     for (const way of ways) {
       if (this.#legs.has(way)) continue;
-      const path = new Path(this.#whole, this.#timing);
+      const path = new Path(this.#whole, this.#timing, this.#roundTripMs);
       const provedMs = Number.NEGATIVE_INFINITY;
-      this.#legs.set(way, { path, back: 0, proving: undefined, provedMs, silentMs: undefined });
+      const proof = { proving: undefined, provingUntilMs: 0, proofsLost: 0, provedMs };
+      this.#legs.set(way, { path, back: 0, ...proof, silentMs: undefined });
     }
   }
 
@@ -62,7 +86,20 @@ export class PeerPaths {
   }
 
   dueMs(way: Way): number {
-    return this.#legs.get(way)?.path.dueMs ?? Number.POSITIVE_INFINITY;
+    const leg = this.#legs.get(way);
+    if (leg === undefined) return Number.POSITIVE_INFINITY;
+    const isWanted = leg.proving !== undefined && leg.provedMs === Number.NEGATIVE_INFINITY && !leg.path.isAsked;
+    return isWanted ? Math.min(leg.path.dueMs, leg.provingUntilMs) : leg.path.dueMs;
+  }
+
+  /** The other host is to hear what this one does: it is told in what it is asked. */
+  hurry(): void {
+    for (const { path } of this.#legs.values()) path.hurry();
+  }
+
+  /** All listen by the way from now on: it is asked anew, where it is not proved. */
+  listened(way: Way, nowMs: number): void {
+    if (!this.isProved(way, nowMs)) this.#legs.get(way)?.path.restart();
   }
 
   /** What was proved says nothing any more: all ways are asked anew. */
@@ -70,6 +107,7 @@ export class PeerPaths {
     for (const leg of this.#legs.values()) {
       leg.provedMs = Number.NEGATIVE_INFINITY;
       leg.proving = undefined;
+      leg.proofsLost = 0;
       leg.path.hurry();
     }
   }
@@ -89,6 +127,10 @@ export class PeerPaths {
   ask(way: Way, nowMs: number, newNonce: () => bigint): { size: number; isWhole: boolean; nonce: bigint }[] {
     const leg = this.#legs.get(way);
     if (leg === undefined) return [];
+    if (nowMs >= this.dueMs(way) && nowMs < leg.path.dueMs) {
+      leg.proofsLost++;
+      leg.path.hurry();
+    }
     const nonce = newNonce();
     const size = leg.path.ask(nowMs, nonce);
     if (size === undefined) return [];
@@ -97,6 +139,7 @@ export class PeerPaths {
     const proof = Math.min(leg.path.size ?? 0, leg.back);
     if (proof >= SMALLEST) {
       leg.proving = newNonce();
+      leg.provingUntilMs = nowMs + Math.min(PROOF_MS * 2 ** leg.proofsLost, this.#timing.rest_ms);
       asked.push({ size: proof, isWhole: true, nonce: leg.proving });
     }
     return asked;
@@ -108,6 +151,7 @@ export class PeerPaths {
     if (leg === undefined) return false;
     if (leg.proving === nonce) {
       leg.proving = undefined;
+      leg.proofsLost = 0;
       leg.provedMs = nowMs;
       return true;
     }
@@ -119,6 +163,12 @@ export class PeerPaths {
     // what it is the other is to know, and what can be proved is, at once
     if (leg.path.size !== former || isToProve) leg.path.hurry();
     return true;
+  }
+
+  /** ms, the least that an answer has taken by any way */
+  get #roundTripMs(): number | undefined {
+    const known = [...this.#legs.values()].flatMap(({ path: { roundTripMs } }) => roundTripMs ?? []);
+    return known.length === 0 ? undefined : Math.min(...known);
   }
 
   /** The other host says what it knows of its direction. */

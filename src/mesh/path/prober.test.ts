@@ -44,6 +44,8 @@ class World {
   nowMs = 0;
   /** bytes that pass from one to another by a way */
   carries: (from: Side, way: Way, to: Side) => number = () => WHOLE;
+  /** what passes of that */
+  filter: (bytes: Uint8Array) => boolean = () => true;
   readonly #flying: { readonly atMs: number; readonly arrive: () => void }[] = [];
 
   add(name: string, perSecond = 50): Side {
@@ -62,6 +64,7 @@ class World {
   carry(from: Side, way: Way, to: Ipv4, bytes: Uint8Array): void {
     const there = [...this.sides.values()].find(({ address }) => address === to);
     if (there === undefined || bytes.length + 28 > this.carries(from, way, there)) return;
+    if (!this.filter(bytes)) return;
     const arrive = (): void => there.prober.hear(way, from.address, bytes, this.nowMs);
     this.#flying.push({ atMs: this.nowMs + 1, arrive });
   }
@@ -110,6 +113,36 @@ describe('two hosts', () => {
     expect(back?.pathBy('even')?.size).toBeGreaterThan(1391);
     expect(there?.backBy('even')).toBe(back?.pathBy('even')?.size);
     expect(there?.isProved('even', world.nowMs)).toBe(true);
+  });
+
+  it('ask again soon where what was to prove a way was lost', () => {
+    const [one] = [world.add('h1'), world.add('h2')];
+    let lost = 0;
+    // the first of each that is to be answered as large
+    world.filter = (bytes) => readPacket(bytes)?.kind !== 'ask whole' || ++lost > 4;
+    world.run(800);
+    expect(lost).toBeGreaterThan(4);
+    world.run(1200);
+    expect(one.prober.pathsTo('h2')?.isProved('even', world.nowMs)).toBe(true);
+    const { sent } = one;
+    world.run(4000);
+    expect(one.sent).toBeLessThan(sent + 10);
+  });
+
+  it('tell each other at once how they send, when they are told to hurry', () => {
+    const [one, other] = [world.add('h1'), world.add('h2')];
+    world.run(1000);
+    one.way = 'clear';
+    world.run(100);
+    expect(other.prober.pathsTo('h1')?.heard?.way).toBe('even');
+    one.prober.pathsTo('h2')?.hurry();
+    one.dueMs = 0;
+    world.run(10);
+    expect(other.prober.pathsTo('h1')?.heard?.way).toBe('clear');
+    // what it sent otherwise may be under way for a while
+    expect(other.prober.pathsTo('h1')?.unsettledMs(world.nowMs)).toBeGreaterThan(0);
+    world.run(300);
+    expect(other.prober.pathsTo('h1')?.unsettledMs(world.nowMs)).toBe(0);
   });
 
   it('see that a way is dead, and that a proof is old', () => {

@@ -133,7 +133,7 @@ export class Prober {
     const { kind, nonce, carries, epoch } = packet;
     const { paths, name } = peer;
     if (kind === 'answer' && !paths.answer(way, nonce, carries, nowMs)) return;
-    paths.heard = { way: packet.way, epoch, atMs: nowMs };
+    paths.hear({ way: packet.way, epoch }, nowMs);
     if (kind !== 'answer') {
       paths.told(way, carries);
       if (!this.#answers.take(nowMs)) return;

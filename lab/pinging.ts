@@ -1,17 +1,25 @@
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { LabHost } from '../../lab/host.ts';
 
 /** s between two requests */
 const INTERVAL_S = 0.02;
+/** bytes of the IP and ICMP headers */
+const HEADERS = 28;
 
 /** Pings from a namespace without a pause, and counts what did not come back. */
 export class Pinging implements Disposable {
   readonly #child: ChildProcess;
   #printed = '';
 
-  constructor(host: LabHost, namespace: string, address: string) {
-    this.#child = host.spawn(namespace, 'ping', '-n', '-i', String(INTERVAL_S), address);
+  /**
+   * @param netns path of the namespace
+   * @param size bytes of each IP packet, which may not be fragmented; small ones where absent
+   */
+  constructor(netns: string, address: string, size?: number) {
+    const options = size === undefined ? [] : ['-M', 'do', '-s', String(size - HEADERS)];
+    const ping = ['ping', '-n', '-i', String(INTERVAL_S), ...options, address];
+    const command = [`--net=${netns}`, 'setpriv', '--pdeathsig', 'KILL', ...ping];
+    this.#child = spawn('nsenter', command, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
       this.#printed += chunk;
     });
@@ -26,15 +34,16 @@ export class Pinging implements Disposable {
     }
   }
 
-  /** Ends it, and says how many of the requests before the last reply got none. */
-  async stop(): Promise<{ readonly lost: number }> {
+  /** Ends it, and says how many replies came, and how many of the requests before the last one got none. */
+  async stop(): Promise<{ readonly replies: number; readonly lost: number }> {
     const closed = new Promise((resolve) => {
       this.#child.once('close', resolve);
     });
     this.#child.kill('SIGINT');
     await closed;
     const sequences = this.#sequences();
-    return { lost: (sequences.at(-1) ?? 0) - new Set(sequences).size };
+    const replies = new Set(sequences).size;
+    return { replies, lost: Math.max(0, ...sequences) - replies };
   }
 
   #sequences(): number[] {

@@ -1,25 +1,32 @@
 import { readFileSync } from 'node:fs';
 import { NamespaceHandle } from '../../src/linux/namespace.ts';
-import type { Placed } from './stage.ts';
 
 const LOOK_MS = 100;
+
+/** A sandbox that sends and hears, and the host that it is on; namespaces are given by their pins. */
+export type QueuesOf = {
+  readonly sandbox: { readonly id: string; readonly netns: string };
+  readonly host: string;
+  readonly root: string;
+  readonly router: string;
+};
 
 /** Packets, by the queue. */
 type Drops = Map<string, number>;
 
 /**
  * Counts what was lost in queues that were full since whoever reads them had no processor for too long: it is not the
- * network's loss, and the kernel counts it apart. Only queues on the way between two sandboxes are looked at, and all the
+ * network's loss, and the kernel counts it apart. Only queues on the way between these sandboxes are looked at, and all the
  * while, as links that encrypt come and go with the keys.
  */
 export class Queues implements Disposable {
   readonly #timer: NodeJS.Timeout;
-  readonly #pair: readonly Placed[];
+  readonly #ends: readonly QueuesOf[];
   readonly #dropped: Drops = new Map();
   #last: Drops;
 
-  constructor(pair: readonly Placed[]) {
-    this.#pair = pair;
+  constructor(ends: readonly QueuesOf[]) {
+    this.#ends = ends;
     this.#last = this.#read();
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
   }
@@ -53,10 +60,10 @@ export class Queues implements Disposable {
   #read(): Drops {
     return new Map([
       ['a processor', packetsOfProcessors()],
-      ...this.#pair.flatMap(({ host, sandbox }) => [
+      ...this.#ends.flatMap(({ sandbox, host, root, router }) => [
         [`a socket in ${sandbox.id}`, noRoom(readIn(sandbox.netns, 'snmp'))] as const,
-        [`a socket of ${host.name}`, noRoom(readIn(host.place.pin, 'snmp'))] as const,
-        ...unread(readIn(host.daemon.pin('router'), 'dev')),
+        [`a socket of ${host}`, noRoom(readIn(root, 'snmp'))] as const,
+        ...unread(readIn(router, 'dev')),
       ]),
     ]);
   }

@@ -1,0 +1,85 @@
+import type { Clock } from '../../clock.ts';
+import type { EpochRecord } from '../../cluster/records.ts';
+import type { Registry } from '../../cluster/registry.ts';
+import { rotateFrom } from '../../cluster/rotate.ts';
+import { CulvertError } from '../../errors.ts';
+import type { NewEvent, Problem } from '../../sandbox/event.ts';
+import { KeyAge } from './key-age.ts';
+
+export type KeyRotationParts = {
+  readonly registry: Registry;
+  /** of this host */
+  readonly name: string;
+  /** names of the hosts that are alive */
+  readonly alive: () => Iterable<string>;
+  readonly epoch: () => EpochRecord;
+  /** after which keys are to be changed */
+  readonly everyMs: number;
+  readonly clock: Clock;
+  readonly emit: (event: NewEvent) => void;
+};
+
+/** How often it looks how old the keys are. */
+const LOOK_MS = 1000;
+
+/** Has all hosts change their keys when those are old. Every host that is told an age looks; the first of them does it. */
+export class KeyRotation implements Disposable {
+  readonly #parts: KeyRotationParts;
+  readonly #age: KeyAge;
+  readonly #looking: NodeJS.Timeout;
+  #isWriting = false;
+  #failure: string | undefined;
+
+  constructor(parts: KeyRotationParts) {
+    this.#parts = parts;
+    this.#age = new KeyAge(parts.everyMs);
+    this.#looking = setInterval(() => void this.look(), LOOK_MS).unref();
+  }
+
+  /** What a person has to see to. */
+  problems(): Problem[] {
+    if (this.#failure === undefined) return [];
+    const message = `The keys are older than cluster.rotateKeysEveryMs says and are not changed: ${this.#failure}`;
+    return [{ code: 'keys_old', message }];
+  }
+
+  /** Has them changed, if it is time. */
+  async look(): Promise<void> {
+    const { registry, clock, epoch: current, emit } = this.#parts;
+    const rank = this.#rank();
+    const epoch = current();
+    // who is not in the cluster decides nothing
+    if (rank === undefined || this.#isWriting) return;
+    const wallMs = clock.wallMs();
+    if (!this.#age.areOld(epoch, { wallMs, monotonicMs: clock.monotonicMs(), rank })) return;
+    this.#isWriting = true;
+    try {
+      const next = await rotateFrom(registry, epoch, wallMs);
+      this.#failure = undefined;
+      if (next !== undefined) emit({ type: 'mesh.keys_old', message: messageOf(epoch, next, wallMs) });
+    } catch (error) {
+      // what is away is told by how the host stands, and asked again
+      const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
+      if (!isAway) this.#failure = error instanceof Error ? error.message : String(error);
+    } finally {
+      this.#isWriting = false;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#looking);
+  }
+
+  /** Among those that are alive, by name; undefined where this one is not among them. */
+  #rank(): number | undefined {
+    const { name, alive } = this.#parts;
+    const names = [...alive()];
+    return names.includes(name) ? names.filter((other) => other < name).length : undefined;
+  }
+}
+
+function messageOf({ rotation, rotatedWallMs }: EpochRecord, { number }: EpochRecord, wallMs: number): string {
+  const since = rotatedWallMs === 0 ? 'the beginning' : new Date(rotatedWallMs).toISOString();
+  const age = rotatedWallMs === 0 ? '' : `, ${Math.round((wallMs - rotatedWallMs) / 1000)} s`;
+  return `The keys of rotation ${rotation} are from ${since}${age}: epoch ${number} brings new ones`;
+}

@@ -120,6 +120,8 @@ export class HostMesh implements Disposable {
    *   remember less than it knew.
    */
   update(changes: readonly PeerChange[], isAll: boolean): void {
+    // what an earlier run has left of others, half taken away, goes as soon as it is known that they are no more
+    if (isAll && !this.#isAll) this.#reconciledMs = Number.NEGATIVE_INFINITY;
     this.#isAll = isAll;
     if (this.#mesh === undefined) {
       this.#peers.take(changes);

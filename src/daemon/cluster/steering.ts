@@ -299,13 +299,15 @@ export class Steering {
       if (!this.#parts.peers().has(name)) continue;
       this.#applied.set(name, course);
       if (this.#wanted.get(name) === course) this.#wanted.delete(name);
+      // the other goes on when it hears of it, and need not wait for the next question
+      this.#prober.pathsTo(name)?.hurry();
     }
+    if (courses.length > 0) this.#probeSoon(0);
     if (text !== this.#told) {
-      const gone = this.#told.split(' ').filter((rotation) => !text.split(' ').includes(rotation));
       this.#told = text;
       await publish(published);
       this.#remember();
-      for (const rotation of gone) keys.forget(Number(rotation));
+      keys.forgetBefore(Math.min(...rotations));
     }
     return true;
   }

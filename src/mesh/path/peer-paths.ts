@@ -70,8 +70,13 @@ export class PeerPaths {
     for (const leg of this.#legs.values()) {
       leg.provedMs = Number.NEGATIVE_INFINITY;
       leg.proving = undefined;
-      leg.path.hurry();
     }
+    this.hurry();
+  }
+
+  /** All ways are asked at once: there is something to tell. */
+  hurry(): void {
+    for (const { path } of this.#legs.values()) path.hurry();
   }
 
   /** Whether a packet of the largest size that both directions carry has lately gone and come back by the way. */

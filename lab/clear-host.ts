@@ -89,7 +89,7 @@ export class ClearHost implements Disposable {
 
   /** Has the router send to a peer's sandboxes in clear. */
   route(peer: ClearPeer, mtu?: number): void {
-    const object = this.way.routeTo(peer, mtu);
+    const object = this.way.routeTo(peer, { mtu });
     this.inside(() => this.kernel.apply([{ verb: 'change', object, from: object }]));
   }
 

@@ -230,6 +230,10 @@ export const meshResource = z
           isAlive: z.boolean(),
           sends: sendingText.optional().meta({ description: 'How this host sends to it' }),
           hears: sendingText.optional().meta({ description: 'How it sends to this host' }),
+          isWrapped: z
+            .boolean()
+            .optional()
+            .meta({ description: 'Where this host sends to it in clear: by VXLAN, and not as it is' }),
           acceptsClear: z.boolean().meta({ description: 'What it sends in clear is taken in' }),
           pathMtu: z.int().optional().meta({ description: 'bytes, of the largest IP packet that passes to it' }),
           pathMtuBack: z.int().optional().meta({ description: 'bytes, of the largest that passes from it' }),

@@ -65,6 +65,8 @@ export type MeshPeerView = {
   /** how it is sent to, and how it sends; absent where that is not known */
   readonly sends?: 'encrypted' | 'clear';
   readonly hears?: 'encrypted' | 'clear';
+  /** where it is sent to in clear: whether that is wrapped, by VXLAN, or goes as it is */
+  readonly isWrapped?: boolean;
   /** whether it is heard in clear */
   readonly acceptsClear: boolean;
   /** bytes, of the largest IP packet that passes there, and back; absent where that is not known */

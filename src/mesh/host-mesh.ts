@@ -83,7 +83,9 @@ export class HostMesh implements Disposable {
   #isAll = false;
   /** whose devices have been brought to what they should be */
   #up: ReadonlySet<TunnelWay> = new Set();
-  /** and have died since */
+  /** whose devices were seen alive */
+  readonly #alive = new Set<TunnelWay>();
+  /** and have died since they were */
   readonly #died = new Set<TunnelWay>();
   #reconciledMs = Number.NEGATIVE_INFINITY;
   #restsUntilMs = Number.NEGATIVE_INFINITY;
@@ -122,6 +124,8 @@ export class HostMesh implements Disposable {
    *   remember less than it knew.
    */
   update(changes: readonly PeerChange[], isAll: boolean): void {
+    // what an earlier run has left of others, half taken away, goes as soon as it is known that they are no more
+    if (isAll && !this.#isAll) this.#reconciledMs = Number.NEGATIVE_INFINITY;
     this.#isAll = isAll;
     if (this.#mesh === undefined) {
       this.#peers.take(changes);
@@ -302,6 +306,8 @@ export class HostMesh implements Disposable {
       if (wanted.get(way)?.rotation === rotation) continue;
       tunnel[Symbol.dispose]();
       mesh.setDevice(way, undefined);
+      this.#alive.delete(way);
+      this.#died.delete(way);
       this.#removeDevice(way);
     }
     for (const [way, options] of wanted) this.#keepDevice(mesh, way, options);
@@ -315,12 +321,14 @@ export class HostMesh implements Disposable {
     // until that has been done it has nothing
     this.#reconciledMs = Number.NEGATIVE_INFINITY;
     const { tunnel } = device;
-    if (tunnel.isAlive) return;
-    if (!tunnel.isStarting) {
-      if (this.#up.has(way)) this.#died.add(way);
-      tunnel.revive();
+    if (!tunnel.isAlive) {
+      if (!tunnel.isStarting) {
+        if (this.#alive.delete(way)) this.#died.add(way);
+        tunnel.revive();
+      }
+      tunnel.advance();
     }
-    tunnel.advance();
+    if (tunnel.isAlive) this.#alive.add(way);
   }
 
   #device(way: TunnelWay, { rotation, keyFile, port }: TunnelOptions): DevicePeers {

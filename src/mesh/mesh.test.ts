@@ -1,12 +1,17 @@
+import { spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { setImmediate as turn } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Underlay, type UnderlayHost } from '../../lab/underlay.ts';
 import { waitUntil } from '../../lab/wait.ts';
 import { addIpv4, formatIpv4, parseIpv4 } from '../addr/ipv4.ts';
 import { type Prefix, parsePrefix } from '../addr/prefix.ts';
 import { Kernel } from '../linux/apply.ts';
+import { NetlinkSocket } from '../linux/netlink/socket.ts';
+import { UserspaceWireguard } from '../linux/wireguard/userspace.ts';
 import { diff } from '../plan/diff.ts';
 import { type Link, ROOT, ROUTER } from '../plan/state.ts';
 import { type Key, keyOf } from '../plan/wireguard/key.ts';
@@ -166,6 +171,52 @@ describe('a mesh of two hosts', { timeout }, () => {
     one.know(other);
     expect(one.know(other)).toEqual([]);
     expect(one.inside(() => one.mesh.reconcile(Date.now(), { removes: true }))).toEqual([]);
+  });
+
+  it('is told the same a hundred times in a flood of packets, and writes nothing and loses none', async () => {
+    one.know(other);
+    other.know(one);
+    one.ping(other, '-c', '1');
+    const seen = (): unknown =>
+      [one, other].map((host) => {
+        const { peers, ...device } = host.inside(() => host.tunnel.read());
+        return [device, [...peers.values()].map(({ received: _in, sent: _out, ...peer }) => peer)];
+      });
+    const before = seen();
+    // what is written passes here, and goes on
+    const writes = [
+      vi.spyOn(UserspaceWireguard.prototype, 'edit'),
+      vi.spyOn(NetlinkSocket.prototype, 'batch'),
+      vi.spyOn(NetlinkSocket.prototype, 'transaction'),
+    ];
+    for (const spy of writes) opened.defer(() => spy.mockRestore());
+    const command = ['-f', '-q', '-c', '1000', '-I', formatIpv4(one.address), formatIpv4(other.address)];
+    for (let times = 0; times < 100; ) {
+      const flood = spawn('nsenter', [`--net=${one.router}`, 'ping', ...command], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      const ended = once(flood, 'close');
+      let said = '';
+      flood.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+      for (; flood.exitCode === null; times++) {
+        for (const [host, far] of [
+          [one, other],
+          [other, one],
+        ] as const) {
+          expect(host.know(far)).toEqual([]);
+          const course = { sends: 'even', acceptsClear: false } as const;
+          expect(host.inside(() => host.mesh.steer([[far.place.name, course]]))).toEqual([]);
+          expect(host.inside(() => host.mesh.reconcile(Date.now(), { removes: true }))).toEqual([]);
+        }
+        // oxlint-disable-next-line no-await-in-loop -- whoever floods may end meanwhile
+        await turn();
+      }
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await ended;
+      expect(said).toContain('1000 packets transmitted, 1000 received');
+    }
+    expect(writes.flatMap(({ mock }) => mock.calls.filter(([all]) => (all as unknown[]).length > 0))).toEqual([]);
+    expect(seen()).toEqual(before);
   });
 
   it('has no way any more to a host that is gone', () => {

@@ -16,6 +16,8 @@ type TunnelWay = Exclude<Way, 'clear'>;
 export type SteeredCourse = Course & {
   /** bytes */
   readonly mtu?: number;
+  /** What is sent in clear goes wrapped although the host is a neighbour: as it is nothing comes through. */
+  readonly wraps?: true;
 };
 
 export type MeshParts = {
@@ -154,9 +156,11 @@ export class Mesh {
       const route = present.get(peer.subnet.address);
       const sends = (route === undefined ? undefined : ways.get(route.link.index)) ?? course.sends;
       const acceptsClear = usesClear && clear.accepts(clearPeerOf(peer));
+      const wraps = sends === 'clear' && route?.link.index !== clear.linksTo(clearPeerOf(peer))[0].index;
       this.#courses.set(peer.name, {
         sends,
         acceptsClear,
+        ...(wraps ? { wraps } : {}),
         ...(route?.mtu === undefined ? {} : { mtu: route.mtu }),
       });
       const next = this.#routeTo(peer);
@@ -169,8 +173,8 @@ export class Mesh {
   #routeTo(peer: MeshPeer | undefined): Route | undefined {
     if (peer === undefined) return undefined;
     const { links, clear } = this.#parts;
-    const { sends, mtu } = this.courseTo(peer.name);
-    if (sends === 'clear') return clear.routeTo(clearPeerOf(peer), mtu);
+    const { sends, mtu, wraps } = this.courseTo(peer.name);
+    if (sends === 'clear') return clear.routeTo(clearPeerOf(peer), { mtu, wraps });
     const link = links.find(({ way }) => way === sends)?.link;
     if (link === undefined) throw new CulvertError('wireguard_failed', `Cannot send by ${sends}: it has no link`);
     const route: Route = { kind: 'route', namespace: ROUTER, destination: peer.subnet, link };

@@ -12,6 +12,9 @@ export type UpOptions = {
   readonly name?: string;
   readonly cluster?: object;
   readonly ranges?: object;
+  readonly pool?: object;
+  /** variables of its process, besides those of this one */
+  readonly env?: Readonly<Record<string, string>>;
 };
 
 /** A daemon as people run it, on a host of the lab. */
@@ -33,7 +36,7 @@ export class HostDaemon {
     return join(this.place.folder, 'config.json');
   }
 
-  async up({ alone = false, name = this.place.name, ...config }: UpOptions = {}): Promise<void> {
+  async up({ alone = false, name = this.place.name, env = {}, ...config }: UpOptions = {}): Promise<void> {
     writeFileSync(this.#config, JSON.stringify({ pool: POOL, quarantine: { floorMs: 0 }, ...config }));
     const folders = ['--run-dir', this.runDir, '--state-dir', this.stateDir, '--config', this.#config];
     const cluster = ['--name', name, ...(alone ? [] : ['--registry', this.registry])];
@@ -47,13 +50,22 @@ export class HostDaemon {
       ...folders,
       ...cluster,
     ];
-    this.#child = spawn('nsenter', command, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn('nsenter', command, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     await lineOf(this.#child, /is ready/);
+  }
+
+  /** Whether its process is there. */
+  get isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get wasKilled(): boolean {
+    return this.#child?.signalCode === 'SIGKILL';
   }
 
   async kill(): Promise<void> {
     const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child === undefined || !this.isRunning) return;
     const gone = ended(child);
     child.kill('SIGKILL');
     await gone;

@@ -167,7 +167,7 @@ function printMesh({ epoch, progress, peers }: MeshResource): void {
         name,
         state,
         ...come,
-        peer.sends ?? '-',
+        peer.isWrapped === true ? 'clear, wrapped' : (peer.sends ?? '-'),
         peer.hears ?? '-',
         mtu,
         latency,

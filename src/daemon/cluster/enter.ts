@@ -90,6 +90,7 @@ export async function enterCluster(
     const parts = { registry, request, published, epoch, holdMs: wanted.holdMs, stateDir, clock, whereabouts };
     cluster = await Cluster.enter({ ...parts, uplink: uplink.uplink, isOnLink: isNear }, seat);
     assertRangeFree(uplink, cluster.place.range);
+    keys.forgetBefore(Math.min(...cluster.place.rotations));
     return cluster;
   } catch (error) {
     // why it cannot start is what a person has to know

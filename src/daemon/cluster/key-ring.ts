@@ -1,9 +1,11 @@
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TunnelOptions } from '../../mesh/host-mesh.ts';
 import { publicKeyOf, readPrivateKey } from '../../mesh/keys.ts';
 import type { HostKey } from '../../mesh/peers.ts';
 import { tunnelWay } from '../../mesh/way.ts';
+
+const FILE = /^wireguard(?:-(\d+))?\.key$/;
 
 /** The host's private keys, a file for each rotation, and the ports that they are used at. */
 export class KeyRing {
@@ -26,9 +28,12 @@ export class KeyRing {
     return { rotation, publicKey: publicKeyOf(readPrivateKey(this.#file(rotation))), port: this.#portOf(rotation) };
   }
 
-  /** Nothing is ever encrypted with it again. */
-  forget(rotation: number): void {
-    rmSync(this.#file(rotation), { force: true });
+  /** Nothing is ever encrypted with older ones again; a run that was killed may have left some. */
+  forgetBefore(rotation: number): void {
+    for (const name of readdirSync(this.#stateDir)) {
+      const found = FILE.exec(name);
+      if (found !== null && Number(found[1] ?? 0) < rotation) rmSync(join(this.#stateDir, name), { force: true });
+    }
   }
 
   #file(rotation: number): string {

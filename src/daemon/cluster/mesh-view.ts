@@ -4,7 +4,7 @@ import type { MeshPeer } from '../../mesh/peers.ts';
 import type { Way } from '../../mesh/way.ts';
 import type { MeshPeerView, MeshProgressView, MeshView } from '../engine.ts';
 import type { Cluster } from './cluster.ts';
-import type { Steering } from './steering.ts';
+import { legTaken, type Steering } from './steering.ts';
 
 export type Observed = {
   readonly traffic: readonly PeerTraffic[];
@@ -38,11 +38,13 @@ type Known = {
   readonly nowMs: number;
 };
 
-function peerView({ name, keys }: MeshPeer, isAlive: boolean, { steering, byKey, nowMs }: Known): MeshPeerView {
+function peerView(peer: MeshPeer, isAlive: boolean, { steering, byKey, nowMs }: Known): MeshPeerView {
+  const { name, keys } = peer;
   const course = steering.courseTo(name);
   const paths = steering.pathsTo(name);
-  const path = course && paths?.pathBy(course.sends);
-  const back = course === undefined ? 0 : (paths?.backBy(course.sends) ?? 0);
+  const leg = course && legTaken(peer, course);
+  const path = leg && paths?.pathBy(leg);
+  const back = leg === undefined ? 0 : (paths?.backBy(leg) ?? 0);
   const heard = paths?.heard?.way;
   const seen = keys.flatMap(({ publicKey }) => byKey.get(publicKey) ?? []);
   const handshakeMs = Math.max(0, ...seen.map(({ lastHandshakeMs }) => lastHandshakeMs));
@@ -51,6 +53,7 @@ function peerView({ name, keys }: MeshPeer, isAlive: boolean, { steering, byKey,
     name,
     isAlive,
     ...(course === undefined ? {} : { sends: wordOf(course.sends) }),
+    ...(course?.sends === 'clear' ? { isWrapped: leg === 'wrapped' } : {}),
     ...(heard === undefined ? {} : { hears: wordOf(heard) }),
     acceptsClear: course?.acceptsClear === true,
     ...(size === undefined ? {} : { pathMtu: size }),

@@ -13,7 +13,7 @@ import type { PeerPaths } from '../../mesh/path/peer-paths.ts';
 import { Prober } from '../../mesh/path/prober.ts';
 import type { HostKey, MeshPeer } from '../../mesh/peers.ts';
 import { linksMtu, routesMtu, sizeReached } from '../../mesh/size.ts';
-import { tunnelWay, type Way } from '../../mesh/way.ts';
+import { type Leg, tunnelWay, type Way } from '../../mesh/way.ts';
 import { alike } from '../../plan/same.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
 import type { ProbeSockets } from '../probes/sockets.ts';
@@ -106,11 +106,7 @@ export class Steering {
       timing: parts.timing ?? PATH_TIMING,
       perSecond: PER_SECOND,
       newNonce: () => randomBytes(8).readBigUInt64BE(),
-      send: (way, { name: other, address }, bytes) => {
-        const isOnLink = this.#parts.peers().get(other)?.isOnLink === true;
-        const leg = way === 'clear' ? (isOnLink ? 'direct' : 'wrapped') : way;
-        this.#parts.sockets.send(leg, address, bytes);
-      },
+      send: (leg, { address }, bytes) => this.#parts.sockets.send(leg, address, bytes),
       self: (other) => ({ epoch: this.#epoch.number, way: this.#applied.get(other)?.sends }),
       learned: (other) => {
         this.#judge(other);
@@ -147,10 +143,7 @@ export class Steering {
   /** Goes on from what the kernel has. @throws CulvertError of the engine */
   async start(): Promise<void> {
     for (const [name, course] of await this.#parts.courses()) this.#applied.set(name, course);
-    await this.#parts.sockets.begin((leg, from, bytes) => {
-      const way = leg === 'wrapped' || leg === 'direct' ? 'clear' : leg;
-      this.#prober.hear(way, from, bytes, this.#parts.nowMs());
-    });
+    await this.#parts.sockets.begin((leg, from, bytes) => this.#prober.hear(leg, from, bytes, this.#parts.nowMs()));
     this.#isStarted = true;
     this.peersChanged([...this.#parts.peers().keys()]);
     this.#look();
@@ -219,9 +212,11 @@ export class Steering {
   #unreachable(): Problem[] {
     const nowMs = this.#parts.nowMs();
     const alive = new Set(this.#parts.alive());
-    const names = [...this.#applied].filter(
-      ([name, { sends }]) => alive.has(name) && this.#prober.pathsTo(name)?.isDead(sends, nowMs) === true,
-    );
+    const names = [...this.#applied].filter(([name, course]) => {
+      const peer = this.#parts.peers().get(name);
+      const isDead = peer && this.#prober.pathsTo(name)?.isDead(legTaken(peer, course), nowMs);
+      return alive.has(name) && isDead === true;
+    });
     return names.slice(0, WAITS_SHOWN).map(([name, { sends }]) => ({
       code: 'peer_unreachable',
       message: `Host ${name} is alive and does not answer ${sends === 'clear' ? 'in clear' : 'by WireGuard'}; look at the network between the two`,
@@ -282,19 +277,22 @@ export class Steering {
     if (peer === undefined || paths === undefined) return;
     const nowMs = this.#parts.nowMs();
     const before = this.#wanted.get(name) ?? this.#applied.get(name) ?? this.#first(peer);
+    const inClear = clearLeg(peer, before, paths, nowMs);
+    const legOf = (way: Way): Leg => (way === 'clear' ? inClear : way);
     const next = nextCourse(before, this.#epoch, {
       heard: paths.heard,
       isSettled: paths.unsettledMs(nowMs) === 0,
-      isProved: (way) => this.#hasWay(peer, way) && paths.isProved(way, nowMs),
-      isDead: (way) => paths.isDead(way, nowMs),
+      isProved: (way) => this.#hasWay(peer, way) && paths.isProved(legOf(way), nowMs),
+      isDead: (way) => paths.isDead(legOf(way), nowMs),
     });
-    const size = Math.min(paths.pathBy(next.sends)?.size ?? before.mtu ?? this.#whole, this.#whole);
+    const size = Math.min(paths.pathBy(legOf(next.sends))?.size ?? before.mtu ?? this.#whole, this.#whole);
     const mtu = size >= this.#links ? {} : { mtu: size };
-    const course = { ...next, ...mtu };
+    const wraps = next.sends === 'clear' && peer.isOnLink && inClear === 'wrapped' ? ({ wraps: true } as const) : {};
+    const course = { ...next, ...mtu, ...wraps };
     if (alike(course, this.#applied.get(name))) this.#wanted.delete(name);
     else this.#wanted.set(name, course);
     const ways = [...waysInUse(course, this.#epoch, paths.heard)].filter((way) => this.#hasWay(peer, way));
-    paths.use(new Set(ways));
+    paths.use(new Set(ways.flatMap((way) => (way === 'clear' ? clearLegs(peer, inClear, paths, nowMs) : way))));
     if (course.acceptsClear && this.#epoch.phase === 'drop') this.#judgeLater(name, paths.unsettledMs(nowMs));
   }
 
@@ -359,6 +357,7 @@ export class Steering {
     if (!(await steer({ courses, tunnels, mtu: links }))) return false;
     for (const [name, course] of courses) {
       if (!this.#parts.peers().has(name)) continue;
+      this.#tellWrapped(name, course);
       // who waits for it to send otherwise is to hear of it
       if (this.#applied.get(name)?.sends !== course.sends) this.#prober.pathsTo(name)?.hurry();
       this.#applied.set(name, course);
@@ -369,14 +368,21 @@ export class Steering {
       this.#resize();
     }
     if (text !== this.#told) {
-      const gone = this.#told.split(' ').filter((rotation) => !text.split(' ').includes(rotation));
       this.#told = text;
       await publish(published);
       this.#remember();
-      for (const rotation of gone) keys.forget(Number(rotation));
+      keys.forgetBefore(Math.min(...rotations));
     }
     this.#probeSoon(0);
     return true;
+  }
+
+  #tellWrapped(name: string, { sends, wraps }: SteeredCourse): void {
+    if (sends !== 'clear' || wraps === this.#applied.get(name)?.wraps) return;
+    const message = wraps
+      ? `What goes in clear to host ${name} is wrapped: as it is nothing comes back, though its address is one of this link; see whether both uplinks have one prefix length, and whether the network lets sandboxes’ addresses pass`
+      : `What goes in clear to host ${name} goes as it is again`;
+    this.#parts.emit({ type: wraps ? 'mesh.wrapped' : 'mesh.unwrapped', message });
   }
 
   /** What no event says: ways that have died, keys that nobody uses any more, and what failed before. */
@@ -473,6 +479,30 @@ export class Steering {
   #fail(error: unknown): void {
     this.#failure = error instanceof Error ? error.message : String(error);
   }
+}
+
+/** By which what is for a host goes. */
+export function legTaken({ isOnLink }: Pick<MeshPeer, 'isOnLink'>, { sends, wraps }: SteeredCourse): Leg {
+  if (sends !== 'clear') return sends;
+  return isOnLink && wraps !== true ? 'direct' : 'wrapped';
+}
+
+/**
+ * By which what is for a host is to go in clear: as it is to a neighbour. Two hosts may not agree that they are neighbours,
+ * and a network may drop what has a sandbox's address: where nothing comes back for a while, and wrapped it does, it is
+ * wrapped, until it comes back as it is.
+ */
+function clearLeg({ isOnLink }: MeshPeer, { wraps }: SteeredCourse, paths: PeerPaths, nowMs: number): Leg {
+  if (!isOnLink) return 'wrapped';
+  if (paths.isProved('direct', nowMs)) return 'direct';
+  if (paths.isSilent('direct', nowMs) && paths.isProved('wrapped', nowMs)) return 'wrapped';
+  return wraps === true ? 'wrapped' : 'direct';
+}
+
+/** Those that are to be asked by. */
+function clearLegs({ isOnLink }: MeshPeer, taken: Leg, paths: PeerPaths, nowMs: number): Leg[] {
+  if (!isOnLink) return ['wrapped'];
+  return taken === 'wrapped' || paths.isSilent('direct', nowMs) ? ['direct', 'wrapped'] : ['direct'];
 }
 
 /** `epoch 4, encrypted with the keys of rotation 1, packets of 1420 bytes` */

@@ -1,5 +1,4 @@
-/** A link that leads to other hosts: of the way in clear there are two, of which a host is reached by one. */
-export type Leg = 'even' | 'odd' | 'wrapped' | 'direct';
+import type { Leg } from '../../mesh/way.ts';
 
 /** A descriptor of a UDP socket for each. */
 export type ProbeDescriptors = Readonly<Record<Leg, number>>;

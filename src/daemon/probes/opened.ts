@@ -4,8 +4,9 @@ import { close } from '../../linux/syscall.ts';
 import { meshAddress } from '../../mesh/address.ts';
 import type { MeshOptions } from '../../mesh/host-mesh.ts';
 import { clearLink, directLink, PROBE_PORT, tunnelLink } from '../../mesh/link.ts';
+import type { Leg } from '../../mesh/way.ts';
 import { ROUTER } from '../../plan/state.ts';
-import type { Leg, ProbeDescriptors } from './legs.ts';
+import type { ProbeDescriptors } from './legs.ts';
 
 /**
  * The sockets by which hosts ask each other whether packets pass, one for each link that leads to them. Only who can enter

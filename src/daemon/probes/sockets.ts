@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { closeSync } from 'node:fs';
 import { formatIpv4, type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
 import { PROBE_PORT } from '../../mesh/link.ts';
-import type { Leg, ProbeDescriptors } from './legs.ts';
+import type { Leg } from '../../mesh/way.ts';
+import type { ProbeDescriptors } from './legs.ts';
 
 export type Hear = (leg: Leg, from: Ipv4, bytes: Uint8Array) => void;
 

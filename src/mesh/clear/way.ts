@@ -60,19 +60,23 @@ export class ClearWay implements Disposable {
   }
 
   /** By which a peer can be reached, the one that its sandboxes' packets take first. */
-  linksTo({ onLink }: ClearPeer): Link[] {
+  linksTo({ onLink }: ClearPeer): [Link, ...Link[]] {
     const { instance, uplink } = this.#options;
-    return [...(onLink && uplink !== undefined ? [directLink(instance)] : []), clearLink(instance)];
+    const wrapped = clearLink(instance);
+    return onLink && uplink !== undefined ? [directLink(instance), wrapped] : [wrapped];
   }
 
   /**
    * The route by which the router sends to a peer's sandboxes in clear.
    *
-   * @param mtu bytes, of the path to it, where that is less than the links take
+   * @param how `mtu` in bytes, of the path to it, where that is less than the links take; `wraps` whether it is wrapped
+   *   although the peer is on the link
    */
-  routeTo(peer: ClearPeer, mtu?: number): KernelObject & { readonly kind: 'route' } {
-    const { instance } = this.#options;
-    return clearRoute(this.linksTo(peer)[0] ?? clearLink(instance), peer, mtu);
+  routeTo(
+    peer: ClearPeer,
+    { mtu, wraps = false }: { readonly mtu?: number | undefined; readonly wraps?: boolean | undefined } = {},
+  ): KernelObject & { readonly kind: 'route' } {
+    return clearRoute(wraps ? clearLink(this.#options.instance) : this.linksTo(peer)[0], peer, mtu);
   }
 
   /** Whether a peer is accepted by what an earlier run has left. */

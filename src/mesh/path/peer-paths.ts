@@ -1,5 +1,5 @@
 import type { Heard } from '../course.ts';
-import type { Way } from '../way.ts';
+import { type Leg, legsOf, type Way } from '../way.ts';
 import { SMALLEST } from './packet.ts';
 import { Path, type PathTiming } from './path.ts';
 
@@ -9,10 +9,12 @@ const FRESH_MS = 10_000;
 const PROOF_MS = 250;
 /** How long a packet may be under way from one host to another, in queues that wait for a processor. */
 const SETTLE_MS = 250;
-/** How long without an answer, to questions that were asked, before a way is dead. */
+/** How long without an answer, to questions that were asked, before a leg is dead. */
 const DEAD_MS = 15_000;
+/** And before another one is tried, where there is one. */
+const SILENT_MS = 5_000;
 
-type Leg = {
+type Known = {
   readonly path: Path;
   /** bytes, that the other direction carries, as the other host says */
   back: number;
@@ -27,9 +29,9 @@ type Leg = {
   silentMs: number | undefined;
 };
 
-/** The ways to one host, those that are in use or are to be. */
+/** The legs to one host, those that are in use or are to be. */
 export class PeerPaths {
-  readonly #legs = new Map<Way, Leg>();
+  readonly #legs = new Map<Leg, Known>();
   readonly #timing: PathTiming;
   #whole: number;
   /** What the other host said of itself when it was last heard, by whatever way. */
@@ -40,7 +42,7 @@ export class PeerPaths {
     this.#timing = timing;
   }
 
-  get ways(): Iterable<Way> {
+  get legs(): Iterable<Leg> {
     return this.#legs.keys();
   }
 
@@ -60,14 +62,14 @@ export class PeerPaths {
   }
 
   /** Only these are asked by. */
-  use(ways: ReadonlySet<Way>): void {
-    for (const way of this.#legs.keys()) if (!ways.has(way)) this.#legs.delete(way);
-    for (const way of ways) {
-      if (this.#legs.has(way)) continue;
+  use(legs: ReadonlySet<Leg>): void {
+    for (const leg of this.#legs.keys()) if (!legs.has(leg)) this.#legs.delete(leg);
+    for (const leg of legs) {
+      if (this.#legs.has(leg)) continue;
       const path = new Path(this.#whole, this.#timing, this.#roundTripMs);
       const provedMs = Number.NEGATIVE_INFINITY;
       const proof = { proving: undefined, provingUntilMs: 0, proofsLost: 0, provedMs };
-      this.#legs.set(way, { path, back: 0, ...proof, silentMs: undefined });
+      this.#legs.set(leg, { path, back: 0, ...proof, silentMs: undefined });
     }
   }
 
@@ -76,92 +78,100 @@ export class PeerPaths {
     for (const { path } of this.#legs.values()) path.resize(whole);
   }
 
-  pathBy(way: Way): Path | undefined {
-    return this.#legs.get(way)?.path;
+  pathBy(leg: Leg): Path | undefined {
+    return this.#legs.get(leg)?.path;
   }
 
-  /** bytes, that the other direction of a way carries, as the other host says; 0 for not known */
-  backBy(way: Way): number {
-    return this.#legs.get(way)?.back ?? 0;
+  /** bytes, that the other direction of a leg carries, as the other host says; 0 for not known */
+  backBy(leg: Leg): number {
+    return this.#legs.get(leg)?.back ?? 0;
   }
 
-  dueMs(way: Way): number {
-    const leg = this.#legs.get(way);
-    if (leg === undefined) return Number.POSITIVE_INFINITY;
-    const isWanted = leg.proving !== undefined && leg.provedMs === Number.NEGATIVE_INFINITY && !leg.path.isAsked;
-    return isWanted ? Math.min(leg.path.dueMs, leg.provingUntilMs) : leg.path.dueMs;
-  }
-
-  /** The other host is to hear what this one does: it is told in what it is asked. */
-  hurry(): void {
-    for (const { path } of this.#legs.values()) path.hurry();
+  dueMs(leg: Leg): number {
+    const known = this.#legs.get(leg);
+    if (known === undefined) return Number.POSITIVE_INFINITY;
+    const isWanted = known.proving !== undefined && known.provedMs === Number.NEGATIVE_INFINITY && !known.path.isAsked;
+    return isWanted ? Math.min(known.path.dueMs, known.provingUntilMs) : known.path.dueMs;
   }
 
   /** All listen by the way from now on: it is asked anew, where it is not proved. */
   listened(way: Way, nowMs: number): void {
-    if (!this.isProved(way, nowMs)) this.#legs.get(way)?.path.restart();
+    for (const leg of legsOf(way)) if (!this.isProved(leg, nowMs)) this.#legs.get(leg)?.path.restart();
   }
 
-  /** What was proved says nothing any more: all ways are asked anew. */
+  /** What was proved says nothing any more: all are asked anew. */
   forgetProofs(): void {
-    for (const leg of this.#legs.values()) {
-      leg.provedMs = Number.NEGATIVE_INFINITY;
-      leg.proving = undefined;
-      leg.proofsLost = 0;
-      leg.path.hurry();
+    for (const known of this.#legs.values()) {
+      known.provedMs = Number.NEGATIVE_INFINITY;
+      known.proving = undefined;
+      known.proofsLost = 0;
     }
+    this.hurry();
   }
 
-  /** Whether a packet of the largest size that both directions carry has lately gone and come back by the way. */
-  isProved(way: Way, nowMs: number): boolean {
-    return nowMs - (this.#legs.get(way)?.provedMs ?? Number.NEGATIVE_INFINITY) <= FRESH_MS;
+  /** All are asked at once: there is something to tell. */
+  hurry(): void {
+    for (const { path } of this.#legs.values()) path.hurry();
+  }
+
+  /** Whether a packet of the largest size that both directions carry has lately gone and come back by the leg. */
+  isProved(leg: Leg, nowMs: number): boolean {
+    return nowMs - (this.#legs.get(leg)?.provedMs ?? Number.NEGATIVE_INFINITY) <= FRESH_MS;
   }
 
   /** Whether it has been asked for long, and nothing came. */
-  isDead(way: Way, nowMs: number): boolean {
-    const silentMs = this.#legs.get(way)?.silentMs;
-    return silentMs !== undefined && nowMs - silentMs >= DEAD_MS;
+  isDead(leg: Leg, nowMs: number): boolean {
+    return this.#silenceMs(leg, nowMs) >= DEAD_MS;
   }
 
-  /** What to ask now by the way: packets of these sizes, and whether an answer is to be as large. */
-  ask(way: Way, nowMs: number, newNonce: () => bigint): { size: number; isWhole: boolean; nonce: bigint }[] {
-    const leg = this.#legs.get(way);
-    if (leg === undefined) return [];
-    if (nowMs >= this.dueMs(way) && nowMs < leg.path.dueMs) {
-      leg.proofsLost++;
-      leg.path.hurry();
+  /** Whether it has been asked for a while, and nothing came. */
+  isSilent(leg: Leg, nowMs: number): boolean {
+    return this.#silenceMs(leg, nowMs) >= SILENT_MS;
+  }
+
+  #silenceMs(leg: Leg, nowMs: number): number {
+    return nowMs - (this.#legs.get(leg)?.silentMs ?? nowMs);
+  }
+
+  /** What to ask now by the leg: packets of these sizes, and whether an answer is to be as large. */
+  ask(leg: Leg, nowMs: number, newNonce: () => bigint): { size: number; isWhole: boolean; nonce: bigint }[] {
+    const known = this.#legs.get(leg);
+    if (known === undefined) return [];
+    if (nowMs >= this.dueMs(leg) && nowMs < known.path.dueMs) {
+      known.proofsLost++;
+      known.path.hurry();
     }
     const nonce = newNonce();
-    const size = leg.path.ask(nowMs, nonce);
+    const size = known.path.ask(nowMs, nonce);
     if (size === undefined) return [];
-    leg.silentMs ??= nowMs;
+    known.silentMs ??= nowMs;
     const asked = [{ size, isWhole: false, nonce }];
-    const proof = Math.min(leg.path.size ?? 0, leg.back);
+    const proof = Math.min(known.path.size ?? 0, known.back);
     if (proof >= SMALLEST) {
-      leg.proving = newNonce();
-      leg.provingUntilMs = nowMs + Math.min(PROOF_MS * 2 ** leg.proofsLost, this.#timing.rest_ms);
-      asked.push({ size: proof, isWhole: true, nonce: leg.proving });
+      known.proving = newNonce();
+      known.provingUntilMs = nowMs + Math.min(PROOF_MS * 2 ** known.proofsLost, this.#timing.rest_ms);
+      asked.push({ size: proof, isWhole: true, nonce: known.proving });
     }
     return asked;
   }
 
   /** @returns whether it was an answer that was waited for */
-  answer(way: Way, nonce: bigint, carries: number, nowMs: number): boolean {
-    const leg = this.#legs.get(way);
-    if (leg === undefined) return false;
-    if (leg.proving === nonce) {
-      leg.proving = undefined;
-      leg.proofsLost = 0;
-      leg.provedMs = nowMs;
+  answer(leg: Leg, nonce: bigint, carries: number, nowMs: number): boolean {
+    const known = this.#legs.get(leg);
+    if (known === undefined) return false;
+    if (known.proving === nonce) {
+      known.proving = undefined;
+      known.proofsLost = 0;
+      known.provedMs = nowMs;
       return true;
     }
-    const former = leg.path.size;
-    if (!leg.path.answer(nowMs, nonce)) return false;
-    leg.silentMs = undefined;
-    this.told(way, carries);
-    const isToProve = leg.back > 0 && leg.proving === undefined && leg.provedMs === Number.NEGATIVE_INFINITY;
+    const former = known.path.size;
+    if (!known.path.answer(nowMs, nonce)) return false;
+    known.silentMs = undefined;
+    this.told(leg, carries);
+    const isToProve = known.back > 0 && known.proving === undefined && known.provedMs === Number.NEGATIVE_INFINITY;
     // what it is the other is to know, and what can be proved is, at once
-    if (leg.path.size !== former || isToProve) leg.path.hurry();
+    if (known.path.size !== former || isToProve) known.path.hurry();
     return true;
   }
 
@@ -172,10 +182,10 @@ export class PeerPaths {
   }
 
   /** The other host says what it knows of its direction. */
-  told(way: Way, carries: number): void {
-    const leg = this.#legs.get(way);
-    if (leg === undefined || carries === 0) return;
-    if (leg.back === 0) leg.path.hurry();
-    leg.back = carries;
+  told(leg: Leg, carries: number): void {
+    const known = this.#legs.get(leg);
+    if (known === undefined || carries === 0) return;
+    if (known.back === 0) known.path.hurry();
+    known.back = carries;
   }
 }

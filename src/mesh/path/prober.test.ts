@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { formatIpv4, type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
-import type { Way } from '../way.ts';
+import type { Leg, Way } from '../way.ts';
 import { readPacket, SMALLEST } from './packet.ts';
 import { Prober } from './prober.ts';
 
-/* Hosts that ask each other over ways that carry packets of some size, or none, in either direction. */
+/* Hosts that ask each other over legs that carry packets of some size, or none, in either direction. */
 
 const TIMING = { wait_ms: 1000, rest_ms: 5000, raise_ms: 60_000 };
 const WHOLE = 1420;
@@ -24,9 +24,9 @@ class Side {
       timing: TIMING,
       perSecond,
       newNonce: () => ++world.nonce,
-      send: (way, to, bytes) => {
+      send: (leg, to, bytes) => {
         this.sent++;
-        world.carry(this, way, to.address, bytes);
+        world.carry(this, leg, to.address, bytes);
       },
       self: () => ({ epoch: this.epoch, way: this.way }),
       learned: (other) => {
@@ -42,8 +42,8 @@ class World {
   readonly learned: string[] = [];
   nonce = 0n;
   nowMs = 0;
-  /** bytes that pass from one to another by a way */
-  carries: (from: Side, way: Way, to: Side) => number = () => WHOLE;
+  /** bytes that pass from one to another by a leg */
+  carries: (from: Side, leg: Leg, to: Side) => number = () => WHOLE;
   /** what passes of that */
   filter: (bytes: Uint8Array) => boolean = () => true;
   readonly #flying: { readonly atMs: number; readonly arrive: () => void }[] = [];
@@ -61,11 +61,11 @@ class World {
     return side;
   }
 
-  carry(from: Side, way: Way, to: Ipv4, bytes: Uint8Array): void {
+  carry(from: Side, leg: Leg, to: Ipv4, bytes: Uint8Array): void {
     const there = [...this.sides.values()].find(({ address }) => address === to);
-    if (there === undefined || bytes.length + 28 > this.carries(from, way, there)) return;
+    if (there === undefined || bytes.length + 28 > this.carries(from, leg, there)) return;
     if (!this.filter(bytes)) return;
-    const arrive = (): void => there.prober.hear(way, from.address, bytes, this.nowMs);
+    const arrive = (): void => there.prober.hear(leg, from.address, bytes, this.nowMs);
     this.#flying.push({ atMs: this.nowMs + 1, arrive });
   }
 
@@ -155,8 +155,8 @@ describe('two hosts', () => {
     expect([paths?.isDead('even', world.nowMs), paths?.isProved('even', world.nowMs)]).toEqual([false, true]);
     world.run(20_000);
     expect([paths?.isDead('even', world.nowMs), paths?.isProved('even', world.nowMs)]).toEqual([true, false]);
-    // of a way that nobody has asked by nothing is known
-    expect([paths?.isDead('clear', world.nowMs), paths?.isProved('clear', world.nowMs)]).toEqual([false, false]);
+    // of one that nobody has asked by nothing is known
+    expect([paths?.isDead('direct', world.nowMs), paths?.isProved('direct', world.nowMs)]).toEqual([false, false]);
   });
 
   it('answer nobody else, and believe no answer that they have not asked for', () => {
@@ -181,7 +181,7 @@ describe('a host', () => {
       one.prober.setPeer(name, parseIpv4(`10.65.${index >> 8}.${index & 255}`));
       one.prober.pathsTo(name)?.use(new Set(['even']));
     }
-    world.carry = (_from, _way, to, bytes) => {
+    world.carry = (_from, _leg, to, bytes) => {
       expect(readPacket(bytes)?.kind).toBe('ask');
       asked.set(formatIpv4(to), (asked.get(formatIpv4(to)) ?? 0) + 1);
     };

@@ -1,5 +1,5 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
-import type { Way } from '../way.ts';
+import type { Leg } from '../way.ts';
 import { OUTER, type Packet, readPacket, SMALLEST, writePacket } from './packet.ts';
 import type { PathTiming } from './path.ts';
 import { PeerPaths } from './peer-paths.ts';
@@ -11,7 +11,7 @@ export type ProberParts = {
   /** questions a second, of all hosts together, however many there are */
   readonly perSecond: number;
   readonly newNonce: () => bigint;
-  readonly send: (way: Way, to: { readonly name: string; readonly address: Ipv4 }, bytes: Uint8Array) => void;
+  readonly send: (leg: Leg, to: { readonly name: string; readonly address: Ipv4 }, bytes: Uint8Array) => void;
   /** what this host tells of itself: the epoch that it has reached, and by which way it sends to the other */
   readonly self: (name: string) => Pick<Packet, 'epoch' | 'way'>;
   /** Hears that more is known of the ways to a host; there may be something to ask at once. */
@@ -52,8 +52,8 @@ const BUSY_REST_MS = 20;
 const IDLE_REST_MS = 1000;
 
 /**
- * Finds out, for every other host, whether packets pass by the ways that are in use and how large they may be, and answers
- * the others' questions. What it asks a second is bounded, and every host has its turn.
+ * Finds out, for every other host, whether packets pass by the legs that are in use and how large they may be, and answers
+ * the others' questions by the leg that they came by. What it asks a second is bounded, and every host has its turn.
  */
 export class Prober {
   readonly #parts: ProberParts;
@@ -110,47 +110,47 @@ export class Prober {
     for (let count = 0; count < order.length; count++) {
       const peer = order[this.#turn % order.length];
       if (peer === undefined) break;
-      for (const way of peer.paths.ways) {
-        const dueMs = peer.paths.dueMs(way);
+      for (const leg of peer.paths.legs) {
+        const dueMs = peer.paths.dueMs(leg);
         if (dueMs > nowMs) {
           nextMs = Math.min(nextMs, dueMs);
           continue;
         }
         if (!this.#questions.take(nowMs)) return BUSY_REST_MS;
-        this.#ask(peer, way, nowMs);
-        nextMs = Math.min(nextMs, peer.paths.dueMs(way));
+        this.#ask(peer, leg, nowMs);
+        nextMs = Math.min(nextMs, peer.paths.dueMs(leg));
       }
       this.#turn = (this.#turn + 1) % order.length;
     }
     return Math.max(1, nextMs - nowMs);
   }
 
-  /** Takes in a packet that came by a way. @param from its source, which the way has bound to the host */
-  hear(way: Way, from: Ipv4, bytes: Uint8Array, nowMs: number): void {
+  /** Takes in a packet that came by a leg. @param from its source, which the leg has bound to the host */
+  hear(leg: Leg, from: Ipv4, bytes: Uint8Array, nowMs: number): void {
     const peer = this.#byAddress.get(from);
     const packet = peer === undefined ? undefined : readPacket(bytes);
     if (peer === undefined || packet === undefined) return;
     const { kind, nonce, carries, epoch } = packet;
     const { paths, name } = peer;
-    if (kind === 'answer' && !paths.answer(way, nonce, carries, nowMs)) return;
+    if (kind === 'answer' && !paths.answer(leg, nonce, carries, nowMs)) return;
     paths.hear({ way: packet.way, epoch }, nowMs);
     if (kind !== 'answer') {
-      paths.told(way, carries);
+      paths.told(leg, carries);
       if (!this.#answers.take(nowMs)) return;
-      const answer = { ...this.#self(peer, way), kind: 'answer', nonce } as const;
-      this.#parts.send(way, peer, writePacket(answer, kind === 'ask whole' ? bytes.length + OUTER : SMALLEST));
+      const answer = { ...this.#self(peer, leg), kind: 'answer', nonce } as const;
+      this.#parts.send(leg, peer, writePacket(answer, kind === 'ask whole' ? bytes.length + OUTER : SMALLEST));
     }
     this.#parts.learned(name);
   }
 
-  #ask(peer: Peer, way: Way, nowMs: number): void {
-    for (const { size, isWhole, nonce } of peer.paths.ask(way, nowMs, this.#parts.newNonce)) {
-      const packet = { ...this.#self(peer, way), kind: isWhole ? 'ask whole' : 'ask', nonce } as const;
-      this.#parts.send(way, peer, writePacket(packet, size));
+  #ask(peer: Peer, leg: Leg, nowMs: number): void {
+    for (const { size, isWhole, nonce } of peer.paths.ask(leg, nowMs, this.#parts.newNonce)) {
+      const packet = { ...this.#self(peer, leg), kind: isWhole ? 'ask whole' : 'ask', nonce } as const;
+      this.#parts.send(leg, peer, writePacket(packet, size));
     }
   }
 
-  #self({ name, paths }: Peer, way: Way): Omit<Packet, 'kind' | 'nonce'> {
-    return { ...this.#parts.self(name), carries: paths.pathBy(way)?.size ?? 0 };
+  #self({ name, paths }: Peer, leg: Leg): Omit<Packet, 'kind' | 'nonce'> {
+    return { ...this.#parts.self(name), carries: paths.pathBy(leg)?.size ?? 0 };
   }
 }

@@ -4,7 +4,7 @@ import { addIpv4, formatIpv4, parseIpv4 } from '../../src/addr/ipv4.ts';
 import { parsePrefix } from '../../src/addr/prefix.ts';
 import { systemClock } from '../../src/clock.ts';
 import { followHosts, Hosts } from '../../src/cluster/hosts.ts';
-import { ALIVE, HOSTS } from '../../src/cluster/keys.ts';
+import { HOSTS } from '../../src/cluster/keys.ts';
 import { Member } from '../../src/cluster/member.ts';
 import { openRegistry } from '../../src/cluster/open.ts';
 import type { Registry } from '../../src/cluster/registry.ts';
@@ -133,10 +133,8 @@ function followWhole(registry: Registry, own: MeshPeer): Agent {
 
 async function countAll(registry: ThinRegistry): Promise<Agent> {
   const hosts = { put: 0, deleted: 0 };
-  const alive = { put: 0, deleted: 0 };
   const agent = { known: () => hosts.put - hosts.deleted, heard: 0, edits: 0, learnedMs: 0 };
   await atLast(() => registry.count(HOSTS, hosts, () => void (agent.learnedMs = Date.now())));
-  await atLast(() => registry.count(ALIVE, alive, () => undefined));
   return agent;
 }
 

@@ -165,9 +165,10 @@ const hostResource = z
   .object({
     name: z.string(),
     isSelf: z.boolean().meta({ description: 'It is the host that answers' }),
-    isAlive: z
-      .boolean()
-      .meta({ description: 'It was heard of in the last seconds; one that was not keeps its subnet' }),
+    isAlive: z.boolean().optional().meta({
+      description:
+        'It was heard of in the last seconds; one that was not keeps its subnet. Absent where the registry is away',
+    }),
     isDraining: z.boolean().meta({ description: 'It takes no new sandboxes' }),
     subnet: prefixText
       .optional()
@@ -214,7 +215,7 @@ export const meshResource = z
       z
         .object({
           name: z.string(),
-          isAlive: z.boolean(),
+          isAlive: z.boolean().optional().meta({ description: 'Absent where the registry is away' }),
           number: z.int().optional().meta({ description: 'The epoch that it knows of; absent where it has told none' }),
           reached: phaseText.optional(),
           waitsFor: z
@@ -227,7 +228,7 @@ export const meshResource = z
       z
         .object({
           name: z.string(),
-          isAlive: z.boolean(),
+          isAlive: z.boolean().optional().meta({ description: 'Absent where the registry is away' }),
           sends: sendingText.optional().meta({ description: 'How this host sends to it' }),
           hears: sendingText.optional().meta({ description: 'How it sends to this host' }),
           isWrapped: z

@@ -7,7 +7,7 @@ import { Conductor, readAllProgress } from './conductor.ts';
 import { EmbeddedRegistry } from './embedded/registry.ts';
 import { beginEpoch, currentEpoch } from './epoch.ts';
 import { foundCluster } from './join.ts';
-import { progressKey } from './keys.ts';
+import { aliveKey, progressKey } from './keys.ts';
 import { type EpochRecord, type Phase, writeProgress } from './records.ts';
 import type { Lease } from './registry.ts';
 
@@ -16,7 +16,6 @@ const PATIENCE = { timeout: 10_000, interval: 20 };
 let folder: string;
 let clock: HandClock;
 let registry: EmbeddedRegistry;
-let alive: string[];
 let ended: AbortController;
 let runs: Promise<void>[];
 
@@ -33,7 +32,6 @@ class Host {
       registry,
       name,
       lease: () => this.lease,
-      alive: () => alive,
       changed: (epoch) => void this.seen.push(epoch),
     });
     runs.push(conductor.run(AbortSignal.any([ended.signal, this.end.signal])));
@@ -46,8 +44,9 @@ class Host {
 }
 
 async function host(name: string): Promise<Host> {
-  alive.push(name);
-  return new Host(name, await registry.grant(10_000));
+  const lease = await registry.grant(10_000);
+  await registry.commit([], [{ key: aliveKey(name), value: '', lease }]);
+  return new Host(name, lease);
 }
 
 beforeEach(async () => {
@@ -55,7 +54,6 @@ beforeEach(async () => {
   clock = new HandClock();
   registry = new EmbeddedRegistry(join(folder, 'registry.sqlite'), clock);
   await foundCluster(registry, { mtu: 1420 });
-  alive = [];
   ended = new AbortController();
   runs = [];
 });
@@ -106,7 +104,6 @@ it('goes on with another leader where the first is lost, and without those who a
   leads.end.abort();
   await other.reach(1, 'drop');
   await leads.lease.revoke();
-  alive = [other.name];
   await expect.poll(phase, PATIENCE).toBe('1 done');
 });
 

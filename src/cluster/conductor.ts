@@ -1,6 +1,7 @@
 import { CulvertError } from '../errors.ts';
 import type { WrittenEpoch } from './epoch.ts';
 import { CONDUCTOR, EPOCH, MESH, PROGRESS } from './keys.ts';
+import { listAlive } from './liveness.ts';
 import {
   type EpochRecord,
   PHASES,
@@ -18,8 +19,6 @@ export type ConductorParts = {
   readonly name: string;
   /** that says that it is alive; undefined where the host is not in the cluster now */
   readonly lease: () => Lease | undefined;
-  /** names of the hosts that are alive */
-  readonly alive: () => Iterable<string>;
   /** Hears of each epoch, the first one at once. */
   readonly changed: (epoch: EpochRecord) => void;
 };
@@ -40,6 +39,8 @@ export class Conductor {
   /** as the registry has told */
   #epoch: WrittenEpoch | undefined;
   #leader: string | undefined;
+  /** how many hosts were alive when it last looked as who leads */
+  #count = 0;
 
   constructor(parts: ConductorParts) {
     this.#parts = parts;
@@ -87,8 +88,7 @@ export class Conductor {
   }
 
   get #restMs(): number {
-    const { name, alive } = this.#parts;
-    return this.#leader === name ? LEADS_MS + LEADS_PER_HOST_MS * [...alive()].length : LOOK_MS;
+    return this.#leader === this.#parts.name ? LEADS_MS + LEADS_PER_HOST_MS * this.#count : LOOK_MS;
   }
 
   async #leadOn(): Promise<void> {
@@ -121,10 +121,11 @@ export class Conductor {
 
   /** Writes the next phase where all that are alive have come as far. */
   async #advance({ record, revision }: WrittenEpoch): Promise<void> {
-    const { registry, alive } = this.#parts;
-    const progress = await readAllProgress(registry);
-    const names = [...alive()];
-    if (names.length === 0 || !names.every((name) => hasReached(progress.get(name), record))) return;
+    const { registry } = this.#parts;
+    // who comes while this is read is not counted: it goes its own steps with each other host, whatever the phase
+    const [alive, progress] = await Promise.all([listAlive(registry), readAllProgress(registry)]);
+    this.#count = alive.size;
+    if (alive.size === 0 || ![...alive].every((name) => hasReached(progress.get(name), record))) return;
     const next = PHASES[PHASES.indexOf(record.phase) + 1] ?? 'done';
     await registry.commit([{ key: EPOCH, revision }], [{ key: EPOCH, value: writeEpoch({ ...record, phase: next }) }]);
   }

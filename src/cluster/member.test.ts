@@ -12,6 +12,7 @@ import { beginEpoch, firstEpoch } from './epoch.ts';
 import { followHosts, Hosts } from './hosts.ts';
 import type { JoinRequest } from './join.ts';
 import { ALIVE, EPOCH, HOLDS, HOSTS, SUBNETS } from './keys.ts';
+import { listAlive } from './liveness.ts';
 import { Member, type Standing } from './member.ts';
 import { writeEpoch } from './records.ts';
 import { removeHost } from './remove.ts';
@@ -473,7 +474,7 @@ describe('all hosts', () => {
     await join('h1');
     const hosts = new Hosts(['h1', 'h2']);
     const following = followHosts(registry, hosts, (changes) => void heard.push(...changes), follow());
-    await expect.poll(() => hosts.all.get('h1')?.isAlive).toBe(true);
+    await expect.poll(() => hosts.all.has('h1')).toBe(true);
     expect(heard.slice(0, 2)).toEqual(
       [
         { name: 'h1', host: expect.objectContaining({ name: 'h1' }) },
@@ -495,7 +496,8 @@ describe('all hosts', () => {
     );
     const member = await join('h1');
     await join('h2');
-    await expect.poll(() => hosts.all.get('h2')?.isAlive).toBe(true);
+    await expect.poll(() => hosts.all.has('h2')).toBe(true);
+    expect(await listAlive(registry)).toEqual(new Set(['h1', 'h2']));
     heard.length = 0;
     await member.publish('new');
     await expect.poll(() => hosts.all.get('h1')?.record.published).toBe('new');
@@ -503,7 +505,9 @@ describe('all hosts', () => {
     forget(member);
     clock.monotonic += TIMING.alive_ms;
     await beat();
-    await expect.poll(() => hosts.all.get('h1')?.isAlive).toBe(false);
+    expect(await listAlive(registry)).toEqual(new Set(['h2']));
+    expect(hosts.all.has('h1')).toBe(true);
+    expect(heard).toEqual(['h1']);
     await registry.commit([], [{ key: 'hosts/h1', value: 'nonsense' }]);
     await expect.poll(() => hosts.unreadable.get('h1')).toContain('it is no record');
     expect(hosts.all.get('h1')?.record.published).toBe('new');

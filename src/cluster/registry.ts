@@ -1,3 +1,5 @@
+import { CulvertError } from '../errors.ts';
+
 /*
  * What hosts agree on, as keys and values: the port, with one implementation on SQLite and one on etcd. It is as much of
  * etcd's model as a cluster needs, and `registry.test.ts` holds both to the same.
@@ -80,4 +82,14 @@ export interface Registry extends AsyncDisposable {
    * @throws CulvertError `registry_denied`
    */
   follow(prefix: string, signal: AbortSignal): AsyncIterable<News>;
+}
+
+/** What was asked; undefined where the registry is away. @throws whatever else it does */
+export async function unlessAway<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof CulvertError && error.code === 'registry_unavailable') return undefined;
+    throw error;
+  }
 }

@@ -47,8 +47,8 @@ export type HostView = {
   readonly name: string;
   /** whether it is the one that is asked */
   readonly isSelf: boolean;
-  /** whether it was heard of in the last seconds; one that was not keeps its place */
-  readonly isAlive: boolean;
+  /** whether it was heard of in the last seconds; one that was not keeps its place; absent where the registry is away */
+  readonly isAlive?: boolean;
   /** this and what follows is absent where its record cannot be read */
   readonly subnet?: Prefix;
   readonly generation?: number;
@@ -61,7 +61,8 @@ export type HostView = {
 /** How this host and one other go together. */
 export type MeshPeerView = {
   readonly name: string;
-  readonly isAlive: boolean;
+  /** absent where the registry is away */
+  readonly isAlive?: boolean;
   /** how it is sent to, and how it sends; absent where that is not known */
   readonly sends?: 'encrypted' | 'clear';
   readonly hears?: 'encrypted' | 'clear';
@@ -84,7 +85,8 @@ export type MeshPeerView = {
 /** How far a host has come with the epoch. */
 export type MeshProgressView = {
   readonly name: string;
-  readonly isAlive: boolean;
+  /** absent where the registry is away */
+  readonly isAlive?: boolean;
   /** absent where it has told nothing */
   readonly number?: number;
   readonly reached?: Phase;

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { HostResource } from '../../api/client/client.ts';
 import { addClientCommand, type Common, clientOf } from '../command.ts';
+import { livenessWord } from '../liveness.ts';
 import { print, printJson, printTable } from '../output.ts';
 
 export function addHosts(program: Command): void {
@@ -48,7 +49,7 @@ function row({
   version,
   problem,
 }: HostResource): string[] {
-  const state = isSelf ? 'this one' : isAlive ? 'alive' : 'lost';
+  const state = isSelf ? 'this one' : livenessWord(isAlive);
   const states = isDraining ? `${state}, draining` : state;
   const cells = [subnet, generation, endpoint, mtu, version, problem];
   return [name, states, ...cells.map((cell) => String(cell ?? '-'))];

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import type { CulvertClient, EpochResource, MeshBody, MeshResource } from '../../api/client/client.ts';
 import { CulvertError, InputError } from '../../errors.ts';
 import { addClientCommand, type Common, clientOf, integer } from '../command.ts';
+import { livenessWord } from '../liveness.ts';
 import { print, printFields, printJson, printTable } from '../output.ts';
 import { formatBytes } from '../units.ts';
 
@@ -115,7 +116,7 @@ async function untilDone(client: CulvertClient, number: number, seconds: number)
     const { epoch, progress } = await client.mesh();
     if (epoch.number > number || (epoch.number === number && epoch.phase === 'done')) return epoch;
     if (performance.now() >= deadline) {
-      const lags = progress.filter((host) => host.isAlive && host.waitsFor.length > 0).map(({ name }) => name);
+      const lags = progress.filter((host) => host.isAlive === true && host.waitsFor.length > 0).map(({ name }) => name);
       const message = `Epoch ${number} is in phase ${epoch.phase} after ${seconds} s, and goes on: ${lags.join(', ') || 'hosts'} wait; see culvert mesh status`;
       throw new CulvertError('timeout', message);
     }
@@ -157,7 +158,7 @@ function printMesh({ epoch, progress, peers }: MeshResource): void {
     ],
     progress.map(({ name, isAlive, number, reached, waitsFor }) => {
       const peer = known.get(name);
-      const state = peer === undefined ? 'this one' : isAlive ? 'alive' : 'lost';
+      const state = peer === undefined ? 'this one' : livenessWord(isAlive);
       const come = [String(number ?? '-'), reached ?? '-', waitsFor.join(' ') || '-'];
       if (peer === undefined) return [name, state, ...come, ...Array.from({ length: 7 }, () => '-')];
       const mtu = `${peer.pathMtu ?? '?'}/${peer.pathMtuBack ?? '?'}`;

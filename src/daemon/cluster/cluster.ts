@@ -3,9 +3,10 @@ import { prefixHas } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
 import { type HostChange, Hosts } from '../../cluster/hosts.ts';
 import type { JoinRequest } from '../../cluster/join.ts';
+import { listAlive } from '../../cluster/liveness.ts';
 import type { Member } from '../../cluster/member.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
-import type { Lease, Registry } from '../../cluster/registry.ts';
+import { type Lease, type Registry, unlessAway } from '../../cluster/registry.ts';
 import { removeHost } from '../../cluster/remove.ts';
 import type { HostKey, MeshPeer, PeerChange } from '../../mesh/peers.ts';
 import type { Published } from '../../mesh/published.ts';
@@ -13,7 +14,7 @@ import { plainText } from '../../plain-text.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
 import type { HostView } from '../engine.ts';
 import { Following } from './following.ts';
-import { hostViews } from './host-view.ts';
+import { type Alive, hostViews } from './host-view.ts';
 import { KnownPeers } from './known-peers.ts';
 import { Memory } from './memory.ts';
 import { Presence } from './presence.ts';
@@ -141,9 +142,9 @@ export class Cluster {
     return this.#peers.all;
   }
 
-  /** Names of the hosts that are alive, as the registry has it. */
-  get alive(): string[] {
-    return [...this.#hosts.all.values()].filter(({ isAlive }) => isAlive).map(({ name }) => name);
+  /** Names of the hosts that are alive; undefined where the registry is away. @throws CulvertError `registry_*` */
+  alive(): Promise<Alive> {
+    return unlessAway(listAlive(this.#parts.registry));
   }
 
   /** See {@link Member.alive}. */
@@ -190,9 +191,9 @@ export class Cluster {
     this.#presence.assertMayCreate();
   }
 
-  /** See {@link hostViews}. */
-  hosts(): HostView[] {
-    return hostViews(this.#hosts, this.#parts.request.name);
+  /** See {@link hostViews}; which of them are alive only where the registry can be asked. @throws CulvertError `registry_*` */
+  async hosts(): Promise<HostView[]> {
+    return hostViews(this.#hosts, await this.alive(), this.#parts.request.name);
   }
 
   /** See {@link removeHost}. */

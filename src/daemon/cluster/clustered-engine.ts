@@ -2,6 +2,7 @@ import type { Clock } from '../../clock.ts';
 import { readAllProgress } from '../../cluster/conductor.ts';
 import { beginEpoch, type Wish } from '../../cluster/epoch.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
+import { unlessAway } from '../../cluster/registry.ts';
 import { InputError } from '../../errors.ts';
 import type { SandboxId, Slot } from '../../ipam/lease.ts';
 import type { PeerChange } from '../../mesh/peers.ts';
@@ -83,7 +84,6 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
         registry: cluster.registry,
         name: cluster.place.name,
         lease: () => cluster.aliveLease,
-        alive: () => cluster.alive,
         peers: () => cluster.peers,
         sockets: inner.probes,
         keys,
@@ -105,7 +105,8 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
       this.#keyRotation = new KeyRotation({
         registry: cluster.registry,
         name: cluster.place.name,
-        alive: () => cluster.alive,
+        others: () => cluster.peers.keys(),
+        isIn: () => cluster.aliveLease !== undefined,
         epoch: () => this.#steering.epoch,
         everyMs,
         clock,
@@ -207,7 +208,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
     return this.inner.updateMembers(news);
   }
 
-  async hosts(): ReturnType<Engine['hosts']> {
+  hosts(): ReturnType<Engine['hosts']> {
     return this.#cluster.hosts();
   }
 
@@ -217,12 +218,13 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
 
   async mesh(): Promise<MeshView> {
     const { registry } = this.#cluster;
-    const [traffic, progress] = await Promise.all([this.inner.traffic(), readAllProgress(registry)]);
-    return meshView(this.#cluster, this.#steering, { traffic, progress, nowMs: this.#clock.monotonicMs() });
+    const asked = [this.inner.traffic(), unlessAway(readAllProgress(registry)), this.#cluster.alive()] as const;
+    const [traffic, progress = new Map(), alive] = await Promise.all(asked);
+    return meshView(this.#cluster, this.#steering, { traffic, progress, alive, nowMs: this.#clock.monotonicMs() });
   }
 
   async changeMesh(wish: Wish): Promise<EpochRecord> {
-    if (wish.mtu !== undefined) assertAllTake(wish.mtu, this.#steering.epoch, this.#cluster.hosts());
+    if (wish.mtu !== undefined) assertAllTake(wish.mtu, this.#steering.epoch, await this.#cluster.hosts());
     return beginEpoch(this.#cluster.registry, wish, Date.now());
   }
 

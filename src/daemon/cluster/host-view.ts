@@ -6,22 +6,32 @@ import type { HostView } from '../engine.ts';
 /** characters of a name that is longer than one may be */
 const NAME_SHOWN = 63;
 
+/** Which hosts are alive; undefined where that cannot be asked. */
+export type Alive = ReadonlySet<string> | undefined;
+
 /** All hosts that the registry tells of, by name, for people. @param own the name of the one that is asked */
-export function hostViews(hosts: Hosts, own: string): HostView[] {
-  const readable = [...hosts.all.values()].map((host) => viewOf(host, hosts, own));
+export function hostViews(hosts: Hosts, alive: Alive, own: string): HostView[] {
+  const readable = [...hosts.all.values()].map((host) => viewOf(host, hosts, { alive, own }));
   const others = [...hosts.unreadable].filter(([name]) => !hosts.all.has(name));
   const unreadable = others.map(([name, problem]) => ({
     name: plainText(name, NAME_SHOWN),
     isSelf: name === own,
-    isAlive: hosts.isAlive(name),
+    ...aliveOf(name, alive),
     problem,
   }));
   return [...readable, ...unreadable].toSorted(byName);
 }
 
-function viewOf({ name, record, isAlive }: KnownHost, { unreadable }: Hosts, own: string): HostView {
+/** Of a host. */
+export function aliveOf(name: string, alive: Alive): { readonly isAlive?: boolean } {
+  return alive === undefined ? {} : { isAlive: alive.has(name) };
+}
+
+type Asked = { readonly alive: Alive; readonly own: string };
+
+function viewOf({ name, record }: KnownHost, { unreadable }: Hosts, { alive, own }: Asked): HostView {
   const { subnet, generation, version } = record;
-  const common = { name, isSelf: name === own, isAlive, subnet, generation, version };
+  const common = { name, isSelf: name === own, ...aliveOf(name, alive), subnet, generation, version };
   try {
     const problem = unreadable.get(name);
     return { ...common, mesh: readPublished(record.published), ...(problem === undefined ? {} : { problem }) };

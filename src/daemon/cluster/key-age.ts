@@ -14,7 +14,7 @@ export type Moment = {
   readonly wallMs: number;
   /** of a clock that nobody can set */
   readonly monotonicMs: number;
-  /** of this host among those that are alive, by name; 0 is the first */
+  /** of this host among all, by name; 0 is the first */
   readonly rank: number;
 };
 

@@ -40,7 +40,9 @@ afterEach(async () => {
 
 function host(name: string, asked: Registry = registry): KeyRotation {
   const emit = ({ type }: { readonly type: string }): void => void events.push(`${name} ${type}`);
-  const parts = { registry: asked, name, alive: () => alive, epoch: () => epoch, everyMs: EVERY_MS, clock, emit };
+  const others = (): string[] => ['h1', 'h2', 'h3'].filter((other) => other !== name);
+  const isIn = (): boolean => alive.includes(name);
+  const parts = { registry: asked, name, others, isIn, epoch: () => epoch, everyMs: EVERY_MS, clock, emit };
   return opened.use(new KeyRotation(parts));
 }
 
@@ -72,6 +74,9 @@ it('has one host change the keys, again and again, and the next one where the fi
   expect(await lookAll(hosts)).toBe(1);
   alive = ['h2', 'h3'];
   pass(EVERY_MS);
+  expect(await lookAll(hosts)).toBe(1);
+  // the next one's turn
+  pass(10_000);
   expect(await lookAll(hosts)).toBe(2);
   expect(events).toEqual(['h1 mesh.keys_old', 'h2 mesh.keys_old']);
 });

@@ -10,8 +10,10 @@ export type KeyRotationParts = {
   readonly registry: Registry;
   /** of this host */
   readonly name: string;
-  /** names of the hosts that are alive */
-  readonly alive: () => Iterable<string>;
+  /** names of all other hosts */
+  readonly others: () => Iterable<string>;
+  /** whether this one is in the cluster now */
+  readonly isIn: () => boolean;
   readonly epoch: () => EpochRecord;
   /** after which keys are to be changed */
   readonly everyMs: number;
@@ -45,11 +47,11 @@ export class KeyRotation implements Disposable {
 
   /** Has them changed, if it is time. */
   async look(): Promise<void> {
-    const { registry, clock, epoch: current, emit } = this.#parts;
-    const rank = this.#rank();
+    const { registry, clock, epoch: current, isIn, emit } = this.#parts;
     const epoch = current();
     // who is not in the cluster decides nothing
-    if (rank === undefined || this.#isWriting) return;
+    if (!isIn() || this.#isWriting) return;
+    const rank = this.#rank();
     const wallMs = clock.wallMs();
     if (!this.#age.areOld(epoch, { wallMs, monotonicMs: clock.monotonicMs(), rank })) return;
     this.#isWriting = true;
@@ -70,11 +72,10 @@ export class KeyRotation implements Disposable {
     clearInterval(this.#looking);
   }
 
-  /** Among those that are alive, by name; undefined where this one is not among them. */
-  #rank(): number | undefined {
-    const { name, alive } = this.#parts;
-    const names = [...alive()];
-    return names.includes(name) ? names.filter((other) => other < name).length : undefined;
+  /** Among all hosts, by name, be they alive or not. */
+  #rank(): number {
+    const { name, others } = this.#parts;
+    return [...others()].filter((other) => other < name).length;
   }
 }
 

@@ -4,18 +4,23 @@ import type { MeshPeer } from '../../mesh/peers.ts';
 import type { Way } from '../../mesh/way.ts';
 import type { MeshPeerView, MeshProgressView, MeshView } from '../engine.ts';
 import type { Cluster } from './cluster.ts';
+import { type Alive, aliveOf } from './host-view.ts';
 import { legTaken, type Steering } from './steering.ts';
 
 export type Observed = {
   readonly traffic: readonly PeerTraffic[];
   readonly progress: ReadonlyMap<string, ProgressRecord>;
+  readonly alive: Alive;
   /** of a clock that never goes back */
   readonly nowMs: number;
 };
 
 /** The mesh as a person looks at it. */
-export function meshView(cluster: Cluster, steering: Steering, { traffic, progress, nowMs }: Observed): MeshView {
-  const alive = new Set(cluster.alive);
+export function meshView(
+  cluster: Cluster,
+  steering: Steering,
+  { traffic, progress, alive, nowMs }: Observed,
+): MeshView {
   const byKey = new Map(traffic.map((one) => [one.publicKey, one]));
   const names = [...new Set([...cluster.peers.keys(), cluster.place.name])].toSorted((one, other) =>
     one.localeCompare(other, 'en', { numeric: true }),
@@ -26,9 +31,9 @@ export function meshView(cluster: Cluster, steering: Steering, { traffic, progre
     progress: names.map((name): MeshProgressView => {
       const { number, reached, waitsFor = [] } = progress.get(name) ?? {};
       const told = number === undefined || reached === undefined ? {} : { number, reached };
-      return { name, isAlive: alive.has(name), ...told, waitsFor };
+      return { name, ...aliveOf(name, alive), ...told, waitsFor };
     }),
-    peers: peers.map((peer) => peerView(peer, alive.has(peer.name), { steering, byKey, nowMs })),
+    peers: peers.map((peer) => peerView(peer, alive, { steering, byKey, nowMs })),
   };
 }
 
@@ -38,7 +43,7 @@ type Known = {
   readonly nowMs: number;
 };
 
-function peerView(peer: MeshPeer, isAlive: boolean, { steering, byKey, nowMs }: Known): MeshPeerView {
+function peerView(peer: MeshPeer, alive: Alive, { steering, byKey, nowMs }: Known): MeshPeerView {
   const { name, keys } = peer;
   const course = steering.courseTo(name);
   const paths = steering.pathsTo(name);
@@ -51,7 +56,7 @@ function peerView(peer: MeshPeer, isAlive: boolean, { steering, byKey, nowMs }: 
   const { size, roundTripMs, answeredMs } = path ?? {};
   return {
     name,
-    isAlive,
+    ...aliveOf(name, alive),
     ...(course === undefined ? {} : { sends: wordOf(course.sends) }),
     ...(course?.sends === 'clear' ? { isWrapped: leg === 'wrapped' } : {}),
     ...(heard === undefined ? {} : { hears: wordOf(heard) }),

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Conductor } from '../../cluster/conductor.ts';
 import { progressKey } from '../../cluster/keys.ts';
+import { Liveness } from '../../cluster/liveness.ts';
 import { type EpochRecord, PHASES, type Phase, type ProgressRecord, writeProgress } from '../../cluster/records.ts';
 import type { Lease, Registry } from '../../cluster/registry.ts';
 import { meshAddress } from '../../mesh/address.ts';
@@ -25,8 +26,6 @@ export type SteeringParts = {
   readonly name: string;
   /** that says that it is alive; undefined where the host is not in the cluster now */
   readonly lease: () => Lease | undefined;
-  /** names of the hosts that are alive, this one among them */
-  readonly alive: () => Iterable<string>;
   readonly peers: () => ReadonlyMap<string, MeshPeer>;
   readonly sockets: ProbeSockets;
   readonly keys: KeyRing;
@@ -53,6 +52,12 @@ export type SteeringParts = {
 const PER_SECOND = 50;
 /** How often it is looked whether anything is to be done that no event says. */
 const LOOK_MS = 500;
+/** How long another host may keep a phase back before it is asked whether it is alive, and how often it is asked then. */
+const ALIVE_MS = 1000;
+/** How much less often for each host that there is: all may ask. */
+const ALIVE_PER_HOST_MS = 1;
+/** How often that is asked of a host that does not answer. */
+const DEAD_ASKED_MS = 10_000;
 /** How long after a failure it is tried again. */
 const RETRY_MS = 1000;
 /** How long after one that starts was found not to be there it is looked again. */
@@ -70,6 +75,7 @@ export class Steering {
   readonly #parts: SteeringParts;
   readonly #prober: Prober;
   readonly #conductor: Conductor;
+  readonly #liveness: Liveness;
   /** as the kernel has them */
   readonly #applied = new Map<string, SteeredCourse>();
   /** as they are to be, where that is otherwise */
@@ -100,7 +106,8 @@ export class Steering {
     this.#rotations = new Set(parts.rotations);
     this.#links = parts.links;
     this.#told = this.#rotationsText();
-    const { registry, name, lease, alive } = parts;
+    const { registry, name, lease, nowMs } = parts;
+    this.#liveness = new Liveness(registry, nowMs);
     this.#prober = new Prober({
       whole: this.#whole,
       timing: parts.timing ?? PATH_TIMING,
@@ -114,7 +121,7 @@ export class Steering {
         void this.#steer();
       },
     });
-    this.#conductor = new Conductor({ registry, name, lease, alive, changed: (next) => this.#take(next) });
+    this.#conductor = new Conductor({ registry, name, lease, changed: (next) => this.#take(next) });
   }
 
   get epoch(): EpochRecord {
@@ -210,17 +217,21 @@ export class Steering {
   }
 
   #unreachable(): Problem[] {
-    const nowMs = this.#parts.nowMs();
-    const alive = new Set(this.#parts.alive());
-    const names = [...this.#applied].filter(([name, course]) => {
-      const peer = this.#parts.peers().get(name);
-      const isDead = peer && this.#prober.pathsTo(name)?.isDead(legTaken(peer, course), nowMs);
-      return alive.has(name) && isDead === true;
-    });
+    const names = [...this.#applied].filter(
+      ([name]) => this.#liveness.isAlive(name) === true && this.#answersNothing(name),
+    );
     return names.slice(0, WAITS_SHOWN).map(([name, { sends }]) => ({
       code: 'peer_unreachable',
       message: `Host ${name} is alive and does not answer ${sends === 'clear' ? 'in clear' : 'by WireGuard'}; look at the network between the two`,
     }));
+  }
+
+  /** Whether nothing has come back for long of what was asked by the way that it is sent to. */
+  #answersNothing(name: string): boolean {
+    const peer = this.#parts.peers().get(name);
+    const course = this.#applied.get(name);
+    if (peer === undefined || course === undefined) return false;
+    return this.#prober.pathsTo(name)?.isDead(legTaken(peer, course), this.#parts.nowMs()) === true;
   }
 
   async #follow(): Promise<void> {
@@ -391,7 +402,22 @@ export class Steering {
     for (const name of this.#parts.peers().keys()) this.#judge(name);
     this.#dropOldKeys();
     void this.#steer();
+    this.#askWhoIsAlive().catch((error: unknown) => this.#fail(error));
     this.#looking = setTimeout(() => this.#look(), LOOK_MS);
+  }
+
+  /** Who is lost is not waited for, and who is alive and does not answer is somebody's to look after. */
+  async #askWhoIsAlive(): Promise<void> {
+    const { phase } = this.#epoch;
+    const peers = this.#parts.peers();
+    const isLate = phase !== 'done' && this.#parts.nowMs() - this.#phaseMs >= ALIVE_MS;
+    const wanted = new Map<string, number>();
+    for (const name of peers.keys()) {
+      if (this.#answersNothing(name)) wanted.set(name, DEAD_ASKED_MS);
+      const holdsBack = isLate && PHASES.indexOf(this.#reachedWith(name)) < PHASES.indexOf(phase);
+      if (holdsBack) wanted.set(name, ALIVE_MS + ALIVE_PER_HOST_MS * peers.size);
+    }
+    if (await this.#liveness.ask(wanted)) void this.#report();
   }
 
   #dropOldKeys(): void {
@@ -414,16 +440,9 @@ export class Steering {
   #progress(): ProgressRecord | undefined {
     const size = sizeReached(this.#epoch, this.#links, this.#sent);
     if (size === undefined) return undefined;
-    const alive = new Set(this.#parts.alive());
     const { number } = this.#epoch;
-    const others = [...this.#parts.peers().keys()].filter((name) => alive.has(name));
-    const reached = others.map((name): [string, Phase] => {
-      const course = this.#applied.get(name);
-      return [
-        name,
-        course === undefined ? 'accept' : phaseReached(course, this.#epoch, this.#prober.pathsTo(name)?.heard),
-      ];
-    });
+    const others = [...this.#parts.peers().keys()].filter((name) => this.#liveness.isAlive(name) !== false);
+    const reached = others.map((name) => [name, this.#reachedWith(name)] as const);
     const last = PHASES.indexOf('drop');
     const least = reached.reduce((order, [, phase]) => Math.min(order, PHASES.indexOf(phase)), last);
     const waitsFor = reached.filter(([, phase]) => PHASES.indexOf(phase) === least).map(([name]) => name);
@@ -433,6 +452,12 @@ export class Steering {
       reached: PHASES[own] ?? 'accept',
       waitsFor: least === last ? [] : waitsFor.slice(0, WAITS_SHOWN),
     };
+  }
+
+  /** How far it has come with one host. */
+  #reachedWith(name: string): Phase {
+    const course = this.#applied.get(name);
+    return course === undefined ? 'accept' : phaseReached(course, this.#epoch, this.#prober.pathsTo(name)?.heard);
   }
 
   /** bytes, of the largest packet that the routes to other hosts let pass */

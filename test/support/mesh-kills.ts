@@ -61,10 +61,10 @@ export async function killAtEachJoin(lab: KillLab, check: () => Promise<void>): 
   await atEach(async (at) => {
     await lab.start({ begin: 'start', at });
     const wasKilled = await lab.comesUp();
-    if (wasKilled) {
-      killed++;
-      await lab.start();
-    }
+    if (wasKilled) killed++;
+    // and not at a later step of something else
+    await lab.victim.kill();
+    await lab.start();
     await lab.settled(`join killed ${at}`);
     await check();
     await lab.leave();

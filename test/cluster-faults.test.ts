@@ -87,7 +87,7 @@ describe('a registry of three', { timeout: 240_000 }, () => {
   });
 });
 
-describe('a host that is cut off', { timeout: 240_000 }, () => {
+describe('a host that is cut off', { timeout: 400_000 }, () => {
   it('is not waited for, and comes along when it is back', async () => {
     const [h1, h2, h3] = daemons;
     await endpoints[0].stream(sandboxes[1].hostAddress, ECHO_PORT, 4);
@@ -102,7 +102,7 @@ describe('a host that is cut off', { timeout: 240_000 }, () => {
     await expect.poll(() => answers(0, 2), PATIENCE).toBe(true);
     await expect.poll(() => daemons.flatMap((daemon) => daemon.problems()), PATIENCE).toEqual([]);
     // and nobody takes in what is refused, once all are there
-    h2.run('mesh', 'encrypt', 'on', '--wait', '--timeout', '60');
+    h2.run('mesh', 'encrypt', 'on', '--wait', '--timeout', '150');
     for (const daemon of daemons)
       expect(mesh(daemon).peers.map(({ acceptsClear }) => acceptsClear)).toEqual([false, false]);
   });

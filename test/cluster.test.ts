@@ -153,6 +153,7 @@ describe('a host', { timeout: 120_000 }, () => {
       'cluster',
       expect.stringMatching(/^holds/),
       'hosts/h1',
+      'mesh/epoch',
       expect.stringMatching(/^subn/),
     ]);
     await one.up();

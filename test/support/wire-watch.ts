@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 
 /** ms that tcpdump(8) may take to show what has passed: it is told to hold nothing back */
@@ -8,10 +7,13 @@ const SHOWN_MS = 300;
 /** What passes on a link, as tcpdump(8) shows it, a line for each packet. */
 export class WireWatch implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #gone: Promise<void>;
   #lines: string[] = [];
+  #said = '';
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    this.#gone = new Promise((resolve) => void child.once('close', () => resolve()));
     let rest = '';
     child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
       const lines = (rest + chunk).split('\n');
@@ -32,25 +34,35 @@ export class WireWatch implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const watch = new WireWatch(child);
-    let said = '';
-    for await (const chunk of child.stderr) {
-      said += String(chunk);
-      if (said.includes('listening on')) return watch;
-    }
-    throw new Error(`tcpdump has ended: ${said}`);
+    await watch.#listening();
+    return watch;
   }
 
-  /** What has passed since this was asked last. */
+  /** What has passed since this was asked last. @throws Error where nobody watches any more */
   async seen(): Promise<string[]> {
     await pause(SHOWN_MS);
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) throw this.#ended();
     const seen = this.#lines;
     this.#lines = [];
     return seen;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const gone = once(this.#child, 'close');
     this.#child.kill('SIGKILL');
-    await gone;
+    await this.#gone;
+  }
+
+  #listening(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+        this.#said += chunk;
+        if (this.#said.includes('listening on')) resolve();
+      });
+      void this.#gone.then(() => reject(this.#ended()));
+    });
+  }
+
+  #ended(): Error {
+    return new Error(`tcpdump has ended: ${this.#said}`);
   }
 }

@@ -35,6 +35,10 @@ export async function proveApart(stage: ClusterStage, who: readonly Placed[], wh
   const unwanted = calls.filter(({ from, to }) => !areOfOneGroup(from, to));
   const heard = new Set<string>();
   await callAll(unwanted);
+  // Where it stays less, the proof says so.
+  await isSoWithin(PATIENCE_MS, () => denied() - before >= unwanted.length);
+  const stopped = denied() - before;
+  // of these some may be denied until groups are told from host to host
   let missing = wanted;
   for (let round = 0; round < ROUNDS && missing.length > 0; round++) {
     await callAll(missing);
@@ -44,10 +48,7 @@ export async function proveApart(stage: ClusterStage, who: readonly Placed[], wh
       return missing.length === 0;
     });
   }
-  // Where it stays less, the proof says so.
-  await isSoWithin(PATIENCE_MS, () => denied() - before >= unwanted.length);
   const right = new Set(wanted.map(textOf));
-  const stopped = denied() - before;
   const far = wanted.filter(({ from, to }) => from.host !== to.host).length;
   stage.narrator.prove({
     claim: `each sandbox reaches those of its group, on whatever host, and nobody else does${when}`,

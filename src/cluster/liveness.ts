@@ -51,8 +51,10 @@ export class Liveness {
     if (old.length === 0) return false;
     this.#isAsking = true;
     try {
-      const alive = await this.#ofThese(old);
-      const news = old.map((name) => [name, { isAlive: alive.has(name), atMs: nowMs }] as const);
+      // who lists all knows all anew, and need not list them again for the next
+      const asked = old.length > ONE_BY_ONE ? [...wanted.keys()] : old;
+      const alive = await this.#ofThese(asked);
+      const news = asked.map((name) => [name, { isAlive: alive.has(name), atMs: nowMs }] as const);
       const isOther = news.some(([name, { isAlive }]) => this.#known.get(name)?.isAlive !== isAlive);
       this.#known = new Map([...this.#known, ...news]);
       return isOther;

@@ -56,6 +56,7 @@ const LOOK_MS = 500;
 const ALIVE_MS = 1000;
 /** How much less often for each host that there is: all may ask. */
 const ALIVE_PER_HOST_MS = 1;
+const DEAD_ASKED_PER_HOST_MS = 40;
 /** How often that is asked of a host that does not answer. */
 const DEAD_ASKED_MS = 10_000;
 /** How long after a failure it is tried again. */
@@ -413,8 +414,10 @@ export class Steering {
     const isLate = phase !== 'done' && this.#parts.nowMs() - this.#phaseMs >= ALIVE_MS;
     const wanted = new Map<string, number>();
     for (const name of peers.keys()) {
-      if (this.#answersNothing(name)) wanted.set(name, DEAD_ASKED_MS);
-      const holdsBack = isLate && PHASES.indexOf(this.#reachedWith(name)) < PHASES.indexOf(phase);
+      if (this.#answersNothing(name)) wanted.set(name, DEAD_ASKED_MS + DEAD_ASKED_PER_HOST_MS * peers.size);
+      // who is known to be lost is not waited for again with the next phase
+      const isAsked = isLate || (phase !== 'done' && this.#liveness.isAlive(name) === false);
+      const holdsBack = isAsked && PHASES.indexOf(this.#reachedWith(name)) < PHASES.indexOf(phase);
       if (holdsBack) wanted.set(name, ALIVE_MS + ALIVE_PER_HOST_MS * peers.size);
     }
     if (await this.#liveness.ask(wanted)) void this.#report();

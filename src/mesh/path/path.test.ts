@@ -157,4 +157,23 @@ describe('a path', () => {
     path.ask(0, 1n);
     expect(path.dueMs).toBe(250);
   });
+
+  it('whose answers come later all at once is not taken for one that answers nothing', () => {
+    const path = new Path(WHOLE, TIMING);
+    let nonce = 0n;
+    const flying: { readonly atMs: number; readonly nonce: bigint }[] = [];
+    let answered = 0;
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 10) {
+      for (const one of flying.splice(0)) {
+        if (one.atMs > nowMs) flying.push(one);
+        else if (path.answer(nowMs, one.nonce)) answered++;
+      }
+      // a queue has grown in the middle
+      const delayMs = nowMs < 20_000 ? 1 : 400;
+      if (nowMs === 20_000) answered = 0;
+      if (path.ask(nowMs, ++nonce) !== undefined) flying.push({ atMs: nowMs + delayMs, nonce });
+    }
+    expect(answered).toBeGreaterThan(2);
+    expect(path.isWhole).toBe(true);
+  });
 });

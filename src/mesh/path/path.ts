@@ -92,11 +92,15 @@ export class Path {
     return this.#asked === undefined ? this.#nextMs : this.#asked.atMs + this.#wait_ms;
   }
 
-  /** Where it is known how long an answer takes, it is not waited for much longer: a search asks many times in vain. */
+  /**
+   * Where it is known how long an answer takes, it is not waited for much longer, as a search asks many times in vain; but
+   * twice as long each time that it is lost, as queues may have grown.
+   */
   get #wait_ms(): number {
     const { wait_ms } = this.#timing;
     const roundTripMs = this.#roundTripMs ?? this.#expectedMs;
-    return roundTripMs === undefined ? wait_ms : Math.min(wait_ms, Math.max(LEAST_WAIT_MS, ROUND_TRIPS * roundTripMs));
+    if (roundTripMs === undefined) return wait_ms;
+    return Math.min(wait_ms, Math.max(LEAST_WAIT_MS, ROUND_TRIPS * roundTripMs) * 2 ** this.#tries);
   }
 
   /** Another size is the whole one now. */

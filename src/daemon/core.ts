@@ -295,8 +295,8 @@ export class Core implements Disposable {
 
   /** See {@link HostMesh.steer}. */
   steer(orders: MeshOrders): boolean {
-    const isSized = orders.mtu === undefined || this.#resize(orders.mtu);
-    return (this.#mesh?.steer(orders) ?? true) && isSized;
+    if (this.#mesh?.steer(orders) === false) return false;
+    return orders.mtu === undefined || this.#resize(orders.mtu);
   }
 
   /**

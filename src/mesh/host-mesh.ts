@@ -142,10 +142,11 @@ export class HostMesh implements Disposable {
   steer({ tunnels, courses, mtu = this.#mtu }: MeshOrders): boolean {
     if (tunnels !== undefined) this.#tunnels = tunnels;
     const mesh = this.#open();
-    if (mtu !== this.#mtu) this.#resize(mesh, mtu);
     this.#keepDevices(mesh);
     if (mesh.isStarting) return false;
+    // what a route lets pass is less than its link takes, before and after
     this.#attempt(mesh, () => mesh.steer(courses));
+    if (mtu !== this.#mtu) this.#resize(mesh, mtu);
     return true;
   }
 

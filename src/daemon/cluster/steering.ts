@@ -298,7 +298,8 @@ export class Steering {
       isDead: (way) => paths.isDead(legOf(way), nowMs),
     });
     const size = Math.min(paths.pathBy(legOf(next.sends))?.size ?? before.mtu ?? this.#whole, this.#whole);
-    const mtu = size >= this.#links ? {} : { mtu: size };
+    // links that are raised take their routes along, and nobody else takes as much yet
+    const mtu = size >= Math.max(this.#links, this.#wantedLinks) ? {} : { mtu: size };
     const wraps = next.sends === 'clear' && peer.isOnLink && inClear === 'wrapped' ? ({ wraps: true } as const) : {};
     const course = { ...next, ...mtu, ...wraps };
     if (alike(course, this.#applied.get(name))) this.#wanted.delete(name);

@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { Endpoint } from '../../lab/endpoint/endpoint.ts';
+import { ECHO_PORT, type StreamReport } from '../../lab/endpoint/protocol.ts';
 import { Underlay } from '../../lab/underlay.ts';
 import { CulvertClient, type MeshBody, type MeshResource, type SandboxResource } from '../../src/api/client/client.ts';
 import { HostDaemon } from './host-daemon.ts';
@@ -97,9 +98,21 @@ export class KillLab implements AsyncDisposable {
     return sandbox;
   }
 
-  /** Somebody in a sandbox. */
-  async endpoint({ id, netns }: SandboxResource): Promise<Endpoint> {
-    return this.#opened.use(await Endpoint.start(id, netns));
+  /**
+   * Has two sandboxes of the two hosts send to each other, until it is told to stop.
+   *
+   * @returns stops them, and says what each has sent and was answered
+   */
+  async talk(): Promise<() => Promise<StreamReport[]>> {
+    const [one, two] = [this.create(this.victim, 's1'), this.create(this.witness, 's2')];
+    const open = async ({ id, netns }: SandboxResource): Promise<Endpoint> =>
+      this.#opened.use(await Endpoint.start(id, netns));
+    const [near, far] = [await open(one), await open(two)];
+    const question = { to: two.hostAddress, text: 'up', count: 1, waitMs: 200 };
+    await expect.poll(async () => (await near.ask(question)).echoes.length, { timeout: 30_000 }).toBe(1);
+    await near.stream(two.hostAddress, ECHO_PORT, 10);
+    await far.stream(one.hostAddress, ECHO_PORT, 10);
+    return async () => [await near.stopStream(), await far.stopStream()];
   }
 
   async ask<T>(daemon: HostDaemon, question: (client: CulvertClient) => Promise<T>): Promise<T> {

@@ -19,6 +19,7 @@ import { alike } from '../../plan/same.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
 import type { ProbeSockets } from '../probes/sockets.ts';
 import type { KeyRing } from './key-ring.ts';
+import { clearLeg, clearLegs, legTaken } from './legs-taken.ts';
 
 export type SteeringParts = {
   readonly registry: Registry;
@@ -54,11 +55,11 @@ const PER_SECOND = 50;
 const LOOK_MS = 500;
 /** How long another host may keep a phase back before it is asked whether it is alive, and how often it is asked then. */
 const ALIVE_MS = 1000;
-/** How much less often for each host that there is: all may ask. */
-const ALIVE_PER_HOST_MS = 1;
-const DEAD_ASKED_PER_HOST_MS = 40;
 /** How often that is asked of a host that does not answer. */
 const DEAD_ASKED_MS = 10_000;
+/** How much less often both for each host that there is: all may ask. */
+const ALIVE_PER_HOST_MS = 1;
+const DEAD_ASKED_PER_HOST_MS = 40;
 /** How long after a failure it is tried again. */
 const RETRY_MS = 1000;
 /** How long after one that starts was found not to be there it is looked again. */
@@ -508,30 +509,6 @@ export class Steering {
   #fail(error: unknown): void {
     this.#failure = error instanceof Error ? error.message : String(error);
   }
-}
-
-/** By which what is for a host goes. */
-export function legTaken({ isOnLink }: Pick<MeshPeer, 'isOnLink'>, { sends, wraps }: SteeredCourse): Leg {
-  if (sends !== 'clear') return sends;
-  return isOnLink && wraps !== true ? 'direct' : 'wrapped';
-}
-
-/**
- * By which what is for a host is to go in clear: as it is to a neighbour. Two hosts may not agree that they are neighbours,
- * and a network may drop what has a sandbox's address: where nothing comes back for a while, and wrapped it does, it is
- * wrapped, until it comes back as it is.
- */
-function clearLeg({ isOnLink }: MeshPeer, { wraps }: SteeredCourse, paths: PeerPaths, nowMs: number): Leg {
-  if (!isOnLink) return 'wrapped';
-  if (paths.isProved('direct', nowMs)) return 'direct';
-  if (paths.isSilent('direct', nowMs) && paths.isProved('wrapped', nowMs)) return 'wrapped';
-  return wraps === true ? 'wrapped' : 'direct';
-}
-
-/** Those that are to be asked by. */
-function clearLegs({ isOnLink }: MeshPeer, taken: Leg, paths: PeerPaths, nowMs: number): Leg[] {
-  if (!isOnLink) return ['wrapped'];
-  return taken === 'wrapped' || paths.isSilent('direct', nowMs) ? ['direct', 'wrapped'] : ['direct'];
 }
 
 /** `epoch 4, encrypted with the keys of rotation 1, packets of 1420 bytes` */

@@ -27,6 +27,8 @@ export type Wish = {
   readonly mtu?: number;
 };
 
+type AssertMay = (current: EpochRecord) => void | Promise<void>;
+
 /** @throws CulvertError `cluster_absent` where there is none; `registry_*` */
 export async function currentEpoch(registry: Registry): Promise<EpochRecord> {
   const { record } = await epochAsWritten(registry);
@@ -37,7 +39,7 @@ export async function currentEpoch(registry: Registry): Promise<EpochRecord> {
 export async function epochAsWritten(registry: Registry): Promise<WrittenEpoch> {
   const entry = await registry.get(EPOCH);
   if (entry === undefined) {
-    const message = `Cannot tell how hosts send to each other: the registry ${registry.name} has no ${EPOCH}; put back what it had`;
+    const message = `Cannot tell how hosts send to each other: the registry ${registry.name} has no ${EPOCH}; put back what it had, or where an older Culvert made the cluster, make a new one under another prefix`;
     throw new CulvertError('cluster_absent', message);
   }
   return { record: readEpoch(entry.value), revision: entry.revision };
@@ -47,12 +49,18 @@ export async function epochAsWritten(registry: Registry): Promise<WrittenEpoch> 
  * Writes what is wished for, as the next epoch; every host goes there step by step. One that is under way goes on to the
  * new one from where it is.
  *
+ * @param assertMay throws where the wish may not follow that epoch; what it reads was written after that was
  * @returns the epoch that leads there, the current one where that is as wished
  * @throws InputError `epoch_under_way` where keys are to be changed while another change is not done, or the MTU to
  *   one that is not between its ends
  * @throws CulvertError `cluster_busy`; `registry_*`
  */
-export async function beginEpoch(registry: Registry, wish: Wish, wallMs: number): Promise<EpochRecord> {
+export async function beginEpoch(
+  registry: Registry,
+  wish: Wish,
+  wallMs: number,
+  assertMay: AssertMay = () => undefined,
+): Promise<EpochRecord> {
   let rotation: number | undefined;
   for (let attempt = 1; ; attempt++) {
     try {
@@ -62,7 +70,7 @@ export async function beginEpoch(registry: Registry, wish: Wish, wallMs: number)
       if (wish.rotates === true && rotation !== undefined && current.rotation > rotation) return current;
       ({ rotation } = current);
       // oxlint-disable-next-line no-await-in-loop -- likewise
-      return await writeWish(registry, wish, wallMs);
+      return await writeWish(registry, wish, wallMs, assertMay);
     } catch (error) {
       // what a member took that is gone since is read again: it may have been written, and then it is as wished
       const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
@@ -73,12 +81,14 @@ export async function beginEpoch(registry: Registry, wish: Wish, wallMs: number)
   }
 }
 
-async function writeWish(registry: Registry, wish: Wish, wallMs: number): Promise<EpochRecord> {
+async function writeWish(registry: Registry, wish: Wish, wallMs: number, assertMay: AssertMay): Promise<EpochRecord> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     // oxlint-disable-next-line no-await-in-loop -- one after the other
     const { record: current, revision } = await epochAsWritten(registry);
     const next = nextEpoch(current, wish, wallMs);
     if (next === current) return current;
+    // oxlint-disable-next-line no-await-in-loop -- likewise
+    await assertMay(current);
     const condition = { key: EPOCH, revision };
     // oxlint-disable-next-line no-await-in-loop -- likewise
     const written = await registry.commit([condition], [{ key: EPOCH, value: writeEpoch(next) }]);

@@ -41,12 +41,13 @@ import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
 import { Draining } from './draining.ts';
-import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status } from './engine.ts';
+import type { CreateRequest, CulvertEvent, LeaseView, Removal, SandboxChange, Status, Steered } from './engine.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { OpenedNames } from './names/opened.ts';
 import { OpenedProbes } from './probes/opened.ts';
 import { ProblemNews } from './problem-news.ts';
 import { reconcile } from './reconcile.ts';
+import { Resizing } from './resizing.ts';
 import { assertNotLost, assertNotOutdated, leasesIn, makeFolder } from './state-folder.ts';
 import { undone } from './undone.ts';
 
@@ -103,10 +104,7 @@ export class Core implements Disposable {
   readonly #problems = new Map<string, string>();
   /** Of what was adopted. */
   readonly #verification: Verification;
-  /** Whether links of what runs are to be of another size, and nobody has begun with that. */
-  #owesLook = false;
-  /** bytes, of links before that; undefined where all are as they are to be */
-  #formerMtu: number | undefined;
+  readonly #resizing: Resizing;
   readonly #housekeeping: Housekeeping;
   readonly #news: ProblemNews;
 
@@ -201,6 +199,20 @@ export class Core implements Disposable {
       }),
     );
     this.#verification = this.#adopt();
+    this.#resizing = new Resizing({
+      layout: host.layout,
+      kernel: this.#kernel,
+      survey: this.#survey,
+      crew: this.#crew,
+      manager: this.#manager,
+      verification: this.#verification,
+      holdings: () =>
+        listLeases(this.#store)
+          .map(holdingOf)
+          .filter(({ state }) => state === 'warm' || state === 'ready'),
+      emit,
+      nowMs: () => this.#nowMs,
+    });
     this.#housekeeping = new Housekeeping({
       root: this.#root,
       reports: this.#reports,
@@ -293,46 +305,10 @@ export class Core implements Disposable {
     this.#mesh?.update(changes, isAll);
   }
 
-  /** See {@link HostMesh.steer}. */
-  steer(orders: MeshOrders): boolean {
-    if (this.#mesh?.steer(orders) === false) return false;
-    return orders.mtu === undefined || this.#resize(orders.mtu);
-  }
-
-  /**
-   * Gives every link another size, those of what runs step by step. Whoever builds meanwhile builds with the new one.
-   *
-   * @param mtu bytes
-   * @returns whether all links have it
-   */
-  #resize(mtu: number): boolean {
-    const { layout } = this.#options.host;
-    if (mtu !== layout.mtu) {
-      this.#formerMtu ??= layout.mtu;
-      this.#owesLook = true;
-      layout.mtu = mtu;
-      this.#crew.resize();
-      this.#manager.buildAnew();
-      this.#kernel.apply(this.#survey.hostPlan());
-    }
-    if (!this.#verification.isDone) return false;
-    if (this.#owesLook) {
-      this.#verification.lookAgain(
-        listLeases(this.#store)
-          .map(holdingOf)
-          .filter(({ state }) => state === 'warm' || state === 'ready'),
-      );
-      this.#owesLook = false;
-    }
-    if (!this.#verification.isDone) return false;
-    if (this.#formerMtu !== undefined) {
-      this.#options.emit({
-        type: 'host.resized',
-        message: `All links take packets of ${mtu} bytes; before, ${this.#formerMtu}`,
-      });
-      this.#formerMtu = undefined;
-    }
-    return true;
+  /** See {@link HostMesh.steer}, {@link Resizing.step}. */
+  steer(orders: MeshOrders): Steered {
+    if (this.#mesh?.steer(orders) === false) return { isSteered: false, isSized: false };
+    return { isSteered: true, isSized: orders.mtu === undefined || this.#resizing.step(orders.mtu) };
   }
 
   /** See {@link HostMesh.traffic}. */
@@ -399,7 +375,7 @@ export class Core implements Disposable {
       quarantined,
       removing,
       freeSlots: slots.last - slots.first + 1 - held,
-      adopting: !this.#verification.isDone && this.#formerMtu === undefined,
+      adopting: !this.#verification.isDone && !this.#resizing.isUnderWay,
       mtu: host.layout.mtu,
       flows: this.#tracking.usage(this.#nowMs),
       ...(sinceWallMs === undefined ? {} : { drainingSinceWallMs: sinceWallMs }),
@@ -453,7 +429,7 @@ export class Core implements Disposable {
     const reported = {
       repaired: (holding: Holding, plan: Plan) => {
         // that all are given another size is said once
-        if (this.#formerMtu !== undefined) return;
+        if (this.#resizing.isUnderWay) return;
         const message = `Repaired the network of slot ${holding.key.slot}: ${planText(plan)}`;
         emit({ type: 'sandbox.repaired', message, ...subjectOf(holding) });
       },

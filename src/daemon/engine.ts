@@ -187,12 +187,20 @@ export interface MemberSource {
   watchMembers(listener: (members: readonly OwnMember[]) => void): void;
 }
 
+/** What of orders is so by now; the rest is when they are given again. */
+export type Steered = {
+  /** not before a device that starts is there */
+  readonly isSteered: boolean;
+  /** whether all links are known to have the size */
+  readonly isSized: boolean;
+};
+
 /** The part of it that steers the mesh of its host. */
 export interface MeshSource {
   /** by which hosts ask each other whether packets pass */
   readonly probes: ProbeSockets;
-  /** Goes by other ways, and has other devices. */
-  steer(orders: MeshOrders): Promise<boolean>;
+  /** Goes by other ways, and has other devices and links of another size. */
+  steer(orders: MeshOrders): Promise<Steered>;
   /** By which way each host is sent to, as the kernel has it. */
   courses(): Promise<readonly (readonly [name: string, course: SteeredCourse])[]>;
   traffic(): Promise<readonly PeerTraffic[]>;

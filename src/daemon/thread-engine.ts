@@ -6,7 +6,16 @@ import type { PeerChange } from '../mesh/peers.ts';
 import type { MemberNews, OwnMember } from '../sandbox/groups.ts';
 import { errorOf } from '../wire-error.ts';
 import type { ThreadOptions } from './core.ts';
-import type { CreateRequest, CulvertEvent, Engine, MemberSource, MeshSource, SandboxChange, Status } from './engine.ts';
+import type {
+  CreateRequest,
+  CulvertEvent,
+  Engine,
+  MemberSource,
+  MeshSource,
+  SandboxChange,
+  Status,
+  Steered,
+} from './engine.ts';
 import { Listeners } from './listeners.ts';
 import { AnsweredNames } from './names/answered.ts';
 import { Outbox } from './outbox.ts';
@@ -139,7 +148,7 @@ export class ThreadEngine implements Engine, MemberSource, MeshSource {
     return this.#call('updateMembers', news);
   }
 
-  steer(orders: MeshOrders): Promise<boolean> {
+  steer(orders: MeshOrders): Promise<Steered> {
     return this.#call('steer', orders);
   }
 

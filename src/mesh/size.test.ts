@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Phase } from './course.ts';
-import { linksMtu, routesMtu, sizeReached } from './size.ts';
+import { linksMtu, linksMtuAtStart, routesMtu, sizeReached } from './size.ts';
 
 const PHASES: readonly Phase[] = ['accept', 'send', 'drop', 'done'];
 const CHANGES = [
@@ -32,4 +32,14 @@ it('has each phase behind it when its links and routes are as that phase has the
     }
   }
   expect(sizeReached({ phase: 'accept', mtu: 1420, formerMtu: 1320 }, 1320, 1320)).toBeUndefined();
+});
+
+it('starts with what its uplink takes only where others do not send more yet', () => {
+  const raised = { mtu: 1420, formerMtu: 1320 };
+  expect(linksMtuAtStart({ phase: 'accept', ...raised }, 1400)).toBe(1320);
+  expect(linksMtuAtStart({ phase: 'accept', ...raised }, 1420)).toBe(1420);
+  expect(linksMtuAtStart({ phase: 'send', ...raised }, 1400)).toBe(1420);
+  expect(linksMtuAtStart({ phase: 'done', ...raised }, 1400)).toBe(1420);
+  // which they take already
+  expect(linksMtuAtStart({ phase: 'accept', mtu: 1320, formerMtu: 1420 }, 1320)).toBe(1420);
 });

@@ -22,6 +22,18 @@ export function linksMtu({ phase, mtu, formerMtu }: Size): number {
   return phase === 'accept' || phase === 'send' ? Math.max(mtu, formerMtu) : mtu;
 }
 
+/**
+ * What a host's links take when it starts: what they took, where they are to be raised to more than its uplink takes, which
+ * nobody sends yet.
+ *
+ * @param room bytes that its uplink takes
+ */
+export function linksMtuAtStart(size: Size, room: number): number {
+  const wanted = linksMtu(size);
+  const isRaised = size.phase === 'accept' && size.mtu > size.formerMtu;
+  return isRaised && wanted > room ? size.formerMtu : wanted;
+}
+
 /** What a host sends to other hosts at the most. @returns bytes */
 export function routesMtu({ phase, mtu, formerMtu }: Size): number {
   return phase === 'accept' ? Math.min(mtu, formerMtu) : mtu;

@@ -59,7 +59,6 @@ export class Verification {
   #links: Batch | undefined;
   /** How many of them are seen to, from the first. */
   #settled = 0;
-  /** Why sandboxes could not be looked into, by slot. */
   readonly #failed = new Map<Slot, string>();
   /** Why the next step could not be done, and when it is tried again. */
   #waiting: { readonly why: string; readonly untilMs: number } | undefined;
@@ -130,6 +129,11 @@ export class Verification {
         : [{ code, message: `Cannot verify what the last run left, and will try again: ${this.#waiting.why}` }]),
       ...(first === undefined ? [] : [{ code, message: `Cannot verify the network of ${first}${more}` }]),
     ];
+  }
+
+  /** Why sandboxes could not be looked into, by slot. */
+  get failed(): ReadonlyMap<Slot, string> {
+    return this.#failed;
   }
 
   /** Of sandboxes: they have been looked into since. */

@@ -191,9 +191,9 @@ export class MemoryEngine implements Engine, MemberSource, MeshSource {
     return next;
   }
 
-  async steer(): Promise<boolean> {
+  async steer(): ReturnType<MeshSource['steer']> {
     this.#check();
-    return true;
+    return { isSteered: true, isSized: true };
   }
 
   async courses(): ReturnType<MeshSource['courses']> {

@@ -123,6 +123,11 @@ export class Cluster {
     return this.#parts.registry;
   }
 
+  /** ms that a host which is lost has its subnet */
+  get holdMs(): number {
+    return this.#parts.holdMs;
+  }
+
   get uplink(): string | undefined {
     return this.#parts.uplink;
   }

@@ -3,7 +3,6 @@ import { readAllProgress } from '../../cluster/conductor.ts';
 import { beginEpoch, type Wish } from '../../cluster/epoch.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
 import { unlessAway } from '../../cluster/registry.ts';
-import { InputError } from '../../errors.ts';
 import type { SandboxId, Slot } from '../../ipam/lease.ts';
 import type { PeerChange } from '../../mesh/peers.ts';
 import type { MemberNews } from '../../sandbox/groups.ts';
@@ -11,7 +10,6 @@ import type {
   CreateRequest,
   CulvertEvent,
   Engine,
-  HostView,
   MemberSource,
   MeshSource,
   MeshView,
@@ -21,6 +19,7 @@ import type {
 import type { Directory } from '../groups/directory.ts';
 import { Listeners } from '../listeners.ts';
 import { ProblemNews } from '../problem-news.ts';
+import { assertAllTake } from './all-take.ts';
 import type { Cluster } from './cluster.ts';
 import type { KeyRing } from './key-ring.ts';
 import { KeyRotation } from './key-rotation.ts';
@@ -108,6 +107,8 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
         others: () => cluster.peers.keys(),
         isIn: () => cluster.aliveLease !== undefined,
         epoch: () => this.#steering.epoch,
+        late: () => this.#steering.usesOldKeys,
+        holdMs: cluster.holdMs,
         everyMs,
         clock,
         emit: (event) => this.#listeners.publish(event),
@@ -224,8 +225,8 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
   }
 
   async changeMesh(wish: Wish): Promise<EpochRecord> {
-    if (wish.mtu !== undefined) assertAllTake(wish.mtu, this.#steering.epoch, await this.#cluster.hosts());
-    return beginEpoch(this.#cluster.registry, wish, Date.now());
+    const { registry } = this.#cluster;
+    return beginEpoch(registry, wish, Date.now(), (current) => assertAllTake(registry, wish, current));
   }
 
   /** Other hosts are told of it when this returns, or when the registry is back. */
@@ -279,14 +280,4 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
       return true;
     }
   }
-}
-
-/** Packets that a host cannot take are not wished for; those that are less than they are now help, if not enough. */
-function assertAllTake(mtu: number, { mtu: now }: EpochRecord, hosts: readonly HostView[]): void {
-  const [least] = hosts
-    .flatMap(({ name, mesh }) => (mesh === undefined ? [] : [{ name, takes: mesh.mtu }]))
-    .toSorted((one, other) => one.takes - other.takes);
-  if (mtu <= now || least === undefined || mtu <= least.takes) return;
-  const message = `Cannot raise the MTU to ${mtu}: host ${least.name} takes ${least.takes}; raise the MTU of its uplink by ${mtu - least.takes}, or want no more than ${least.takes}`;
-  throw new InputError('mtu_too_large', message, { field: 'mtu' });
 }

@@ -15,6 +15,10 @@ export type KeyRotationParts = {
   /** whether this one is in the cluster now */
   readonly isIn: () => boolean;
   readonly epoch: () => EpochRecord;
+  /** names of the hosts that have not taken the keys of the last change, and would be cut off by another one */
+  readonly late: () => readonly string[];
+  /** ms that such a host is waited for, when the keys are old */
+  readonly holdMs: number;
   /** after which keys are to be changed */
   readonly everyMs: number;
   readonly clock: Clock;
@@ -23,6 +27,8 @@ export type KeyRotationParts = {
 
 /** How often it looks how old the keys are. */
 const LOOK_MS = 1000;
+/** Hosts that a message names. */
+const NAMED = 8;
 
 /** Has all hosts change their keys when those are old. Every host that is told an age looks; the first of them does it. */
 export class KeyRotation implements Disposable {
@@ -31,6 +37,9 @@ export class KeyRotation implements Disposable {
   readonly #looking: NodeJS.Timeout;
   #isWriting = false;
   #failure: string | undefined;
+  #late: readonly string[] = [];
+  /** since when keys are old and not changed for them */
+  #lateSinceMs: number | undefined;
 
   constructor(parts: KeyRotationParts) {
     this.#parts = parts;
@@ -40,8 +49,9 @@ export class KeyRotation implements Disposable {
 
   /** What a person has to see to. */
   problems(): Problem[] {
-    if (this.#failure === undefined) return [];
-    const message = `The keys are older than cluster.rotateKeysEveryMs says and are not changed: ${this.#failure}`;
+    const reason = this.#failure ?? this.#lateReason();
+    if (reason === undefined) return [];
+    const message = `The keys are older than cluster.rotateKeysEveryMs says and are not changed: ${reason}`;
     return [{ code: 'keys_old', message }];
   }
 
@@ -53,7 +63,9 @@ export class KeyRotation implements Disposable {
     if (!isIn() || this.#isWriting) return;
     const rank = this.#rank();
     const wallMs = clock.wallMs();
-    if (!this.#age.areOld(epoch, { wallMs, monotonicMs: clock.monotonicMs(), rank })) return;
+    const monotonicMs = clock.monotonicMs();
+    const areOld = this.#age.areOld(epoch, { wallMs, monotonicMs, rank });
+    if (this.#isLate(areOld, monotonicMs) || !areOld) return;
     this.#isWriting = true;
     try {
       const next = await rotateFrom(registry, epoch, wallMs);
@@ -70,6 +82,23 @@ export class KeyRotation implements Disposable {
 
   [Symbol.dispose](): void {
     clearInterval(this.#looking);
+  }
+
+  /** Whether the change waits for somebody who has the keys of before the last one, and of that rotation none. */
+  #isLate(areOld: boolean, nowMs: number): boolean {
+    this.#late = areOld ? this.#parts.late() : [];
+    if (this.#late.length === 0) this.#lateSinceMs = undefined;
+    else this.#lateSinceMs ??= nowMs;
+    return this.#lateSinceMs !== undefined && nowMs - this.#lateSinceMs < this.#parts.holdMs;
+  }
+
+  #lateReason(): string | undefined {
+    if (this.#lateSinceMs === undefined) return undefined;
+    const leftMs = this.#lateSinceMs + this.#parts.holdMs - this.#parts.clock.monotonicMs();
+    if (leftMs <= 0) return undefined;
+    const some = this.#late.slice(0, NAMED).join(', ');
+    const more = this.#late.length > NAMED ? ` and ${this.#late.length - NAMED} others` : '';
+    return `${some}${more} would be cut off, having missed the last change; they are waited for ${Math.ceil(leftMs / 1000)} s more: see that they reach the registry, or remove them (culvert hosts remove)`;
   }
 
   /** Among all hosts, by name, be they alive or not. */

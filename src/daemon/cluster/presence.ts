@@ -7,7 +7,7 @@ import type { EpochRecord, HostRecord } from '../../cluster/records.ts';
 import type { Lease, Registry } from '../../cluster/registry.ts';
 import { CulvertError } from '../../errors.ts';
 import { type Published, writePublished } from '../../mesh/published.ts';
-import { linksMtu } from '../../mesh/size.ts';
+import { linksMtuAtStart } from '../../mesh/size.ts';
 import type { Problem } from '../../sandbox/event.ts';
 import type { Place } from './seat.ts';
 
@@ -95,9 +95,9 @@ export class Presence {
     return this.#published;
   }
 
-  /** bytes, of all links of this host: as agreed when it joined, or as it remembers */
+  /** bytes, of all links of this host when it starts: as agreed when it joined, or as it remembers */
   get linksMtu(): number {
-    return linksMtu(this.#member?.membership.epoch ?? this.place.epoch);
+    return linksMtuAtStart(this.#member?.membership.epoch ?? this.place.epoch, this.#published.mtu);
   }
 
   /** Whether it has joined, whatever became of that. */

@@ -17,6 +17,7 @@ import { linksMtu, routesMtu, sizeReached } from '../../mesh/size.ts';
 import { type Leg, tunnelWay, type Way } from '../../mesh/way.ts';
 import { alike } from '../../plan/same.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
+import type { Steered } from '../engine.ts';
 import type { ProbeSockets } from '../probes/sockets.ts';
 import type { KeyRing } from './key-ring.ts';
 import { clearLeg, clearLegs, legTaken } from './legs-taken.ts';
@@ -37,8 +38,7 @@ export type SteeringParts = {
   /** bytes, that its uplink can take of sandboxes' packets, now */
   readonly room: () => number;
   readonly timing?: PathTiming;
-  /** @returns whether that is so by now: not before a device that starts is there */
-  readonly steer: (orders: MeshOrders) => Promise<boolean>;
+  readonly steer: (orders: MeshOrders) => Promise<Steered>;
   /** By which way each host is sent to, as the kernel has it. */
   readonly courses: () => Promise<readonly (readonly [name: string, course: SteeredCourse])[]>;
   /** Tells the others which keys it has. */
@@ -88,8 +88,9 @@ export class Steering {
   readonly #ended = new AbortController();
   #epoch: EpochRecord;
   #phaseMs: number;
-  /** bytes, of all links as the kernel has them */
+  /** bytes, of all links as the kernel has them, once it is known that they have */
   #links: number;
+  #isSized = false;
   #isStarted = false;
   #isSteering = false;
   /** The keys that the kernel has, and others were told of. */
@@ -338,7 +339,7 @@ export class Steering {
     if (this.#isSteering || !this.#isStarted) return;
     this.#isSteering = true;
     try {
-      while (!this.#ended.signal.aborted && !this.#isSteered) {
+      while (!this.#ended.signal.aborted && !(this.#isSteered && this.#hasSize)) {
         // oxlint-disable-next-line no-await-in-loop -- one after the other
         if (!(await this.#steerOnce())) {
           // oxlint-disable-next-line no-await-in-loop -- likewise
@@ -356,10 +357,15 @@ export class Steering {
 
   /** Whether the kernel has what is wanted, and others were told which keys it has. */
   get #isSteered(): boolean {
-    return this.#wanted.size === 0 && this.#rotationsText() === this.#told && this.#wantedLinks === this.#links;
+    return this.#wanted.size === 0 && this.#rotationsText() === this.#told;
   }
 
-  /** @returns false where a device has yet to start */
+  /** Whether the links are known to be as large as is wanted. */
+  get #hasSize(): boolean {
+    return this.#isSized && this.#wantedLinks === this.#links;
+  }
+
+  /** @returns false where a device has yet to start, or links are not as they are to be */
   async #steerOnce(): Promise<boolean> {
     const { keys, steer, publish } = this.#parts;
     const rotations = [...this.#rotations].toSorted((one, other) => one - other);
@@ -368,7 +374,8 @@ export class Steering {
     const links = this.#wantedLinks;
     const published = rotations.map((rotation) => keys.key(rotation));
     const tunnels = rotations.map((rotation) => keys.tunnel(rotation));
-    if (!(await steer({ courses, tunnels, mtu: links }))) return false;
+    const { isSteered, isSized } = await steer({ courses, tunnels, mtu: links });
+    if (!isSteered) return false;
     for (const [name, course] of courses) {
       if (!this.#parts.peers().has(name)) continue;
       this.#tellWrapped(name, course);
@@ -377,10 +384,7 @@ export class Steering {
       this.#applied.set(name, course);
       if (this.#wanted.get(name) === course) this.#wanted.delete(name);
     }
-    if (links !== this.#links) {
-      this.#links = links;
-      this.#resize();
-    }
+    if (isSized) this.#sized(links);
     if (text !== this.#told) {
       this.#told = text;
       await publish(published);
@@ -388,7 +392,16 @@ export class Steering {
       keys.forgetBefore(Math.min(...rotations));
     }
     this.#probeSoon(0);
-    return true;
+    // what is done is told though links are not as large as they are to be
+    if (!isSized) void this.#report();
+    return isSized;
+  }
+
+  #sized(links: number): void {
+    this.#isSized = true;
+    if (links === this.#links) return;
+    this.#links = links;
+    this.#resize();
   }
 
   #tellWrapped(name: string, { sends, wraps }: SteeredCourse): void {
@@ -425,25 +438,31 @@ export class Steering {
     if (await this.#liveness.ask(wanted)) void this.#report();
   }
 
-  #dropOldKeys(): void {
-    const { rotation, phase } = this.#epoch;
-    if (phase !== 'done' || this.#rotations.size < 2) return;
+  /** Names of the hosts that the keys of before are kept for. */
+  get usesOldKeys(): string[] {
+    const { rotation } = this.#epoch;
+    if (this.#rotations.size < 2) return [];
     const old = tunnelWay(rotation + 1);
     const nowMs = this.#parts.nowMs();
-    const isUsed = [...this.#parts.peers()].some(([name, peer]) => {
+    const users = [...this.#parts.peers()].filter(([name, peer]) => {
       const paths = this.#prober.pathsTo(name);
       const heard = paths?.heard;
       const hasNew = peer.keys.some((key) => key.rotation === rotation);
       const isHeard = heard !== undefined && heard.way !== old && paths?.unsettledMs(nowMs) === 0;
       return this.#applied.get(name)?.sends === old || !hasNew || !isHeard;
     });
-    if (isUsed) return;
+    return users.map(([name]) => name);
+  }
+
+  #dropOldKeys(): void {
+    const { rotation, phase } = this.#epoch;
+    if (phase !== 'done' || this.#rotations.size < 2 || this.usesOldKeys.length > 0) return;
     for (const one of this.#rotations) if (one !== rotation) this.#rotations.delete(one);
   }
 
   /** How far it has come, and what it waits for; undefined where not even its first phase is behind it. */
   #progress(): ProgressRecord | undefined {
-    const size = sizeReached(this.#epoch, this.#links, this.#sent);
+    const size = this.#sizeReached();
     if (size === undefined) return undefined;
     const { number } = this.#epoch;
     const others = [...this.#parts.peers().keys()].filter((name) => this.#liveness.isAlive(name) !== false);
@@ -457,6 +476,13 @@ export class Steering {
       reached: PHASES[own] ?? 'accept',
       waitsFor: least === last ? [] : waitsFor.slice(0, WAITS_SHOWN),
     };
+  }
+
+  /** After a start links may be of another size than they are to be, which keeps back what is about sizes alone. */
+  #sizeReached(): Phase | undefined {
+    const { mtu, formerMtu } = this.#epoch;
+    if (!this.#isSized) return mtu === formerMtu ? 'drop' : undefined;
+    return sizeReached(this.#epoch, this.#links, this.#sent);
   }
 
   /** How far it has come with one host. */

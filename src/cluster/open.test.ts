@@ -35,6 +35,8 @@ describe('a registry', () => {
     'etcd://user:s/secret@a:2379',
     'file:relative',
     'etcd://a:2379,',
+    'etcd://a:0',
+    'etcd://a:65536',
   ])('is not %j', (url) => {
     const open = (): unknown => openRegistry({ url }, new HandClock());
     expect(open).toThrow(expect.objectContaining({ code: 'registry_url', field: 'cluster.registry' }));

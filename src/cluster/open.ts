@@ -17,6 +17,8 @@ export type RegistryOptions = {
 };
 
 const NAMESPACE = 'culvert';
+/** of TCP */
+const PORT_MAX = 65_535;
 
 /**
  * Opens the registry that a URL names; whether it is there shows when it is asked.
@@ -29,8 +31,13 @@ export function openRegistry(options: RegistryOptions, clock: Clock): Registry {
   if (file !== undefined) return new EmbeddedRegistry(file, clock);
   const [, scheme, hosts = '', namespace = NAMESPACE] = /^(etcds?):\/\/([^/]+)(?:\/([\w.-]{1,64}))?$/.exec(url) ?? [];
   const endpoints = hosts.split(',');
-  if (scheme === undefined || !endpoints.every((one) => /^[\w.-]+:\d{1,5}$/.test(one))) throw urlError(url);
+  if (scheme === undefined || !endpoints.every(isEndpoint)) throw urlError(url);
   return new EtcdRegistry({ endpoints, namespace: `${namespace}/`, ...userOf(options), ...tlsOf(options, scheme) });
+}
+
+function isEndpoint(text: string): boolean {
+  const port = Number(/^[\w.-]+:(\d{1,5})$/.exec(text)?.[1] ?? 0);
+  return port > 0 && port <= PORT_MAX;
 }
 
 function urlError(url: string): InputError {

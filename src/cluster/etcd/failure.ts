@@ -17,10 +17,14 @@ export function isTokenInvalid(error: unknown): boolean {
   return error instanceof EtcdInvalidAuthTokenError;
 }
 
-/** What went wrong during `attempt` at the registry of that name, as one of the family; a CulvertError stays as it is. */
-export function etcdFailure(attempt: string, name: string, error: unknown): CulvertError {
+/**
+ * What went wrong during `attempt` at the registry of that name, as one of the family; a CulvertError stays as it is.
+ *
+ * @param why where more is known than the error says
+ */
+export function etcdFailure(attempt: string, name: string, error: unknown, why?: string): CulvertError {
   if (error instanceof CulvertError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = why ?? (error instanceof Error ? error.message : String(error));
   return new CulvertError(codeOf(error), `Cannot ${attempt} in the registry ${name}: ${message}`, { cause: error });
 }
 

@@ -7,6 +7,7 @@ import type { Condition, Entry, Lease, News, Registry, Revision, Write } from '.
 import { etcdFailure } from './failure.ts';
 import { KeepAlive } from './keep-alive.ts';
 import { isAsTold, isNewestAsTold, type Print, Told } from './told.ts';
+import { unresolved } from './unresolved.ts';
 import { Watch } from './watch.ts';
 
 export type EtcdOptions = {
@@ -36,7 +37,7 @@ const MESSAGE_MAX = { 'grpc.max_receive_message_length': 64 * 1024 * 1024 };
 export class EtcdRegistry implements Registry {
   readonly name: string;
   readonly #namespace: string;
-  readonly #attempts: number;
+  readonly #endpoints: readonly string[];
   readonly #timeout_ms: number;
   readonly #connect: () => Etcd3;
   readonly #client: Etcd3;
@@ -51,7 +52,7 @@ export class EtcdRegistry implements Registry {
     const { endpoints, namespace, timeout_ms = TIMEOUT_MS } = options;
     this.name = `etcd://${endpoints.join(',')}/${namespace}`;
     this.#namespace = namespace;
-    this.#attempts = endpoints.length;
+    this.#endpoints = endpoints;
     this.#timeout_ms = timeout_ms;
     this.#connect = () => new Etcd3(clientOptions(options, timeout_ms));
     this.#client = this.#connect();
@@ -158,7 +159,7 @@ export class EtcdRegistry implements Registry {
 
   /** What changes nothing a second time may be asked of each member. */
   async #ask<T>(attempt: string, body: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    for (let left = this.#attempts; ; left--) {
+    for (let left = this.#endpoints.length; ; left--) {
       try {
         // oxlint-disable-next-line no-await-in-loop -- one after the other
         return await this.#call(attempt, body);
@@ -178,8 +179,9 @@ export class EtcdRegistry implements Registry {
       return result;
     } catch (error) {
       const failure = etcdFailure(attempt, this.name, error);
-      this.#isAway ||= failure.code === 'registry_unavailable';
-      throw failure;
+      if (failure.code !== 'registry_unavailable') throw failure;
+      this.#isAway = true;
+      throw etcdFailure(attempt, this.name, error, await unresolved(this.#endpoints));
     }
   }
 

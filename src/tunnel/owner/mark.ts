@@ -1,0 +1,24 @@
+import type { ProcessId } from '../../linux/process.ts';
+
+/**
+ * Who made a tunnel's link and keeps it, as the link itself says (IFLA_IFALIAS, ip-link(8)): it is there as long as the
+ * link is, whatever becomes of files.
+ */
+export type Mark = {
+  readonly owner: ProcessId;
+};
+
+const FORMAT = /^culvert tunnel 1 pid (\d{1,10}) start (\d{1,20})$/;
+
+/** of IFLA_IFALIAS: IFALIASZ of linux/if.h, with the 0 at its end */
+export const ALIAS_MAX = 255;
+
+export function markText({ owner }: Mark): string {
+  return `culvert tunnel 1 pid ${owner.pid} start ${owner.startTicks}`;
+}
+
+/** undefined where it is none of ours */
+export function readMark(alias: string | undefined): Mark | undefined {
+  const [, pid, startTicks] = FORMAT.exec(alias ?? '') ?? [];
+  return pid === undefined ? undefined : { owner: { pid: Number(pid), startTicks: Number(startTicks) } };
+}

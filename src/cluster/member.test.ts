@@ -10,7 +10,7 @@ import { formatPrefix, type Prefix, parsePrefix, prefixesOverlap } from '../addr
 import { EmbeddedRegistry } from './embedded/registry.ts';
 import { beginEpoch, firstEpoch } from './epoch.ts';
 import { followHosts, Hosts } from './hosts.ts';
-import type { JoinRequest } from './join.ts';
+import type { JoinRequest } from './join-request.ts';
 import { ALIVE, EPOCH, HOLDS, HOSTS, SUBNETS } from './keys.ts';
 import { listAlive } from './liveness.ts';
 import { Member, type Standing } from './member.ts';

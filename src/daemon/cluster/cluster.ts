@@ -2,7 +2,7 @@ import { formatIpv4, type Ipv4 } from '../../addr/ipv4.ts';
 import { prefixHas } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
 import { type HostChange, Hosts } from '../../cluster/hosts.ts';
-import type { JoinRequest } from '../../cluster/join.ts';
+import type { JoinRequest } from '../../cluster/join-request.ts';
 import { listAlive } from '../../cluster/liveness.ts';
 import type { Member } from '../../cluster/member.ts';
 import type { EpochRecord } from '../../cluster/records.ts';

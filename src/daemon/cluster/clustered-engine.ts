@@ -25,7 +25,7 @@ import type { KeyRing } from './key-ring.ts';
 import { KeyRotation } from './key-rotation.ts';
 import { Memberships } from './memberships.ts';
 import { meshView } from './mesh-view.ts';
-import { Steering } from './steering.ts';
+import { Steering } from './steering/steering.ts';
 
 const TELL_AGAIN_MS = 1000;
 /** How often it is looked whether the cluster has a problem. */

@@ -255,7 +255,6 @@ export const EXPELS = new Set([
   'host_name_in_use',
   'host_identity_in_use',
   'subnet_lost',
-  'cluster_foreign',
   'cluster_mismatch',
 ]);
 

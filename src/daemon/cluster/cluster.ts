@@ -5,6 +5,7 @@ import { type HostChange, Hosts } from '../../cluster/hosts.ts';
 import type { JoinRequest } from '../../cluster/join-request.ts';
 import { listAlive } from '../../cluster/liveness.ts';
 import type { Member } from '../../cluster/member.ts';
+import type { OwnRegistry } from '../../cluster/own-registry.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
 import { type Lease, type Registry, unlessAway } from '../../cluster/registry.ts';
 import { removeHost } from '../../cluster/remove.ts';
@@ -22,7 +23,7 @@ import { type Place, type Seat, writeSeat } from './seat.ts';
 import type { Whereabouts } from './whereabouts.ts';
 
 export type ClusterParts = {
-  readonly registry: Registry;
+  readonly registry: OwnRegistry;
   readonly request: Omit<JoinRequest, 'published' | 'mtu'>;
   /** what it tells the others of itself */
   readonly published: Published;
@@ -81,7 +82,6 @@ export class Cluster {
     this.#peers = new KnownPeers(place, parts.isOnLink);
     this.#following = new Following({
       registry,
-      clusterId: place.clusterId,
       hosts: this.#hosts,
       changed: (changes) => this.#take(changes),
       emit: (type, message) => this.#emit(type, message),
@@ -110,6 +110,7 @@ export class Cluster {
     };
     const presence = await Presence.enter({ ...parts, emit, leased }, seat.place);
     const { place } = presence;
+    parts.registry.belongsTo(place.clusterId);
     if (presence.hasJoined) writeSeat(parts.stateDir, { ...seat, place });
     cluster = new Cluster(parts, seat, presence);
     return cluster;

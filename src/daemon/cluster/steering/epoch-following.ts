@@ -1,4 +1,5 @@
 import { Conductor, type ConductorParts } from '../../../cluster/conductor.ts';
+import { isAway } from '../../../cluster/registry.ts';
 
 /** How long after a failure it is begun anew. */
 const RETRY_MS = 1000;
@@ -20,7 +21,8 @@ export class EpochFollowing {
         // oxlint-disable-next-line no-await-in-loop -- one after the other
         await this.#conductor.run(signal);
       } catch (error) {
-        this.#failed(error);
+        // how the host stands says that
+        if (!isAway(error)) this.#failed(error);
       }
       // oxlint-disable-next-line no-await-in-loop -- likewise
       await new Promise((resolve) => void setTimeout(resolve, RETRY_MS).unref());

@@ -15,7 +15,7 @@ import { plainText } from '../../plain-text.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
 import type { HostView } from '../engine.ts';
 import { Following } from './following.ts';
-import { type Alive, hostViews } from './host-view.ts';
+import { type Alive, byName, hostViews } from './host-view.ts';
 import { KnownPeers } from './known-peers.ts';
 import { Memory } from './memory.ts';
 import { Presence } from './presence.ts';
@@ -199,7 +199,17 @@ export class Cluster {
 
   /** See {@link hostViews}; which of them are alive only where the registry can be asked. @throws CulvertError `registry_*` */
   async hosts(): Promise<HostView[]> {
-    return hostViews(this.#hosts, await this.alive(), this.#parts.request.name);
+    const views = hostViews(this.#hosts, await this.alive(), this.#parts.request.name);
+    return this.#hosts.isComplete ? views : [...views, ...this.#remembered(views)].toSorted(byName);
+  }
+
+  /** Those that the registry has yet to tell of, since it is away. */
+  #remembered(views: readonly HostView[]): HostView[] {
+    const { name, subnet } = this.place;
+    const told = new Set(views.map((view) => view.name));
+    return [{ name, subnet }, ...this.#peers.all.values()]
+      .filter((host) => !told.has(host.name))
+      .map((host) => ({ name: host.name, isSelf: host.name === name, subnet: host.subnet }));
   }
 
   /** See {@link removeHost}. */
@@ -212,10 +222,14 @@ export class Cluster {
   /** What a person has to see to. */
   problems(): Problem[] {
     const own = this.#presence.problem;
-    const peers = [...this.#hosts.unreadable, ...this.#peers.unusable].map(([name, reason]) => ({
-      code: 'peer_unreadable',
-      message: `No traffic with host ${plainText(name, 63)}: ${reason}`,
-    }));
+    const peers = [...this.#hosts.unreadable, ...this.#peers.unusable].map(([name, reason]) => {
+      const who = name === this.place.name ? 'This host' : `Host ${plainText(name, 63)}`;
+      const isKnown = this.#peers.all.has(name) || name === this.place.name;
+      const message = isKnown
+        ? `${who} stands as it did before, since what is told of it cannot be used: ${reason}`
+        : `No traffic with host ${plainText(name, 63)}: ${reason}`;
+      return { code: 'peer_unreadable', message };
+    });
     return [...[own, this.#following.problem].filter((one) => one !== undefined), ...peers];
   }
 

@@ -75,6 +75,8 @@ export class Steering {
   #isStarted = false;
   #looking: NodeJS.Timeout | undefined;
   #failure: string | undefined;
+  /** why it does not hear how hosts are to send to each other */
+  #deafness: string | undefined;
 
   /** @param record of the epoch that it was in when it was last here */
   constructor(parts: SteeringParts, record: EpochRecord) {
@@ -140,7 +142,7 @@ export class Steering {
     this.#look();
     const { registry, name, lease } = this.#parts;
     const changed = (next: EpochRecord): void => this.#take(next);
-    const failed = (error: unknown): void => this.#fail(error);
+    const failed = (error: unknown): void => void (this.#deafness = reasonOf(error));
     void new EpochFollowing({ registry, name, lease, changed, failed }).run(this.#ended.signal);
   }
 
@@ -165,9 +167,12 @@ export class Steering {
   problems(): Problem[] {
     const failure = this.#failure;
     const message = `What is sent to other hosts cannot be changed: ${failure}`;
+    const deafness = this.#deafness;
+    const unread = `What is sent to other hosts stays as it is, since it is not known how it is to be: ${deafness}`;
     const waitsFor = this.#progress.record?.waitsFor ?? [];
     return [
       ...(failure === undefined ? [] : [{ code: 'mesh_unsteered', message }]),
+      ...(deafness === undefined ? [] : [{ code: 'mesh_unread', message: unread }]),
       ...this.#epoch.problems(this.#parts.nowMs(), waitsFor),
       ...this.#links.problems(this.epoch),
       ...this.#reachability.problems(),
@@ -182,6 +187,7 @@ export class Steering {
   }
 
   #take(epoch: EpochRecord): void {
+    this.#deafness = undefined;
     const former = this.epoch;
     if (alike(epoch, former)) return;
     const nowMs = this.#parts.nowMs();
@@ -255,6 +261,10 @@ export class Steering {
   }
 
   #fail(error: unknown): void {
-    this.#failure = error instanceof Error ? error.message : String(error);
+    this.#failure = reasonOf(error);
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -4,7 +4,7 @@ import type { RawLink } from '../lab/raw-link.ts';
 import { formatIpv4, parseIpv4 } from '../src/addr/ipv4.ts';
 import { formatMac } from '../src/addr/mac.ts';
 import { parsePrefix } from '../src/addr/prefix.ts';
-import type { CoreOptions } from '../src/daemon/core.ts';
+import type { CoreOptions } from '../src/daemon/core-options.ts';
 import { ARPOP_REQUEST, readArpFrame } from '../src/linux/arp/packet.ts';
 import type { ArpTiming } from '../src/linux/arp/timing.ts';
 import { bridgeMac, DEFAULT_LAYOUT } from '../src/sandbox/topology/layout.ts';

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Endpoint } from '../lab/endpoint/endpoint.ts';
 import { ECHO_PORT } from '../lab/endpoint/protocol.ts';
 import { Underlay } from '../lab/underlay.ts';
+import { WireWatch } from '../lab/wire-watch.ts';
 import {
   CulvertClient,
   type EpochResource,
@@ -11,7 +12,6 @@ import {
   type SandboxResource,
 } from '../src/api/client/client.ts';
 import { HostDaemon } from './support/host-daemon.ts';
-import { WireWatch } from './support/wire-watch.ts';
 import { programsIn, wgShow } from './support/wireguard-seen.ts';
 
 /*
@@ -96,8 +96,7 @@ describe('an encrypted way that dies', { timeout: 400_000 }, () => {
   const mend = (): string => underlay.onWire('nft', 'delete table bridge cut');
 
   it('is waited for, or packets go in clear until it is back: as a person has said', async () => {
-    // what goes in clear, wrapped or as it is
-    await using wire = await WireWatch.start(underlay.wire, 'br0', 'udp port 51830 or net 10.64.0.0/10');
+    await using wire = await WireWatch.start(underlay);
     cut();
     await expect.poll(() => h1.problems(), PATIENCE).toContain('peer_unreachable');
     await expect.poll(() => h2.problems(), PATIENCE).toContain('peer_unreachable');
@@ -114,7 +113,7 @@ describe('an encrypted way that dies', { timeout: 400_000 }, () => {
     await expect.poll(sends, PATIENCE).toEqual(['clear', 'clear']);
     await expect.poll(ping, PATIENCE).toBe(true);
     expect(h1.run('mesh', 'status')).toMatch(/^h2 +alive .* clear +clear /m);
-    expect((await wire.seen()).some((line) => line.includes(`> ${b.hostAddress}: ICMP echo request`))).toBe(true);
+    expect((await wire.seen()).some(({ line }) => line.includes(`> ${b.hostAddress}: ICMP echo request`))).toBe(true);
     await near.stream(b.hostAddress, ECHO_PORT, 4);
     await far.stream(a.hostAddress, ECHO_PORT, 4);
     mend();

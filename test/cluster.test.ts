@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { cpSync, readFileSync, statSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
@@ -129,7 +129,15 @@ describe('a host', { timeout: 120_000 }, () => {
       [{ cluster: { range: '10.128.0.0/10' } }, /it has 10\.64\.0\.0\/10 in subnets of \/20, and the config says/],
       [{ cluster: { range: '192.0.0.0/10' } }, /Cannot use 192\.0\.0\.0\/10 as cluster\.range: the host reaches/],
       [{ cluster: { subnetLength: 24 } }, /Cannot claim a subnet of \/24/],
+      [{ cluster: { endpoint: 'host.example.com' } }, /Cannot read "host\.example\.com" as an IPv4 address/],
+      [{ cluster: { presharedKeyFile: '/nonexistent' } }, /Cannot use the pre-shared key in \/nonexistent: ENOENT/],
+      [{ alone: true, cluster: { registry: 'etcd://nowhere.invalid:2379' } }, /nowhere\.invalid does not resolve/],
     ];
+    const key = join(other.stateDir, 'wireguard.key');
+    mkdirSync(other.stateDir, { recursive: true });
+    writeFileSync(key, 'no key', { mode: 0o600 });
+    await expect(other.up()).rejects.toThrow(/Cannot use the private key in .*: .*; put back what it held/);
+    rmSync(key);
     for (const [options, reason] of attempts) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       await expect(other.up(options)).rejects.toThrow(reason);

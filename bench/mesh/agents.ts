@@ -126,7 +126,7 @@ function followWhole(registry: Registry, own: MeshPeer): Agent {
       agent.edits += peers.take(turned).length;
       if (turned.length > 0) agent.learnedMs = Date.now();
     },
-    { isOurs: async () => undefined, signal },
+    signal,
   );
   return agent;
 }

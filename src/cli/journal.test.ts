@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { CulvertError } from '../errors.ts';
 import { Journal } from './journal.ts';
 
 function journal(): {
@@ -21,13 +22,15 @@ function journal(): {
   };
 }
 
-it('writes errors with their stack, and messages as they are', () => {
+it('writes defects with their stack, and what is for people as it is', () => {
   const { written, note } = journal();
   note(new Error('no room'));
   note('the disk is full');
+  note(new CulvertError('registry_unavailable', 'Cannot read cluster'));
   expect(written).toEqual([
     expect.stringMatching(/^culvert: Error: no room\n +at .*\n/),
     'culvert: the disk is full\n',
+    'culvert: Cannot read cluster (registry_unavailable)\n',
   ]);
 });
 

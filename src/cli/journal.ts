@@ -1,3 +1,5 @@
+import { CulvertError } from '../errors.ts';
+
 /** How long the same line is not written again: what fails at each tick would fill the journal. */
 const REPEAT_MS = 60_000;
 
@@ -16,9 +18,9 @@ export class Journal {
     this.#now = now;
   }
 
-  /** Notes an error with its stack, or a message. */
+  /** Notes an error, with its stack where it is a defect, or a message. */
   readonly note = (what: unknown): void => {
-    const text = what instanceof Error ? (what.stack ?? what.message) : String(what);
+    const text = textOf(what);
     const now = this.#now();
     const before = this.#written.get(text);
     if (before !== undefined && now - before < REPEAT_MS) return;
@@ -26,4 +28,10 @@ export class Journal {
     this.#written.set(text, now);
     this.#write(`culvert: ${text}\n`);
   };
+}
+
+/** What the family says is for people, and says where to look. */
+function textOf(what: unknown): string {
+  if (what instanceof CulvertError) return `${what.message} (${what.code})`;
+  return what instanceof Error ? (what.stack ?? what.message) : String(what);
 }

@@ -7,6 +7,8 @@ import { createProgram } from './program.ts';
  */
 
 const parameters = process.argv.slice(2);
+/** How long after a failure the process may take to end by itself. */
+const LEFT_MS = 1000;
 
 // A reader that has seen enough, such as head(1), is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -19,4 +21,6 @@ try {
   await program.parseAsync(parameters, { from: 'user' });
 } catch (error) {
   fail(error, parameters);
+  // what is still asked, such as a resolver that does not answer, is not waited for
+  setTimeout(() => process.exit(), LEFT_MS).unref();
 }

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { formatBytes, parseBytes, parseRate } from './units.ts';
+import { formatBytes, parseBytes, parseRate, roundedBytes } from './units.ts';
 
 describe('rates and bytes', () => {
   it.each([
@@ -58,4 +58,18 @@ describe('rates and bytes', () => {
     expect(formatBytes(bytes)).toBe(text);
     expect(parseBytes(text)).toBe(bytes);
   });
+});
+
+it.each([
+  [0, '0 B'],
+  [999, '999 B'],
+  [999.6, '1.00 kB'],
+  [1000, '1.00 kB'],
+  [931_620, '932 kB'],
+  [999_499, '999 kB'],
+  [999_500, '1.00 MB'],
+  [12_345_678, '12.3 MB'],
+  [2.5e18, '2500 PB'],
+])('shows %d bytes among others as %s', (bytes, text) => {
+  expect(roundedBytes(bytes)).toBe(text);
 });

@@ -51,6 +51,16 @@ export function parseBytes(text: string): number {
   return Math.floor(Number(digits) * factor);
 }
 
+/** For a table in which sizes stand below each other: three digits, decimal units. */
+export function roundedBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let power = 0;
+  // what would be rounded up to a thousand is one of the next
+  while (power < units.length - 1 && bytes / 1000 ** power >= 999.5) power++;
+  const value = bytes / 1000 ** power;
+  return `${power === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(value >= 9.995 ? 1 : 2)} ${units[power]}`;
+}
+
 const SHOWN = [
   ['GB', 1e9],
   ['MB', 1e6],

@@ -6,7 +6,7 @@ import { HandClock } from '../../lab/hand-clock.ts';
 import { Conductor, readAllProgress } from './conductor.ts';
 import { EmbeddedRegistry } from './embedded/registry.ts';
 import { beginEpoch, currentEpoch } from './epoch.ts';
-import { foundCluster } from './join.ts';
+import { foundCluster } from './found.ts';
 import { aliveKey, progressKey } from './keys.ts';
 import { type EpochRecord, type Phase, writeProgress } from './records.ts';
 import type { Lease } from './registry.ts';

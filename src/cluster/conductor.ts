@@ -11,7 +11,7 @@ import {
   readProgress,
   writeEpoch,
 } from './records.ts';
-import type { Lease, Registry, Revision } from './registry.ts';
+import { isAway, type Lease, type News, type Registry, type Revision } from './registry.ts';
 
 export type ConductorParts = {
   readonly registry: Registry;
@@ -63,9 +63,16 @@ export class Conductor {
       if (news.kind === 'all') this.#leader = undefined;
       for (const { key, value, revision } of entries) {
         if (key === CONDUCTOR) this.#leader = value;
-        else if (key === EPOCH && value !== undefined) this.#take(readEpoch(value), revision);
+        else if (key === EPOCH && value !== undefined && !this.#isPast(news.kind, revision)) {
+          this.#take(readEpoch(value), revision);
+        }
       }
     }
+  }
+
+  /** What led to the epoch is told again by a registry that was another's meanwhile. */
+  #isPast(kind: News['kind'], revision: Revision): boolean {
+    return kind === 'changes' && this.#epoch !== undefined && revision <= this.#epoch.revision;
   }
 
   #take(record: EpochRecord, revision: Revision): void {
@@ -80,7 +87,7 @@ export class Conductor {
         await this.#leadOn();
       } catch (error) {
         // what is away for a moment is asked again
-        if (!(error instanceof CulvertError && RETRIED.has(error.code))) throw error;
+        if (!isAway(error) && !isLeaseLost(error)) throw error;
       }
       // oxlint-disable-next-line no-await-in-loop -- likewise
       await pause(this.#restMs, signal);
@@ -131,7 +138,9 @@ export class Conductor {
   }
 }
 
-const RETRIED = new Set(['registry_unavailable', 'registry_lease_lost']);
+function isLeaseLost(error: unknown): boolean {
+  return error instanceof CulvertError && error.code === 'registry_lease_lost';
+}
 
 /** Whether a host has the phase behind it. */
 function hasReached(progress: ProgressRecord | undefined, { number, phase }: EpochRecord): boolean {

@@ -1,7 +1,7 @@
 import { CulvertError, InputError } from '../errors.ts';
 import { EPOCH } from './keys.ts';
 import { type EpochRecord, readEpoch, writeEpoch } from './records.ts';
-import type { Registry, Revision } from './registry.ts';
+import { isAway, type Registry, type Revision } from './registry.ts';
 
 /** How often it begins anew because others wrote what it had read. */
 const ATTEMPTS = 5;
@@ -73,8 +73,7 @@ export async function beginEpoch(
       return await writeWish(registry, wish, wallMs, assertMay);
     } catch (error) {
       // what a member took that is gone since is read again: it may have been written, and then it is as wished
-      const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
-      if (!isAway || attempt === TRIES) throw error;
+      if (!isAway(error) || attempt === TRIES) throw error;
       // oxlint-disable-next-line no-await-in-loop -- likewise
       await new Promise((resolve) => void setTimeout(resolve, AGAIN_MS));
     }

@@ -79,18 +79,15 @@ export class Hosts {
  * followed: it would be half of all that a registry has to tell, and more of it the less time that has.
  *
  * @param changed hears which hosts have changed, the first time all of them
- * @param isOurs is asked before all of them are taken in, and throws where they are another cluster's
- * @throws CulvertError `registry_denied`
+ * @throws CulvertError `registry_denied`, `registry_foreign`
  */
 export async function followHosts(
   registry: Registry,
   hosts: Hosts,
   changed: (changes: readonly HostChange[]) => void,
-  { isOurs, signal }: { readonly isOurs: () => Promise<void>; readonly signal: AbortSignal },
+  signal: AbortSignal,
 ): Promise<void> {
   for await (const news of registry.follow(HOSTS, signal)) {
-    if (news.kind === 'all') await isOurs();
-    const changes = hosts.take(news);
-    if (changes.length > 0) changed(changes);
+    changed(hosts.take(news));
   }
 }

@@ -1,17 +1,13 @@
 import { formatPrefix } from '../addr/prefix.ts';
 import { CulvertError } from '../errors.ts';
-import {
-  assertSameSession,
-  type JoinRequest,
-  join,
-  type Leases,
-  type Membership,
-  ownUnits,
-  ownWrites,
-} from './join.ts';
+import { join } from './join.ts';
+import type { JoinRequest } from './join-request.ts';
 import { aliveKey, HOLDS, hostKey, subnetKey } from './keys.ts';
+import { type Leases, type Membership, ownWrites } from './membership.ts';
 import { type HostRecord, readClaim, readHost, writeHost } from './records.ts';
 import type { Lease, Registry, Write } from './registry.ts';
+import { assertSameSession } from './session.ts';
+import { unitsIn } from './subnets.ts';
 
 type Timing = {
   /** ms that a host is taken for alive after it was last heard of */
@@ -138,7 +134,7 @@ export class Member {
     const { registry, request } = this.#parts;
     const { cluster, host, revision } = this.#membership;
     const writes = change(ownWrites(cluster, request, host, this.#leases));
-    const claims = await Promise.all(ownUnits(cluster, host).map((unit) => registry.get(subnetKey(unit))));
+    const claims = await Promise.all(unitsIn(cluster, host.subnet).map((unit) => registry.get(subnetKey(unit))));
     const isOurs = claims.every(
       (entry) => entry !== undefined && readClaim(entry.key, entry.value).identity === request.identity,
     );
@@ -259,7 +255,6 @@ export const EXPELS = new Set([
   'host_name_in_use',
   'host_identity_in_use',
   'subnet_lost',
-  'cluster_foreign',
   'cluster_mismatch',
 ]);
 

@@ -1,7 +1,7 @@
 import { CulvertError } from '../errors.ts';
 import { memberKey } from './keys.ts';
 import { writeMember } from './records.ts';
-import { type Lease, type Registry, TRANSACTION_MAX, type Write } from './registry.ts';
+import type { Lease, Registry, Write } from './registry.ts';
 
 /** A sandbox of this host, and the group that it is in; none where that is absent. */
 type Told = {
@@ -19,6 +19,8 @@ export type OwnMembersParts = {
 };
 
 const RETRY_MS = 1000;
+/** Writes that share a transaction. */
+const TOGETHER = 64;
 /**
  * How long they stay in the registry after the daemon was stopped while its sandboxes live on. It has an end, since who
  * comes back may not know any more what was written here.
@@ -98,7 +100,7 @@ export class OwnMembers {
     // what comes in by this turn goes together
     await new Promise((resolve) => void setImmediate(resolve));
     while (this.#unwritten.size > 0 && !this.#isStopped) {
-      const keys = [...this.#unwritten].slice(0, TRANSACTION_MAX);
+      const keys = [...this.#unwritten].slice(0, TOGETHER);
       for (const key of keys) this.#unwritten.delete(key);
       try {
         // oxlint-disable-next-line no-await-in-loop -- one after the other
@@ -126,7 +128,7 @@ export class OwnMembers {
 }
 
 function portions<T>(list: readonly T[]): T[][] {
-  return Array.from({ length: Math.ceil(list.length / TRANSACTION_MAX) }, (_, index) =>
-    list.slice(index * TRANSACTION_MAX, (index + 1) * TRANSACTION_MAX),
+  return Array.from({ length: Math.ceil(list.length / TOGETHER) }, (_, index) =>
+    list.slice(index * TOGETHER, (index + 1) * TOGETHER),
   );
 }

@@ -12,7 +12,7 @@ export type Revision = number;
 export const KEY_MAX = 256;
 export const VALUE_MAX = 16 * 1024;
 /** Conditions and writes that one transaction may have together; etcd takes 128. */
-export const TRANSACTION_MAX = 64;
+export const TRANSACTION_MAX = 96;
 
 export type Entry = {
   readonly key: string;
@@ -84,12 +84,17 @@ export interface Registry extends AsyncDisposable {
   follow(prefix: string, signal: AbortSignal): AsyncIterable<News>;
 }
 
+/** Whether what was asked may be asked again: the registry does not answer, or is not the cluster's now. */
+export function isAway(error: unknown): boolean {
+  return error instanceof CulvertError && (error.code === 'registry_unavailable' || error.code === 'registry_foreign');
+}
+
 /** What was asked; undefined where the registry is away. @throws whatever else it does */
 export async function unlessAway<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {
   try {
     return await asked;
   } catch (error) {
-    if (error instanceof CulvertError && error.code === 'registry_unavailable') return undefined;
+    if (isAway(error)) return undefined;
     throw error;
   }
 }

@@ -56,6 +56,13 @@ export function firstUnit({ range, unit }: Plan, subnet: Prefix): number {
   throw new InputError('invalid_range', message);
 }
 
+/** The indexes of a subnet's units. @throws InputError `invalid_subnet_size`; `invalid_range` where it is not of the range */
+export function unitsIn(plan: Plan, subnet: Prefix): number[] {
+  const units = unitsOf(plan, subnet.length);
+  const first = firstUnit(plan, subnet);
+  return Array.from({ length: units }, (_, index) => first + index);
+}
+
 /**
  * The first units of subnets to try, `limit` of them and each once: from a place that is the host's own on, so that a
  * thousand that join at once do not all want the same.

@@ -49,7 +49,7 @@ export type HostView = {
   readonly isSelf: boolean;
   /** whether it was heard of in the last seconds; one that was not keeps its place; absent where the registry is away */
   readonly isAlive?: boolean;
-  /** this and what follows is absent where its record cannot be read */
+  /** what follows is absent where its record cannot be read, or the registry has yet to tell of it */
   readonly subnet?: Prefix;
   readonly generation?: number;
   readonly version?: string;

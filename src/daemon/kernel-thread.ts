@@ -2,7 +2,8 @@ import { writeSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 import { type WireError, wireError } from '../wire-error.ts';
-import { Core, type ThreadOptions } from './core.ts';
+import { Core } from './core.ts';
+import type { ThreadOptions } from './core-options.ts';
 import { Outbox } from './outbox.ts';
 import type { Answer, Call, Notice } from './wire.ts';
 

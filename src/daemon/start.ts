@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { systemClock } from '../clock.ts';
 import { parseSlot } from '../ipam/lease.ts';
-import { hasKernelWireguard } from '../linux/wireguard/kernel.ts';
+import { availableWireguard } from '../linux/wireguard/available.ts';
 import type { MeshOptions } from '../mesh/host-mesh.ts';
+import { readPresharedKey } from '../mesh/keys.ts';
 import { claimRunFolder } from './claim.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { ClusteredEngine } from './cluster/clustered-engine.ts';
@@ -59,6 +60,9 @@ async function startInCluster(
   wanted: ClusterConfig,
   { report, ...parts }: StartParts & { readonly report: (error: unknown) => void },
 ): Promise<StartedEngine> {
+  // who could not encrypt is not to join: others would send to it in vain
+  const backend = availableWireguard();
+  if (wanted.presharedKeyFile !== undefined) readPresharedKey(wanted.presharedKeyFile);
   const cluster = await enterCluster(config, wanted, parts.version, report);
   try {
     const { place } = cluster;
@@ -72,7 +76,7 @@ async function startInCluster(
       ...(wanted.presharedKeyFile === undefined ? {} : { presharedKeyFile: wanted.presharedKeyFile }),
       clearPort: wanted.clearPort,
       ...(cluster.uplink === undefined ? {} : { uplink: cluster.uplink }),
-      backend: hasKernelWireguard() ? 'kernel' : 'userspace',
+      backend,
       folder: join(config.runDir, 'wireguard'),
       known: [...cluster.peers.values()],
     } as const;

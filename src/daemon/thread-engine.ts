@@ -5,7 +5,7 @@ import type { MeshOrders } from '../mesh/host-mesh.ts';
 import type { PeerChange } from '../mesh/peers.ts';
 import type { MemberNews, OwnMember } from '../sandbox/groups.ts';
 import { errorOf } from '../wire-error.ts';
-import type { ThreadOptions } from './core.ts';
+import type { ThreadOptions } from './core-options.ts';
 import type {
   CreateRequest,
   CulvertEvent,

@@ -1,30 +1,20 @@
 import { CulvertError } from '../errors.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { diff, type Plan } from '../plan/diff.ts';
-import { type KernelObject, type Link, LOOPBACK, objectKey, ROUTER } from '../plan/state.ts';
+import { type KernelObject, LOOPBACK, objectKey, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
 import type { SeenPeer } from '../plan/wireguard/device.ts';
 import { meshAddress } from './address.ts';
 import { ClearWay } from './clear/way.ts';
-import { DevicePeers } from './device-peers.ts';
-import { publicKeyOf, readPresharedKey, readPrivateKey } from './keys.ts';
+import { Devices, type TunnelOptions } from './devices.ts';
+import { publicKeyOf, readPrivateKey } from './keys.ts';
 import { clearLink, directLink, tunnelLink } from './link.ts';
 import { Mesh, type SteeredCourse } from './mesh.ts';
 import { type MeshPeer, type PeerChange, Peers } from './peers.ts';
-import { type BackendKind, Tunnel } from './tunnel.ts';
-import { tunnelWay, type Way } from './way.ts';
+import type { BackendKind } from './tunnel.ts';
+import type { Way } from './way.ts';
 
 type TunnelWay = Exclude<Way, 'clear'>;
-
-/** A WireGuard device that is to be there. */
-export type TunnelOptions = {
-  /** of its keys */
-  readonly rotation: number;
-  /** file with the private key */
-  readonly keyFile: string;
-  /** of UDP */
-  readonly port: number;
-};
 
 export type MeshOptions = {
   readonly name: string;
@@ -77,16 +67,12 @@ export class HostMesh implements Disposable {
   readonly #instance: string;
   #mtu: number;
   readonly #peers: Peers;
-  #tunnels: readonly TunnelOptions[];
+  readonly #devices: Devices;
   #mesh: Mesh | undefined;
   #clear: ClearWay | undefined;
   #isAll = false;
   /** whose devices have been brought to what they should be */
   #up: ReadonlySet<TunnelWay> = new Set();
-  /** whose devices were seen alive */
-  readonly #alive = new Set<TunnelWay>();
-  /** and have died since they were */
-  readonly #died = new Set<TunnelWay>();
   #reconciledMs = Number.NEGATIVE_INFINITY;
   #restsUntilMs = Number.NEGATIVE_INFINITY;
   /** of the last attempt, for as long as none has followed */
@@ -101,12 +87,13 @@ export class HostMesh implements Disposable {
     this.#kernel = parts.kernel;
     this.#instance = parts.instance;
     this.#mtu = parts.mtu;
-    this.#tunnels = tunnels;
     const keys = tunnels.map(({ rotation, keyFile, port }) => {
       return { rotation, publicKey: publicKeyOf(readPrivateKey(keyFile)), port };
     });
     this.#peers = new Peers(unit, { name, subnet, keys });
     this.#peers.take(known.map((peer) => ({ name: peer.name, peer })));
+    const { kernel, instance } = parts;
+    this.#devices = new Devices({ ...options, kernel, instance, peers: this.#peers }, tunnels);
   }
 
   /** What a person has to see to. */
@@ -140,9 +127,9 @@ export class HostMesh implements Disposable {
    * @returns whether it does by now: not before a device that starts is there
    */
   steer({ tunnels, courses, mtu = this.#mtu }: MeshOrders): boolean {
-    if (tunnels !== undefined) this.#tunnels = tunnels;
+    if (tunnels !== undefined) this.#devices.want(tunnels);
     const mesh = this.#open();
-    this.#keepDevices(mesh);
+    this.#devices.keep(mesh, this.#mtu);
     if (mesh.isStarting) return false;
     // what a route lets pass is less than its link takes, before and after
     this.#attempt(mesh, () => mesh.steer(courses));
@@ -193,31 +180,31 @@ export class HostMesh implements Disposable {
 
   #keepUp(nowMs: number, repaired: (changes: readonly string[]) => void): void {
     const mesh = this.#open();
-    this.#keepDevices(mesh);
+    const devices = this.#devices;
+    devices.keep(mesh, this.#mtu);
+    const isDue = !devices.isSettled || nowMs - this.#reconciledMs >= RECONCILE_MS;
     // nobody waits for a program: it is looked after again
-    if (mesh.isStarting || nowMs - this.#reconciledMs < RECONCILE_MS) return;
+    if (mesh.isStarting || !isDue) return;
     const base = this.#basePlan();
     this.#kernel.apply(base);
     const changes = mesh.reconcile(Date.now(), this.#terms());
     this.#reconciledMs = nowMs;
-    const restarts = [...this.#died].map((way) => `restart WireGuard ${this.#linkOf(way).name}`);
+    const restarts = devices.restarted.map(({ name }) => `restart WireGuard ${name}`);
+    devices.settled();
     const ways = [...mesh.devices.keys()];
     // one that is new has nothing, and that is as it should be
     const isAsBefore = ways.length > 0 && ways.every((way) => this.#up.has(way));
     const all = [...restarts, ...lines(base), ...changes];
     if ((isAsBefore || restarts.length > 0) && all.length > 0) repaired(all);
     this.#up = new Set(ways);
-    this.#died.clear();
   }
 
   /** Puts right what is not as it should be, or with `dryRun` says what that is. */
   reconcile({ dryRun }: { readonly dryRun: boolean }): string[] {
-    const missing = this.#tunnels
-      .map(({ rotation }) => tunnelWay(rotation))
-      .filter((way) => this.#mesh?.devices.get(way)?.tunnel.isAlive !== true);
+    const missing = this.#devices.missing(this.#mesh);
     // a step that follows starts it
     if (this.#mesh === undefined || missing.length > 0) {
-      return dryRun ? missing.map((way) => `start WireGuard ${this.#linkOf(way).name}`) : [];
+      return dryRun ? missing.map(({ name }) => `start WireGuard ${name}`) : [];
     }
     const base = this.#basePlan();
     if (!dryRun) this.#kernel.apply(base);
@@ -227,7 +214,7 @@ export class HostMesh implements Disposable {
   /** Takes all of it away. */
   remove(): void {
     this[Symbol.dispose]();
-    for (const way of ['even', 'odd'] as const) this.#removeDevice(way);
+    this.#devices.remove();
     ClearWay.remove({ kernel: this.#kernel, instance: this.#instance });
   }
 
@@ -265,7 +252,7 @@ export class HostMesh implements Disposable {
       ...(uplink === undefined ? {} : { uplink }),
     };
     this.#clear ??= new ClearWay({ kernel, ...options });
-    const course = { sends: tunnelWay(this.#latest().rotation), acceptsClear: false } as const;
+    const course = { sends: this.#devices.latestWay, acceptsClear: false } as const;
     const links = [
       ...(['even', 'odd'] as const).map((way) => ({ way, link: tunnelLink(instance, way) })),
       ...[clearLink, directLink].map((linkOf) => ({ way: 'clear', link: linkOf(instance) }) as const),
@@ -288,61 +275,6 @@ export class HostMesh implements Disposable {
     const keys = new Set(wanted.map(objectKey));
     const seen = this.#kernel.find(ROUTER, wanted).objects.filter((object) => keys.has(objectKey(object)));
     return diff(seen, wanted);
-  }
-
-  #linkOf(way: TunnelWay): Link {
-    return tunnelLink(this.#instance, way);
-  }
-
-  #latest(): TunnelOptions {
-    const latest = this.#tunnels.toSorted((one, other) => other.rotation - one.rotation)[0];
-    if (latest === undefined) throw new CulvertError('wireguard_failed', 'Cannot make a mesh without a key');
-    return latest;
-  }
-
-  /** Has the devices that are to be there, and no others, or starts them. */
-  #keepDevices(mesh: Mesh): void {
-    const wanted = new Map(this.#tunnels.map((options) => [tunnelWay(options.rotation), options]));
-    for (const [way, { tunnel, rotation }] of mesh.devices) {
-      if (wanted.get(way)?.rotation === rotation) continue;
-      tunnel[Symbol.dispose]();
-      mesh.setDevice(way, undefined);
-      this.#alive.delete(way);
-      this.#died.delete(way);
-      this.#removeDevice(way);
-    }
-    for (const [way, options] of wanted) this.#keepDevice(mesh, way, options);
-  }
-
-  #keepDevice(mesh: Mesh, way: TunnelWay, options: TunnelOptions): void {
-    const former = mesh.devices.get(way);
-    const device = former ?? this.#device(way, options);
-    if (former === undefined) mesh.setDevice(way, device);
-    else if (former.tunnel.isAlive) return;
-    // until that has been done it has nothing
-    this.#reconciledMs = Number.NEGATIVE_INFINITY;
-    const { tunnel } = device;
-    if (!tunnel.isAlive) {
-      if (!tunnel.isStarting) {
-        if (this.#alive.delete(way)) this.#died.add(way);
-        tunnel.revive();
-      }
-      tunnel.advance();
-    }
-    if (tunnel.isAlive) this.#alive.add(way);
-  }
-
-  #device(way: TunnelWay, { rotation, keyFile, port }: TunnelOptions): DevicePeers {
-    const { backend, folder, presharedKeyFile } = this.#options;
-    const link = this.#linkOf(way);
-    const tunnel = new Tunnel({ kernel: this.#kernel, link, mtu: this.#mtu, backend, folder });
-    const parts = { tunnel, link, rotation, privateKey: readPrivateKey(keyFile), listenPort: port };
-    const shared = presharedKeyFile === undefined ? {} : { presharedKey: readPresharedKey(presharedKeyFile) };
-    return new DevicePeers({ ...parts, ...shared }, this.#peers.used.values());
-  }
-
-  #removeDevice(way: TunnelWay): void {
-    Tunnel.remove({ kernel: this.#kernel, link: this.#linkOf(way), folder: this.#options.folder });
   }
 
   /** What is not done here is put right when everything is compared. */

@@ -41,10 +41,17 @@ it('makes no other where there is one that cannot be read, and does not show it'
 
 it('reads a key of any bits as the curve takes it', () => {
   const file = join(folder, 'key');
-  writeFileSync(file, Buffer.alloc(32, 255).toString('base64'));
+  writeFileSync(file, Buffer.alloc(32, 255).toString('base64'), { mode: 0o600 });
   const key = readPrivateKey(file);
   expect(Buffer.from(key, 'base64').at(0)).toBe(248);
   expect(Buffer.from(key, 'base64').at(31)).toBe(127);
   const told = execFileSync('wg', ['pubkey'], { input: Buffer.alloc(32, 255).toString('base64'), encoding: 'utf8' });
   expect(publicKeyOf(key)).toBe(told.trim());
+});
+
+it('does not use a private key that others may read', () => {
+  const file = join(folder, 'key');
+  readPrivateKey(file);
+  chmodSync(file, 0o640);
+  expect(() => readPrivateKey(file)).toThrow(/others may read it, with mode 640; chmod 600 it/);
 });

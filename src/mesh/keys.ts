@@ -14,8 +14,7 @@ const PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex');
  */
 export function readPresharedKey(file: string): Key {
   try {
-    const { mode } = statSync(file);
-    if ((mode & 0o077) !== 0) throw new Error(`others may read it, with mode ${(mode & 0o777).toString(8)}; want 600`);
+    assertSecret(file);
     return parseKey(readFileSync(file, 'utf8').trim());
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
@@ -53,12 +52,22 @@ function clamped(key: Key): Key {
 export function readPrivateKey(file: string): Key {
   try {
     const text = readFileIfThere(file);
-    if (text !== undefined) return clamped(parseKey(text.trim()));
+    if (text !== undefined) {
+      assertSecret(file);
+      return clamped(parseKey(text.trim()));
+    }
     const key = generatePrivateKey();
     writeWholeFile(file, `${key}\n`);
     return key;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CulvertError('key_file', `Cannot use the private key in ${file}: ${why}`, { cause });
+    const remedy = 'put back what it held, or remove it: then another one is made, and told to the others';
+    throw new CulvertError('key_file', `Cannot use the private key in ${file}: ${why}; ${remedy}`, { cause });
   }
+}
+
+function assertSecret(file: string): void {
+  const { mode } = statSync(file);
+  if ((mode & 0o077) === 0) return;
+  throw new Error(`others may read it, with mode ${(mode & 0o777).toString(8)}; chmod 600 it`);
 }

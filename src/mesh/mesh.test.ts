@@ -7,7 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Underlay, type UnderlayHost } from '../../lab/underlay.ts';
 import { waitUntil } from '../../lab/wait.ts';
-import { addIpv4, formatIpv4, parseIpv4 } from '../addr/ipv4.ts';
+import { addIpv4, formatIpv4 } from '../addr/ipv4.ts';
 import { type Prefix, parsePrefix } from '../addr/prefix.ts';
 import { Kernel } from '../linux/apply.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
@@ -19,7 +19,7 @@ import { ClearWay } from './clear/way.ts';
 import { DevicePeers } from './device-peers.ts';
 import { tunnelLink } from './link.ts';
 import { Mesh } from './mesh.ts';
-import { type HostKey, type MeshPeer, Peers } from './peers.ts';
+import { type MeshPeer, Peers } from './peers.ts';
 import { Tunnel } from './tunnel.ts';
 
 /*
@@ -365,54 +365,3 @@ function isSleepingChild(pid: string): boolean {
     return false;
   }
 }
-
-describe('peers', () => {
-  const key = (publicKey = keyPair().publicKey): HostKey => ({ rotation: 0, publicKey, port: PORT });
-  const address = parseIpv4('192.0.2.9');
-  const own = {
-    name: 'own',
-    subnet: parsePrefix('10.64.0.0/20'),
-    address,
-    clearPort: 51_830,
-    isOnLink: true,
-    keys: [key()],
-  };
-  const peer = (name: string, subnet: string, keys = [key()]): MeshPeer => ({
-    ...own,
-    name,
-    subnet: parsePrefix(subnet),
-    keys,
-  });
-  const take = (peers: Peers, ...all: MeshPeer[]): unknown =>
-    peers.take(all.map((one) => ({ name: one.name, peer: one }))).map(({ former, next }) => [former?.name, next?.name]);
-
-  it('that claim one subnet, or one key, are not used, until one of them is gone', () => {
-    const peers = new Peers(20, own);
-    const [one, two] = [peer('one', '10.64.16.0/20'), peer('two', '10.64.32.0/20')];
-    expect(take(peers, one, two)).toEqual([
-      [undefined, 'one'],
-      [undefined, 'two'],
-    ]);
-    expect(take(peers, peer('three', '10.64.16.0/21'))).toEqual([['one', undefined]]);
-    expect(peers.refused.get('one')).toBe('its subnet 10.64.16.0/20 overlaps that of three');
-    expect(peers.refused.get('three')).toBe('its subnet 10.64.16.0/21 overlaps that of one');
-    expect(take(peers, peer('four', '10.64.48.0/20', [key(), ...two.keys]))).toEqual([['two', undefined]]);
-    expect(peers.refused.get('two')).toBe('it has the public key of four');
-    expect(peers.take([{ name: 'three', peer: undefined }]).map(({ next }) => next?.name)).toEqual(['one']);
-    expect(new Set(take(peers, peer('four', '10.64.48.0/20')) as [string | undefined, string][])).toEqual(
-      new Set([
-        [undefined, 'two'],
-        [undefined, 'four'],
-      ]),
-    );
-    expect(peers.refused.size).toBe(0);
-    expect([...peers.used.keys()].toSorted()).toEqual(['four', 'one', 'two']);
-  });
-
-  it('have nothing that is the host’s own', () => {
-    const peers = new Peers(20, own);
-    expect(take(peers, peer('one', '10.64.0.0/19'), peer('two', '10.64.32.0/20', own.keys))).toEqual([]);
-    expect(peers.refused.size).toBe(2);
-    expect(take(peers, { ...own, subnet: parsePrefix('10.64.64.0/20') })).toEqual([]);
-  });
-});

@@ -3,15 +3,16 @@ import { CulvertError } from '../errors.ts';
 import type { NetlinkSocket, Request } from '../linux/netlink/socket.ts';
 import { applyTransaction } from '../linux/nftables/batch.ts';
 import { readGeneration } from '../linux/nftables/generation.ts';
-import { areIntact, isIntact } from '../linux/nftables/intact.ts';
-import { type ObservedTable, observeTable } from '../linux/nftables/observe.ts';
-import { addRuleset, removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
+import { areIntact } from '../linux/nftables/intact.ts';
+import { removeRuleset, replaceRuleset } from '../linux/nftables/ruleset.ts';
 import { SyscallError } from '../linux/syscall.ts';
-import type { Element, NamedSet, Ruleset, Table } from '../plan/ruleset.ts';
+import type { NamedSet, Ruleset, Table } from '../plan/ruleset.ts';
+import { Books, type Standing } from './books.ts';
 import type { Problem } from './event.ts';
 import type { GroupName } from './group.ts';
 import { Groups, type MemberNews } from './groups.ts';
 import type { HostAccess, HostGuest } from './host/access.ts';
+import { type Observed, observeFormer, observeSet, observeTables } from './observed-tables.ts';
 import {
   additions,
   additionText,
@@ -23,22 +24,11 @@ import {
   placedElements,
   SETS,
 } from './pass.ts';
-import { type InstalledPolicy, Policies, removalOf } from './policies.ts';
+import { type InstalledPolicy, removalOf } from './policies.ts';
 import { HELD } from './ruleset/elements.ts';
-import { FAR_GROUPS, GROUPS, OUTBOUND, POLICIES, ROUTER_TABLE } from './ruleset/names.ts';
-import { type Layout, sandboxRanges } from './topology/layout.ts';
+import { OUTBOUND, ROUTER_TABLE } from './ruleset/names.ts';
+import type { Layout } from './topology/layout.ts';
 import { addressOf } from './topology/network.ts';
-
-/** What of a slot stands in the tables now; its elements follow from it. */
-type Standing = { readonly pass: Pass; readonly policy: InstalledPolicy };
-
-/** What the tables hold, by slot and by policy: a copy that saves reading. */
-type Books = { readonly standing: Map<number, Standing>; readonly policies: Policies };
-
-type Observed = { readonly placed: readonly Placed[]; readonly policies: readonly Element[] };
-
-/** What of an earlier run's tables says how that one had numbered. */
-type Former = Record<'policies' | 'groups' | 'far', readonly Element[]>;
 
 /** What leads from the tables as they are to what they should be. */
 type Compared = { readonly requests: readonly Request[]; readonly changes: readonly string[]; readonly books: Books };
@@ -67,7 +57,7 @@ export class Gate {
     this.#layout = layout;
     this.#rulesets = rulesets;
     this.#hostAccess = hostAccess;
-    this.#books = this.#newBooks();
+    this.#books = new Books(this.#layout);
   }
 
   /**
@@ -95,7 +85,7 @@ export class Gate {
 
   #bringTo(passes: readonly Pass[]): Compared {
     this.#generation = readGeneration(this.#socket);
-    const compared = this.#compare(passes, this.#observe());
+    const compared = this.#compare(passes, observeTables(this.#socket, this.#rulesets));
     try {
       if (compared.requests.length > 0) this.#transact(compared.requests);
       return compared;
@@ -119,12 +109,12 @@ export class Gate {
   adopt(passes: readonly Pass[], unfinished: readonly Pass[]): string[] {
     const guests = passes.map((pass) => this.#hostGuest(pass));
     this.#generation = readGeneration(this.#socket);
-    const former = this.#observeFormer();
-    const books = this.#newBooks();
+    const former = observeFormer(this.#socket, this.#rulesets);
+    const books = new Books(this.#layout);
     const requests: Request[] = [];
     books.policies.adopt(former?.policies ?? []);
     this.#groups.adopt(former?.groups ?? [], former?.far ?? [], groupsOf(passes));
-    for (const pass of passes) this.#stand(books, pass, requests, []);
+    for (const pass of passes) books.enter(pass, requests, []);
     const idle = books.policies.dropUnknown();
     if (former === undefined || requests.length > 0 || unfinished.length > 0 || !this.#hasPolicies(books, [])) {
       return this.#besides(unfinished, passes.length, this.restore(passes));
@@ -156,7 +146,7 @@ export class Gate {
   /** What {@link restore} would put right. */
   compare(passes: readonly Pass[]): string[] {
     return [
-      ...this.#compare(passes, this.#observe()).changes,
+      ...this.#compare(passes, observeTables(this.#socket, this.#rulesets)).changes,
       ...this.#hostAccess.compare(passes.map((pass) => this.#hostGuest(pass))),
     ];
   }
@@ -166,7 +156,7 @@ export class Gate {
     if (passes.length === 0) return;
     const requests: Request[] = [];
     const added: InstalledPolicy[] = [];
-    const placed = passes.flatMap((pass) => this.#placed(this.#stand(this.#books, pass, requests, added)));
+    const placed = passes.flatMap((pass) => this.#placed(this.#books.enter(pass, requests, added)));
     try {
       this.#hostAccess.give(passes.map((pass) => this.#hostGuest(pass)));
       this.#transact([...requests, ...additions(placed)]);
@@ -174,7 +164,7 @@ export class Gate {
       // what was not answered may have been done: then all of it stands in the books, to be taken out again
       if (!(error instanceof SyscallError)) throw error;
       this.#hostAccess.take(passes.map(({ network }) => network.slot));
-      for (const { network } of passes) this.#forget(network.slot);
+      for (const { network } of passes) this.#books.strike(network.slot);
       this.#books.policies.forget(added);
       throw error;
     }
@@ -189,8 +179,8 @@ export class Gate {
     if (placed.length === 0) return;
     this.#transact(placed.flatMap(deletion));
     this.#hostAccess.take(slots);
-    for (const slot of slots) this.#forget(slot);
-    this.#groups.forgetUnused(() => groupsOf([...this.#books.standing.values()].map(({ pass }) => pass)));
+    for (const slot of slots) this.#books.strike(slot);
+    this.#groups.forgetUnused(() => groupsOf(this.#books.passes));
     const idle = this.#books.policies.dropIdle();
     if (idle.length > 0) this.#transact(idle.map(removalOf).flatMap(removeRuleset));
   }
@@ -211,7 +201,7 @@ export class Gate {
   /** The group of each sandbox that is in one, here and elsewhere, by address. */
   groups(): (address: Ipv4) => GroupName | undefined {
     const here = new Map<Ipv4, GroupName>();
-    for (const { pass } of this.#books.standing.values()) {
+    for (const pass of this.#books.passes) {
       if (pass.group !== undefined) here.set(addressOf(pass.network, this.#layout), pass.group);
     }
     return (address) => here.get(address) ?? this.#groups.farGroupOf(address);
@@ -236,14 +226,14 @@ export class Gate {
     }
     const requests = this.#placed(former).flatMap(deletion);
     const added: InstalledPolicy[] = [];
-    const placed = this.#placed(this.#stand(this.#books, pass, requests, added));
+    const placed = this.#placed(this.#books.enter(pass, requests, added));
     let isGiven = false;
     try {
       this.#hostAccess.give([this.#hostGuest(pass)]);
       isGiven = true;
       this.#transact([...requests, ...additions(placed)]);
     } catch (error) {
-      this.#forget(slot);
+      this.#books.strike(slot);
       this.#books.standing.set(slot, former);
       this.#books.policies.forget(added);
       if (isGiven) this.#giveBack(former.pass, error);
@@ -280,49 +270,8 @@ export class Gate {
     this.#transact([...former.flatMap(deletion), ...additions(next)]);
   }
 
-  /** What the tables hold of sandboxes; undefined where a table is missing or not made from these rulesets. */
-  #observe(): Observed | undefined {
-    const tables = new Map<string, ObservedTable>();
-    for (const ruleset of this.#rulesets) {
-      // what rules put into sets by themselves is nobody's to compare
-      const own = SETS.filter(({ table }) => table === ruleset.table).flatMap(({ sets }) => sets);
-      const names = [...own, ...(ruleset.table === ROUTER_TABLE ? [POLICIES] : [])].map(({ name }) => name);
-      const found = this.#observeIntact(ruleset, names);
-      if (found === undefined) return undefined;
-      tables.set(tableKey(ruleset.table), found);
-    }
-    const elementsOf = (table: Table, set: NamedSet): readonly Element[] =>
-      tables.get(tableKey(table))?.elements.get(set.name) ?? [];
-    return {
-      placed: SETS.flatMap(({ table, sets }) =>
-        sets.flatMap((set) => elementsOf(table, set).map((element) => ({ table, set, element }))),
-      ),
-      policies: elementsOf(ROUTER_TABLE, POLICIES),
-    };
-  }
-
-  #observeIntact(ruleset: Ruleset, sets: readonly string[]): ObservedTable | undefined {
-    return isIntact(this.#socket, ruleset) ? observeTable(this.#socket, ruleset.table, sets) : undefined;
-  }
-
-  /** undefined where not all tables are made from these rulesets */
-  #observeFormer(): Former | undefined {
-    const former = { policies: POLICIES, groups: GROUPS, far: FAR_GROUPS };
-    const elements = new Map<string, readonly Element[]>();
-    for (const ruleset of this.#rulesets) {
-      const names = Object.values(former).map(({ name }) => name);
-      const found = this.#observeIntact(ruleset, ruleset.table === ROUTER_TABLE ? names : []);
-      if (found === undefined) return undefined;
-      for (const [name, some] of found.elements) elements.set(name, some);
-    }
-    const { policies, groups, far } = former;
-    const of = ({ name }: NamedSet): readonly Element[] => elements.get(name) ?? [];
-    return { policies: of(policies), groups: of(groups), far: of(far) };
-  }
-
   #verifySet(table: Table, set: NamedSet): string[] {
-    const elements = observeTable(this.#socket, table, [set.name])?.elements.get(set.name) ?? [];
-    const present = elements.map((element) => ({ table, set, element }));
+    const present = observeSet(this.#socket, table, set);
     const isOfSet = (one: Placed): boolean => one.table === table && one.set === set;
     const wanted = [...this.#books.standing.values()].flatMap((standing) => this.#placed(standing).filter(isOfSet));
     wanted.push(...this.#groups.placed().filter(isOfSet));
@@ -334,11 +283,11 @@ export class Gate {
   /** @param observed undefined where the tables are to be made anew, whatever they hold */
   #compare(passes: readonly Pass[], observed: Observed | undefined): Compared {
     const requests: Request[] = [];
-    const books = this.#newBooks();
+    const books = new Books(this.#layout);
     if (observed === undefined) requests.push(...this.#rulesets.flatMap(replaceRuleset));
     else books.policies.adopt(observed.policies, this.#books.policies);
     const added: InstalledPolicy[] = [];
-    const wanted = passes.flatMap((pass) => this.#placed(this.#stand(books, pass, requests, added)));
+    const wanted = passes.flatMap((pass) => this.#placed(books.enter(pass, requests, added)));
     wanted.push(...this.#groups.placed());
     const idle = books.policies.dropUnknown();
     requests.push(...idle.map(removalOf).flatMap(removeRuleset));
@@ -360,18 +309,6 @@ export class Gate {
     return areIntact(this.#socket, ROUTER_TABLE, books.policies.rulesets(added));
   }
 
-  /** Enters a sandbox into the books; a policy that is new goes into `requests` and `added`. */
-  #stand(books: Books, pass: Pass, requests: Request[], added: InstalledPolicy[]): Standing {
-    const taken = books.policies.take(pass.policy);
-    if (taken.added !== undefined) {
-      requests.push(...addRuleset(taken.added));
-      added.push(taken.policy);
-    }
-    const standing = { pass, policy: taken.policy };
-    books.standing.set(pass.network.slot, standing);
-    return standing;
-  }
-
   #placed(standing: Standing): Placed[] {
     return placedElements(standing.pass, this.#numbers(standing), this.#layout);
   }
@@ -384,22 +321,8 @@ export class Gate {
   #hostGuest({ network, policy, owner }: Pass): HostGuest {
     return { slot: network.slot, address: addressOf(network, this.#layout), policy, owner };
   }
-
-  #forget(slot: number): void {
-    const standing = this.#books.standing.get(slot);
-    if (standing !== undefined) this.#books.policies.give(standing.policy);
-    this.#books.standing.delete(slot);
-  }
-
-  #newBooks(): Books {
-    return { standing: new Map(), policies: new Policies(sandboxRanges(this.#layout)) };
-  }
 }
 
 function groupsOf(passes: readonly Pass[]): ReadonlySet<GroupName> {
   return new Set(passes.flatMap(({ group }) => group ?? []));
-}
-
-function tableKey({ family, name }: Table): string {
-  return `${family} ${name}`;
 }

@@ -19,7 +19,7 @@ export type TrackingParts = {
   /** of NETLINK_NETFILTER, in the two namespaces that track */
   readonly router: NetlinkSocket;
   readonly root: NetlinkSocket;
-  readonly kernel: Pick<Kernel, 'inside'>;
+  readonly kernel: Pick<Kernel, 'inside' | 'exists'>;
   readonly layout: Layout;
   readonly gate: Pick<Gate, 'hold' | 'resume' | 'groups'>;
   /** of all hosts' sandboxes */
@@ -53,7 +53,9 @@ export class Tracking {
       const { kernel } = this.#parts;
       const read = (namespace: NamespaceName, name: string): number =>
         kernel.inside(namespace, () => Number(readSysctl(`net/netfilter/nf_conntrack_${name}`)));
-      const flows = { root: read(ROOT, 'count'), router: read(ROUTER, 'count'), most: read(ROOT, 'max') };
+      // a host that was purged has no router
+      const router = kernel.exists(ROUTER) ? read(ROUTER, 'count') : 0;
+      const flows = { root: read(ROOT, 'count'), router, most: read(ROOT, 'max') };
       this.#usage = { atMs: nowMs, flows };
     }
     return this.#usage.flows;

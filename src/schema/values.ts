@@ -16,7 +16,7 @@ import { closedObject, readWith } from './issue.ts';
  */
 export const ipv4Text = z
   .string()
-  .max(15)
+  .max(63)
   .meta({ title: 'an IPv4 address', format: 'ipv4', examples: ['10.11.0.1'] });
 
 export const prefixText = z

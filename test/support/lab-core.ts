@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { Core, type CoreOptions } from '../../src/daemon/core.ts';
+import { Core } from '../../src/daemon/core.ts';
+import type { CoreOptions } from '../../src/daemon/core-options.ts';
 import { parseSandboxId, parseSlot, type SandboxId, type Topology } from '../../src/ipam/lease.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { DEFAULT_LAYOUT } from '../../src/sandbox/topology/layout.ts';

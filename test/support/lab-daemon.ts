@@ -1,5 +1,6 @@
 import { LabHost } from '../../lab/host.ts';
-import type { Core, CoreOptions } from '../../src/daemon/core.ts';
+import type { Core } from '../../src/daemon/core.ts';
+import type { CoreOptions } from '../../src/daemon/core-options.ts';
 import { parseSandboxId, type Topology } from '../../src/ipam/lease.ts';
 import { NamespaceHandle } from '../../src/linux/namespace.ts';
 import type { NewEvent } from '../../src/sandbox/event.ts';

@@ -1,5 +1,6 @@
 import { loadavg } from 'node:os';
 import { Pinging } from '../../../lab/pinging.ts';
+import { WireWatch } from '../../../lab/wire-watch.ts';
 import type { Figure } from '../../figure.ts';
 import type { Row } from '../../row.ts';
 import { percentile } from '../../statistics.ts';
@@ -7,7 +8,6 @@ import { pause } from '../../until.ts';
 import { idleShare, readTicks } from '../idle-time.ts';
 import { LastingTraffic } from '../lasting-traffic.ts';
 import { MeshCluster, type Placed } from '../mesh-cluster.ts';
-import { WireCapture } from '../wire-capture.ts';
 
 const HOSTS = 3;
 /** ms between two switches, in which nothing is changed */
@@ -30,8 +30,7 @@ export const switching: Row = {
     );
     const [one, two, three] = placed as [Placed, Placed, Placed];
     const traffic = opened.use(await LastingTraffic.start([one, two], [one, two]));
-    const capture = opened.use(new WireCapture(cluster.underlay));
-    await capture.listening();
+    const wire = opened.use(await WireWatch.start(cluster.underlay));
     const pings = (
       [
         [one, two],
@@ -51,7 +50,8 @@ export const switching: Row = {
       const fromMs = Date.now();
       for (const size of await sizesOf(cluster, placed)) sizes.add(size);
       await pause(STABLE_MS);
-      const heard = await capture.between(fromMs, Date.now());
+      const toMs = Date.now();
+      const heard = (await wire.seen()).filter(({ atMs }) => atMs > fromMs && atMs < toMs).length;
       if (encrypts) readable += heard;
       else readableInClear += heard;
     }
@@ -59,7 +59,7 @@ export const switching: Row = {
     const [load = 0] = loadavg();
     const carried = await traffic.rest();
     const pinged = await Promise.all(pings.map((pinging) => pinging.stop()));
-    const missed = await capture.end();
+    const missed = await wire.end();
     const sent = pinged.reduce((sum, { replies, lost }) => sum + replies + lost, 0);
     const full = [...carried.dropped.values()].reduce((sum, count) => sum + count, 0);
     const what = `encryption switched ${took.length} times`;

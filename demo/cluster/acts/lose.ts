@@ -42,7 +42,7 @@ export async function loseHost(stage: ClusterStage, traffic: Traffic): Promise<v
   figures.add('and back', msText(performance.now() - back), 'until packets passed between all three again');
   await traffic.go();
   await pause(1000);
-  await traffic.proveWhole('through all of it');
+  await traffic.proveWhole('with all three again');
   await until(() => areWell(stage), PATIENCE_MS, 'no host to have a problem');
   await proveApart(stage, stage.sandboxes, ', as before');
 }

@@ -5,7 +5,7 @@ import { CulvertError, InputError } from '../../errors.ts';
 import { addClientCommand, type Common, clientOf, integer } from '../command.ts';
 import { livenessWord } from '../liveness.ts';
 import { print, printFields, printJson, printTable } from '../output.ts';
-import { formatBytes } from '../units.ts';
+import { roundedBytes } from '../units.ts';
 
 const WAIT_S = 120;
 const LOOK_MS = 100;
@@ -24,7 +24,7 @@ export function addMesh(program: Command): void {
     usage: 'status',
     summary: 'Show how far each host has come, and what passes between this one and the others',
     details:
-      'SENDS and HEARS say how this host sends to the other and that one to this. PATH MTU is the largest IP packet that passes there and back, found by asking with real sizes. HANDSHAKE, RECEIVED and SENT are of WireGuard.',
+      'EPOCH, REACHED and WAITS FOR say how far each host has told that it has come with the last change, and whom it waits for: phase drop is behind it when it is done. SENDS and HEARS say how this host sends to the other and that one to this. PATH MTU is the largest IP packet that passes there and back, found by asking with real sizes. HANDSHAKE, RECEIVED and SENT are of WireGuard.',
     examples: [['culvert mesh status --json | jq .epoch', 'for a program']],
   }).action(status);
   addWaiting(
@@ -116,13 +116,21 @@ async function untilDone(client: CulvertClient, number: number, seconds: number)
     const { epoch, progress } = await client.mesh();
     if (epoch.number > number || (epoch.number === number && epoch.phase === 'done')) return epoch;
     if (performance.now() >= deadline) {
-      const lags = progress.filter((host) => host.isAlive === true && host.waitsFor.length > 0).map(({ name }) => name);
-      const message = `Epoch ${number} is in phase ${epoch.phase} after ${seconds} s, and goes on: ${lags.join(', ') || 'hosts'} wait; see culvert mesh status`;
+      const late = lateHosts(progress, number);
+      const message = `Epoch ${number} is in phase ${epoch.phase} after ${seconds} s, and goes on; waited for: ${late.join(', ') || 'all hosts'}; see culvert mesh status there, and culvert status`;
       throw new CulvertError('timeout', message);
     }
     // oxlint-disable-next-line no-await-in-loop -- likewise
     await pause(LOOK_MS);
   }
+}
+
+/** Those that others wait for, and of those that are alive the ones that have not said a word of it. */
+function lateHosts(progress: MeshResource['progress'], number: number): string[] {
+  const waitedFor = new Set(progress.flatMap(({ isAlive, waitsFor }) => (isAlive === false ? [] : waitsFor)));
+  return progress
+    .filter((host) => waitedFor.has(host.name) || (host.isAlive === true && host.number !== number))
+    .map(({ name }) => name);
 }
 
 function epochText({ number, phase, encrypts, rotation, mtu }: EpochResource): string {
@@ -163,7 +171,7 @@ function printMesh({ epoch, progress, peers }: MeshResource): void {
       if (peer === undefined) return [name, state, ...come, ...Array.from({ length: 7 }, () => '-')];
       const mtu = `${peer.pathMtu ?? '?'}/${peer.pathMtuBack ?? '?'}`;
       const latency = peer.roundTripMs === undefined ? '-' : `${peer.roundTripMs.toFixed(1)} ms`;
-      const bytes = [formatBytes(peer.received), formatBytes(peer.sent)];
+      const bytes = [roundedBytes(peer.received), roundedBytes(peer.sent)];
       return [
         name,
         state,

@@ -1,3 +1,4 @@
+import { BrokenCircuitError } from 'cockatiel';
 import {
   EtcdAuthenticationFailedError,
   EtcdInvalidAuthTokenError,
@@ -24,8 +25,19 @@ export function isTokenInvalid(error: unknown): boolean {
  */
 export function etcdFailure(attempt: string, name: string, error: unknown, why?: string): CulvertError {
   if (error instanceof CulvertError) return error;
-  const message = why ?? (error instanceof Error ? error.message : String(error));
+  const message = why ?? reasonOf(error);
   return new CulvertError(codeOf(error), `Cannot ${attempt} in the registry ${name}: ${message}`, { cause: error });
+}
+
+/** Without what only the libraries below mean. */
+function reasonOf(error: unknown): string {
+  // it has not answered before, and its members are not asked for a moment
+  if (error instanceof BrokenCircuitError) return 'no member answered just before';
+  const message = error instanceof Error ? error.message : String(error);
+  return message
+    .replace(/^\d+ [A-Z_]+: /, '')
+    .replace(/\.*\s*Resolution note:\s*$/, '')
+    .replace(/^No connection established\. Last error: (?:Error: )?/, 'no connection: ');
 }
 
 function codeOf(error: unknown): string {

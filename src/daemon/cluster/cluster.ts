@@ -2,9 +2,10 @@ import { formatIpv4, type Ipv4 } from '../../addr/ipv4.ts';
 import { prefixHas } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
 import { type HostChange, Hosts } from '../../cluster/hosts.ts';
-import type { JoinRequest } from '../../cluster/join.ts';
+import type { JoinRequest } from '../../cluster/join-request.ts';
 import { listAlive } from '../../cluster/liveness.ts';
 import type { Member } from '../../cluster/member.ts';
+import type { OwnRegistry } from '../../cluster/own-registry.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
 import { type Lease, type Registry, unlessAway } from '../../cluster/registry.ts';
 import { removeHost } from '../../cluster/remove.ts';
@@ -14,7 +15,7 @@ import { plainText } from '../../plain-text.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
 import type { HostView } from '../engine.ts';
 import { Following } from './following.ts';
-import { type Alive, hostViews } from './host-view.ts';
+import { type Alive, byName, hostViews } from './host-view.ts';
 import { KnownPeers } from './known-peers.ts';
 import { Memory } from './memory.ts';
 import { Presence } from './presence.ts';
@@ -22,7 +23,7 @@ import { type Place, type Seat, writeSeat } from './seat.ts';
 import type { Whereabouts } from './whereabouts.ts';
 
 export type ClusterParts = {
-  readonly registry: Registry;
+  readonly registry: OwnRegistry;
   readonly request: Omit<JoinRequest, 'published' | 'mtu'>;
   /** what it tells the others of itself */
   readonly published: Published;
@@ -81,7 +82,6 @@ export class Cluster {
     this.#peers = new KnownPeers(place, parts.isOnLink);
     this.#following = new Following({
       registry,
-      clusterId: place.clusterId,
       hosts: this.#hosts,
       changed: (changes) => this.#take(changes),
       emit: (type, message) => this.#emit(type, message),
@@ -110,6 +110,7 @@ export class Cluster {
     };
     const presence = await Presence.enter({ ...parts, emit, leased }, seat.place);
     const { place } = presence;
+    parts.registry.belongsTo(place.clusterId);
     if (presence.hasJoined) writeSeat(parts.stateDir, { ...seat, place });
     cluster = new Cluster(parts, seat, presence);
     return cluster;
@@ -198,7 +199,17 @@ export class Cluster {
 
   /** See {@link hostViews}; which of them are alive only where the registry can be asked. @throws CulvertError `registry_*` */
   async hosts(): Promise<HostView[]> {
-    return hostViews(this.#hosts, await this.alive(), this.#parts.request.name);
+    const views = hostViews(this.#hosts, await this.alive(), this.#parts.request.name);
+    return this.#hosts.isComplete ? views : [...views, ...this.#remembered(views)].toSorted(byName);
+  }
+
+  /** Those that the registry has yet to tell of, since it is away. */
+  #remembered(views: readonly HostView[]): HostView[] {
+    const { name, subnet } = this.place;
+    const told = new Set(views.map((view) => view.name));
+    return [{ name, subnet }, ...this.#peers.all.values()]
+      .filter((host) => !told.has(host.name))
+      .map((host) => ({ name: host.name, isSelf: host.name === name, subnet: host.subnet }));
   }
 
   /** See {@link removeHost}. */
@@ -211,10 +222,14 @@ export class Cluster {
   /** What a person has to see to. */
   problems(): Problem[] {
     const own = this.#presence.problem;
-    const peers = [...this.#hosts.unreadable, ...this.#peers.unusable].map(([name, reason]) => ({
-      code: 'peer_unreadable',
-      message: `No traffic with host ${plainText(name, 63)}: ${reason}`,
-    }));
+    const peers = [...this.#hosts.unreadable, ...this.#peers.unusable].map(([name, reason]) => {
+      const who = name === this.place.name ? 'This host' : `Host ${plainText(name, 63)}`;
+      const isKnown = this.#peers.all.has(name) || name === this.place.name;
+      const message = isKnown
+        ? `${who} stands as it did before, since what is told of it cannot be used: ${reason}`
+        : `No traffic with host ${plainText(name, 63)}: ${reason}`;
+      return { code: 'peer_unreadable', message };
+    });
     return [...[own, this.#following.problem].filter((one) => one !== undefined), ...peers];
   }
 

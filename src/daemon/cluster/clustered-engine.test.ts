@@ -8,6 +8,7 @@ import { MemoryEngine } from '../../../test/support/memory-engine.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
 import { EmbeddedRegistry } from '../../cluster/embedded/registry.ts';
 import { firstEpoch } from '../../cluster/epoch.ts';
+import { OwnRegistry } from '../../cluster/own-registry.ts';
 import { parseSandboxId } from '../../ipam/lease.ts';
 import { Directory } from '../groups/directory.ts';
 import { Cluster } from './cluster.ts';
@@ -32,7 +33,10 @@ beforeEach(async () => {
   const address = parseIpv4('192.0.2.11');
   const published = { address, clearPort: 51_830, keys: [keys.key(0)], mtu: 1420, isDraining: false };
   const place = { stateDir: folder, holdMs: 60_000, uplink: undefined, isOnLink: () => false };
-  const cluster = await Cluster.enter({ registry, request, published, epoch: firstEpoch(1420), clock, ...place }, seat);
+  const cluster = await Cluster.enter(
+    { registry: new OwnRegistry(registry), request, published, epoch: firstEpoch(1420), clock, ...place },
+    seat,
+  );
   inner = new MemoryEngine();
   reports = [];
   const report = (error: unknown): void => void reports.push(error);

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Clock } from '../../clock.ts';
 import { readAllProgress } from '../../cluster/conductor.ts';
 import { beginEpoch, type Wish } from '../../cluster/epoch.ts';
@@ -25,9 +26,11 @@ import type { KeyRing } from './key-ring.ts';
 import { KeyRotation } from './key-rotation.ts';
 import { Memberships } from './memberships.ts';
 import { meshView } from './mesh-view.ts';
-import { Steering } from './steering.ts';
+import { Steering } from './steering/steering.ts';
 
 const TELL_AGAIN_MS = 1000;
+/** How long who stops tries to tell others so. */
+const TELL_STOPPED_MS = 5000;
 /** How often it is looked whether the cluster has a problem. */
 const LOOK_MS = 1000;
 
@@ -261,6 +264,10 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
     await this.inner.close();
     this.#leave();
     // with the registry away the hold says for how long the subnet stays its own
+    await Promise.race([this.#tellStopped(keepsSubnet), pause(TELL_STOPPED_MS)]);
+  }
+
+  async #tellStopped(keepsSubnet: boolean): Promise<void> {
     await this.#memberships.stop({ keeps: keepsSubnet }).catch(this.#report);
     await this.#cluster.stop({ keepsSubnet }).catch(this.#report);
   }

@@ -4,10 +4,12 @@ import type { Ipv4 } from '../../addr/ipv4.ts';
 import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { currentEpoch } from '../../cluster/epoch.ts';
-import { foundCluster, type JoinRequest } from '../../cluster/join.ts';
+import { foundCluster } from '../../cluster/found.ts';
+import type { JoinRequest } from '../../cluster/join-request.ts';
 import { openRegistry } from '../../cluster/open.ts';
+import { OwnRegistry } from '../../cluster/own-registry.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
-import type { Registry } from '../../cluster/registry.ts';
+import { isAway, type Registry } from '../../cluster/registry.ts';
 import { CulvertError, InputError } from '../../errors.ts';
 import { countSandboxes } from '../../ipam/peek.ts';
 import { FolderLock } from '../../linux/folder.ts';
@@ -65,7 +67,7 @@ export async function enterCluster(
     ...(place === undefined ? {} : { clusterId: place.clusterId, formerName: place.name }),
     ...(bound === undefined ? {} : { bound }),
   };
-  const registry = openRegistry({ ...files(wanted), url: wanted.registry }, clock);
+  const registry = new OwnRegistry(openRegistry({ ...files(wanted), url: wanted.registry }, clock));
   let cluster: Cluster | undefined;
   try {
     const isNear = (other: Ipv4): boolean =>
@@ -114,8 +116,7 @@ async function epochNow(
     await foundCluster(registry, founding);
     return await currentEpoch(registry);
   } catch (error) {
-    const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
-    if (isAway && place !== undefined) return place.epoch;
+    if (isAway(error) && place !== undefined) return place.epoch;
     throw error;
   }
 }

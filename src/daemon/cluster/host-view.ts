@@ -40,6 +40,6 @@ function viewOf({ name, record }: KnownHost, { unreadable }: Hosts, { alive, own
   }
 }
 
-function byName(one: HostView, other: HostView): number {
+export function byName(one: HostView, other: HostView): number {
   return one.name.localeCompare(other.name, 'en', { numeric: true });
 }

@@ -1,6 +1,6 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { TunnelOptions } from '../../mesh/host-mesh.ts';
+import type { TunnelOptions } from '../../mesh/devices.ts';
 import { publicKeyOf, readPrivateKey } from '../../mesh/keys.ts';
 import type { HostKey } from '../../mesh/peers.ts';
 import { tunnelWay } from '../../mesh/way.ts';

@@ -1,8 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
-import type { Registry } from '../../cluster/registry.ts';
+import { isAway, type Registry } from '../../cluster/registry.ts';
 import { rotateFrom } from '../../cluster/rotate.ts';
-import { CulvertError } from '../../errors.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
 import { KeyAge } from './key-age.ts';
 
@@ -73,8 +72,7 @@ export class KeyRotation implements Disposable {
       if (next !== undefined) emit({ type: 'mesh.keys_old', message: messageOf(epoch, next, wallMs) });
     } catch (error) {
       // what is away is told by how the host stands, and asked again
-      const isAway = error instanceof CulvertError && error.code === 'registry_unavailable';
-      if (!isAway) this.#failure = error instanceof Error ? error.message : String(error);
+      if (!isAway(error)) this.#failure = error instanceof Error ? error.message : String(error);
     } finally {
       this.#isWriting = false;
     }

@@ -5,8 +5,8 @@ import type { Way } from '../../mesh/way.ts';
 import type { MeshPeerView, MeshProgressView, MeshView } from '../engine.ts';
 import type { Cluster } from './cluster.ts';
 import { type Alive, aliveOf } from './host-view.ts';
-import { legTaken } from './legs-taken.ts';
-import type { Steering } from './steering.ts';
+import { legTaken } from './steering/legs-taken.ts';
+import type { Steering } from './steering/steering.ts';
 
 export type Observed = {
   readonly traffic: readonly PeerTraffic[];

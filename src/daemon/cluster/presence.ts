@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { formatPrefix } from '../../addr/prefix.ts';
 import type { Clock } from '../../clock.ts';
-import type { JoinRequest } from '../../cluster/join.ts';
+import type { JoinRequest } from '../../cluster/join-request.ts';
 import { EXPELS, Member, type Standing } from '../../cluster/member.ts';
 import type { EpochRecord, HostRecord } from '../../cluster/records.ts';
 import type { Lease, Registry } from '../../cluster/registry.ts';

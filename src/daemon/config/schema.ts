@@ -173,12 +173,10 @@ export const configSchema = closedObject({
     endpoint: ipv4
       .optional()
       .meta({ description: 'Where other hosts reach this one; the uplink’s first address where absent' }),
-    port: z
-      .int()
-      .min(1)
-      .max(65_534)
-      .default(51_820)
-      .meta({ description: 'UDP port of WireGuard, and the next one while keys are changed' }),
+    port: z.int().min(1).max(65_534).default(51_820).meta({
+      description:
+        'UDP port of WireGuard with keys of an even rotation; the next one is that with keys of an odd rotation',
+    }),
     clearPort: z
       .int()
       .min(1)

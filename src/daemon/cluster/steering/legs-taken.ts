@@ -1,7 +1,7 @@
-import type { SteeredCourse } from '../../mesh/mesh.ts';
-import type { PeerPaths } from '../../mesh/path/peer-paths.ts';
-import type { MeshPeer } from '../../mesh/peers.ts';
-import type { Leg } from '../../mesh/way.ts';
+import type { SteeredCourse } from '../../../mesh/mesh.ts';
+import type { PeerPaths } from '../../../mesh/path/peer-paths.ts';
+import type { MeshPeer } from '../../../mesh/peers.ts';
+import type { Leg } from '../../../mesh/way.ts';
 
 /** By which what is for a host goes. */
 export function legTaken({ isOnLink }: Pick<MeshPeer, 'isOnLink'>, { sends, wraps }: SteeredCourse): Leg {

@@ -67,13 +67,20 @@ export const IFLA_BRPORT_ISOLATED = 33;
 
 export const IFA_ADDRESS = 1;
 export const IFA_LOCAL = 2;
+export const IFA_FLAGS = 8;
+export const IFA_PROTO = 11;
+export const IFA_F_NODAD = 0x02;
+export const IFA_F_STABLE_PRIVACY = 0x800;
 
 export const RTA_DST = 1;
 export const RTA_OIF = 4;
 export const RTA_GATEWAY = 5;
+export const RTA_PRIORITY = 6;
 export const RTA_PREFSRC = 7;
 export const RTA_METRICS = 8;
 export const RTA_TABLE = 15;
+export const RTA_MARK = 16;
+export const RTA_VIA = 18;
 export const RTAX_MTU = 2;
 export const RTNH_F_ONLINK = 4;
 export const RT_TABLE_UNSPEC = 0;
@@ -85,12 +92,21 @@ export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
 export const RT_SCOPE_NOWHERE = 255;
 export const RTN_UNICAST = 1;
+export const RTN_BLACKHOLE = 6;
+export const RTN_UNREACHABLE = 7;
+export const RTM_F_LOOKUP_TABLE = 0x1000;
 
 export const FRA_DST = 1;
 export const FRA_SRC = 2;
 export const FRA_IIFNAME = 3;
 export const FRA_PRIORITY = 6;
+export const FRA_FWMARK = 10;
+export const FRA_SUPPRESS_PREFIXLEN = 14;
 export const FRA_TABLE = 15;
+export const FRA_FWMASK = 16;
+export const FRA_OIFNAME = 17;
+export const FRA_PROTOCOL = 21;
+export const FIB_RULE_INVERT = 0x2;
 export const FR_ACT_TO_TBL = 1;
 export const FR_ACT_BLACKHOLE = 6;
 

@@ -1,5 +1,6 @@
+import { formatIpPrefix, type IpPrefix, ipPrefixAround, ipPrefixesOverlap } from '../addr/ip-prefix.ts';
 import { LEAST_MTU } from '../addr/ipv4.ts';
-import { formatPrefix, type Prefix, prefixAround, prefixesOverlap } from '../addr/prefix.ts';
+import { formatPrefix, type Prefix } from '../addr/prefix.ts';
 import { CulvertError, InputError } from '../errors.ts';
 import { NETLINK_ROUTE } from '../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../linux/netlink/socket.ts';
@@ -79,14 +80,14 @@ export function assertFree(
   for (const object of objects) {
     const taken = reached(object);
     if (taken === undefined || !('link' in object) || isOurs(object.link)) continue;
-    if (!prefixesOverlap(taken, range)) continue;
-    const found = `the host reaches ${formatPrefix(taken)} over ${object.link.name}`;
+    if (!ipPrefixesOverlap(taken, range)) continue;
+    const found = `the host reaches ${formatIpPrefix(taken)} over ${object.link.name}`;
     throw new InputError('range_in_use', `Cannot use ${formatPrefix(range)} as ${field}: ${found}`, { field });
   }
 }
 
 /** What an object makes the host reach: a route its destination, an address the network around it. */
-function reached(object: KernelObject): Prefix | undefined {
-  if (object.kind === 'address') return prefixAround(object.address, object.length);
+function reached(object: KernelObject): IpPrefix | undefined {
+  if (object.kind === 'address') return ipPrefixAround(object.address, object.length);
   return object.kind === 'route' && object.destination.length > 0 ? object.destination : undefined;
 }

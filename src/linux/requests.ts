@@ -1,7 +1,7 @@
 import type { Operation } from '../plan/diff.ts';
 import { type KernelObject, type LinkEnd, LOOPBACK } from '../plan/state.ts';
 import type { Request } from './netlink/socket.ts';
-import { deleteAddress, newAddress } from './route/address.ts';
+import { deleteAddress, newAddress, replaceAddress } from './route/address.ts';
 import { isolatePort, newBridge, setMaster } from './route/bridge.ts';
 import { deleteLink, getLink, raiseLink, setForwarding, setLink, setLinkUp } from './route/link.ts';
 import { deleteFdbEntry, deleteNeighbour, newFdbEntry, newNeighbour } from './route/neighbour.ts';
@@ -49,7 +49,8 @@ function requests(operation: Operation): Request[] {
     case 'forwarding':
       return [setForwarding(object.link, !removing)];
     case 'address':
-      return [removing ? deleteAddress(object) : newAddress(object)];
+      if (removing) return [deleteAddress(object)];
+      return [verb === 'create' ? newAddress(object) : replaceAddress(object)];
     case 'neighbour':
       return [removing ? deleteNeighbour(object) : newNeighbour(object)];
     case 'route':

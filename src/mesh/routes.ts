@@ -1,3 +1,4 @@
+import type { Ip } from '../addr/ip.ts';
 import type { Ipv4 } from '../addr/ipv4.ts';
 import type { Prefix } from '../addr/prefix.ts';
 import type { Kernel } from '../linux/apply.ts';
@@ -19,7 +20,7 @@ export class MeshRoutes {
   readonly #kernel: Kernel;
   readonly #links: readonly Link[];
   /** by the first address of the subnet */
-  readonly #wanted = new Map<Ipv4, Route>();
+  readonly #wanted = new Map<Ip, Route>();
 
   /** @param links that lead to other hosts: what goes over them is all of it a route of these */
   constructor(kernel: Kernel, links: readonly Link[]) {
@@ -27,7 +28,7 @@ export class MeshRoutes {
     this.#links = links;
   }
 
-  get wanted(): ReadonlyMap<Ipv4, Route> {
+  get wanted(): ReadonlyMap<Ip, Route> {
     return this.#wanted;
   }
 

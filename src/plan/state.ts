@@ -1,6 +1,7 @@
+import { type Ip, isIpv6 } from '../addr/ip.ts';
+import { formatIpPrefix, type IpPrefix } from '../addr/ip-prefix.ts';
 import type { Ipv4 } from '../addr/ipv4.ts';
 import { formatMac, type Mac } from '../addr/mac.ts';
-import { formatPrefix, type Prefix } from '../addr/prefix.ts';
 
 /*
  * The kernel's objects as plain data: what a network should be, and what it is, have this one shape.
@@ -18,6 +19,15 @@ export const ROUTER: NamespaceName = 'router';
 export type Link = { readonly name: string; readonly index: number };
 
 export const LOOPBACK: Link = { name: 'lo', index: 1 };
+
+/** Of addresses, in the words of ip(8). */
+export type Family = 'inet' | 'inet6';
+
+/** What becomes of packets that a route leads nowhere: the sender is told so, or not. */
+export type DeadEnd = 'unreachable' | 'blackhole';
+
+/** Of a packet; `mask` has the bits that are looked at, all 32 where it is absent. */
+type Mark = { readonly value: number; readonly mask?: number };
 
 export type LinkEnd = {
   readonly namespace: NamespaceName;
@@ -75,35 +85,60 @@ export type KernelObject =
       readonly kind: 'address';
       readonly namespace: NamespaceName;
       readonly link: Link;
-      readonly address: Ipv4;
-      /** of the prefix, 0 to 32 */
+      readonly address: Ip;
+      /** of the prefix, 0 to 32 or 128 */
       readonly length: number;
+      /**
+       * Of IPv6: it is used at once. Else it is not before the link is asked whether it is another's, which where links
+       * have no neighbours, as tunnels, takes but a moment, but in that moment no route may have it as its source.
+       */
+      readonly nodad?: true;
     }
   | {
       readonly kind: 'route';
       readonly namespace: NamespaceName;
-      readonly destination: Prefix;
+      readonly destination: IpPrefix;
+      /** the loopback, of one that is a dead end */
       readonly link: Link;
+      /** It leads nowhere. */
+      readonly type?: DeadEnd;
       /** the next hop; absent where the destination is on the link itself */
-      readonly via?: Ipv4;
+      readonly via?: Ip;
       /** the address that the host's own packets leave with; RTA_PREFSRC */
-      readonly source?: Ipv4;
+      readonly source?: Ip;
       /** The next hop is a neighbour on the link, though no route of the link says so; RTNH_F_ONLINK. */
       readonly onlink?: true;
       /** bytes, of packets that go this way, where that is less than the link takes; RTAX_MTU */
       readonly mtu?: number;
       /** number of a table that rules lead to; absent for the main one */
       readonly table?: number;
+      /** Of several to one destination the least counts; absent for the kernel's own, 0 of IPv4 and 1024 of IPv6. */
+      readonly metric?: number;
+      /** number of a routing protocol, by which an owner finds its routes again; absent for that of static ones */
+      readonly protocol?: number;
     }
   /** Which packets ask which table of routes, in the order of `priority`. */
   | {
       readonly kind: 'rule';
       readonly namespace: NamespaceName;
       readonly priority: number;
-      /** name of the link that they come in by, whether it is there or not */
-      readonly iif: string;
-      readonly from?: Prefix;
-      readonly to?: Prefix;
+      /** of the packets; absent where a prefix says it, and for IPv4 */
+      readonly family?: Family;
+      /** name of the link that they come in by, whether it is there or not; `lo` for the host's own */
+      readonly iif?: string;
+      /** name of the link that they are to leave by, as those of a socket that is bound to it */
+      readonly oif?: string;
+      readonly from?: IpPrefix;
+      readonly to?: IpPrefix;
+      readonly mark?: Mark;
+      /** It is for all other packets instead. */
+      readonly inverted?: true;
+      /** What the table has by prefixes of this length and shorter does not count. */
+      readonly suppressPrefixLength?: number;
+      /** number of the protocol by which an owner finds its rules again */
+      readonly protocol?: number;
+      /** It asks for more than is said here: another's. */
+      readonly asksMore?: true;
       /** absent where they are dropped instead */
       readonly table?: number;
     }
@@ -156,16 +191,14 @@ export function objectKey(object: KernelObject): string {
       // these cannot be changed: with others it is another link
       return `${at}/${object.link.index}/${object.outside}/${object.vni}/${object.port}`;
     case 'address':
-      return `${at}/${object.link.index}/${object.address}/${object.length}`;
+      return `${at}/${object.link.index}/${ipKey(object.address)}/${object.length}`;
     case 'route': {
       const table = object.table === undefined ? '' : `/${object.table}`;
-      return `${at}${table}/${object.destination.address}/${object.destination.length}`;
+      const metric = object.metric === undefined ? '' : `/${object.metric}`;
+      return `${at}${table}/${ipKey(object.destination.address)}/${object.destination.length}${metric}`;
     }
-    case 'rule': {
-      const { priority, iif, from, to, table } = object;
-      const words = [priority, iif, from && formatPrefix(from), to && formatPrefix(to), table];
-      return `${at}/${words.join('/')}`;
-    }
+    case 'rule':
+      return `${at}/${ruleWords(object).join('/')}`;
     case 'neighbour':
       return `${at}/${object.link.index}/${object.address}`;
     case 'sysctl':
@@ -173,4 +206,22 @@ export function objectKey(object: KernelObject): string {
     case 'fdb':
       return `${at}/${object.link.index}/${formatMac(object.mac)}`;
   }
+}
+
+export function ruleFamily({ family, from, to }: Extract<KernelObject, { kind: 'rule' }>): Family {
+  if (family !== undefined) return family;
+  const prefix = from ?? to;
+  return prefix !== undefined && isIpv6(prefix.address) ? 'inet6' : 'inet';
+}
+
+/** All that a rule says: none of it can be changed. */
+function ruleWords(rule: Extract<KernelObject, { kind: 'rule' }>): unknown[] {
+  const { priority, iif, oif, from, to, mark, inverted, suppressPrefixLength, protocol, asksMore, table } = rule;
+  const match = [iif, oif, from && formatIpPrefix(from), to && formatIpPrefix(to), mark?.value, mark?.mask];
+  return [priority, ruleFamily(rule), ...match, inverted, suppressPrefixLength, protocol, asksMore, table];
+}
+
+/** A number of each family is another address. */
+function ipKey(address: Ip): string {
+  return isIpv6(address) ? `${address}n` : `${address}`;
 }

@@ -1,8 +1,9 @@
+import { formatIp, type Ip, isIpv6 } from '../addr/ip.ts';
+import { formatIpPrefix } from '../addr/ip-prefix.ts';
 import { formatIpv4 } from '../addr/ipv4.ts';
 import { formatMac } from '../addr/mac.ts';
-import { formatPrefix } from '../addr/prefix.ts';
 import type { Operation, Plan } from './diff.ts';
-import { type KernelObject, type LinkEnd, ROOT } from './state.ts';
+import { type KernelObject, type LinkEnd, ROOT, ruleFamily } from './state.ts';
 
 /** A plan as a person reads it: a line per step, in the words of ip(8) and tc(8), each with its namespace. */
 export function planText(plan: Plan): string {
@@ -36,7 +37,7 @@ export function operationText(operation: Operation): string {
       return `${words} self${short ? '' : ` permanent dst ${formatIpv4(remote.address)} port ${remote.port}`}`;
     }
     case 'rule':
-      return `ip ${where}rule ${verb} ${ruleText(object)}`;
+      return `ip ${ruleFamily(object) === 'inet6' ? '-6 ' : ''}${where}rule ${verb} ${ruleText(object)}`;
     case 'vxlan':
       if (operation.verb === 'create') return vxlanText(object);
       return `ip ${where}link ${verb} ${short ? object.link.name : endText(object)}`;
@@ -47,12 +48,17 @@ export function operationText(operation: Operation): string {
     case 'bridge':
       return `ip ${where}link ${verb} ${short ? object.link.name : linkText(object)}`;
     case 'address':
-      return `ip ${where}address ${verb} ${formatIpv4(object.address)}/${object.length} dev ${object.link.name}`;
+      return `ip ${familyWord(object.address)}${where}address ${verb} ${formatIpPrefix(object)} dev ${object.link.name}${object.nodad === true && !short ? ' nodad' : ''}`;
     case 'neighbour':
       return `ip ${where}neighbour ${verb} ${formatIpv4(object.address)} lladdr ${formatMac(object.mac)} dev ${object.link.name} nud permanent`;
     case 'route':
-      return `ip ${where}route ${verb} ${routeText(object)}`;
+      return `ip ${familyWord(object.destination.address)}${where}route ${verb} ${routeText(object)}`;
   }
+}
+
+/** ip(8) takes IPv4 for granted where a prefix does not say. */
+function familyWord(address: Ip): string {
+  return isIpv6(address) ? '-6 ' : '';
 }
 
 function endText(end: LinkEnd): string {
@@ -77,21 +83,38 @@ function vxlanText(object: Extract<KernelObject, { kind: 'vxlan' }>): string {
   return `ip ${where}link add ${endText(object)} netns ${namespace} type vxlan id ${vni} dstport ${port} nolearning df set udpcsum`;
 }
 
-function ruleText({ priority, iif, from, to, table }: Extract<KernelObject, { kind: 'rule' }>): string {
+function ruleText(rule: Extract<KernelObject, { kind: 'rule' }>): string {
+  const { priority, iif, oif, from, to, mark, inverted, suppressPrefixLength, protocol, table } = rule;
   const words = [`priority ${priority}`];
-  if (from !== undefined) words.push(`from ${formatPrefix(from)}`);
-  if (to !== undefined) words.push(`to ${formatPrefix(to)}`);
-  words.push(`iif ${iif}`, table === undefined ? 'blackhole' : `lookup ${table}`);
+  if (inverted === true) words.push('not');
+  if (from !== undefined) words.push(`from ${formatIpPrefix(from)}`);
+  if (to !== undefined) words.push(`to ${formatIpPrefix(to)}`);
+  if (iif !== undefined) words.push(`iif ${iif}`);
+  if (oif !== undefined) words.push(`oif ${oif}`);
+  if (mark !== undefined) words.push(`fwmark ${hex(mark.value)}${mark.mask === undefined ? '' : `/${hex(mark.mask)}`}`);
+  words.push(table === undefined ? 'blackhole' : `lookup ${table}`);
+  if (suppressPrefixLength !== undefined) words.push(`suppress_prefixlength ${suppressPrefixLength}`);
+  if (protocol !== undefined) words.push(`protocol ${protocol}`);
   return words.join(' ');
 }
 
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}
+
 function routeText(route: Extract<KernelObject, { kind: 'route' }>): string {
-  const words = [route.destination.length === 0 ? 'default' : formatPrefix(route.destination)];
-  if (route.via !== undefined) words.push(`via ${formatIpv4(route.via)}`);
-  words.push(`dev ${route.link.name}`);
+  const destination = route.destination.length === 0 ? 'default' : formatIpPrefix(route.destination);
+  const words = route.type === undefined ? [destination] : [route.type, destination];
+  if (route.via !== undefined) {
+    const isOther = isIpv6(route.via) && !isIpv6(route.destination.address);
+    words.push(`via ${isOther ? 'inet6 ' : ''}${formatIp(route.via)}`);
+  }
+  if (route.type === undefined) words.push(`dev ${route.link.name}`);
   if (route.onlink === true) words.push('onlink');
   if (route.table !== undefined) words.push(`table ${route.table}`);
+  if (route.metric !== undefined) words.push(`metric ${route.metric}`);
+  if (route.protocol !== undefined) words.push(`proto ${route.protocol}`);
   if (route.mtu !== undefined) words.push(`mtu ${route.mtu}`);
-  if (route.source !== undefined) words.push(`src ${formatIpv4(route.source)}`);
+  if (route.source !== undefined) words.push(`src ${formatIp(route.source)}`);
   return words.join(' ');
 }

@@ -1,6 +1,6 @@
 import type { Kernel } from '../linux/apply.ts';
-import { listRoutes } from '../linux/observe/attached.ts';
 import { joinVeths } from '../linux/observe/links.ts';
+import { listRoutes } from '../linux/observe/routes.ts';
 import { SyscallError } from '../linux/syscall.ts';
 import { hasSysctl, readSysctl } from '../linux/sysctl.ts';
 import { diff, type Plan } from '../plan/diff.ts';

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { statSync } from 'node:fs';
+import { isIpv6 } from '../../addr/ip.ts';
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
 import { type Clock, systemClock } from '../../clock.ts';
@@ -168,7 +169,8 @@ function assertRangeFree({ root }: Uplink, range: Prefix): void {
 
 function addressOf({ root, uplink }: Uplink): Ipv4 {
   for (const object of root.objects) {
-    if (object.kind === 'address' && object.link.name === uplink) return object.address;
+    if (object.kind !== 'address' || object.link.name !== uplink || isIpv6(object.address)) continue;
+    return object.address;
   }
   const message = `Cannot tell other hosts where this one is: ${uplink ?? 'the uplink'} has no IPv4 address; set cluster.endpoint`;
   throw new InputError('no_endpoint', message, { field: 'cluster.endpoint' });

@@ -1,7 +1,7 @@
 import { type Ipv4, LEAST_MTU } from '../../addr/ipv4.ts';
 import { NETLINK_ROUTE } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
-import { listAddresses } from '../../linux/observe/attached.ts';
+import { listAddresses } from '../../linux/observe/addresses.ts';
 import { linkIndex, readLinkEnd } from '../../linux/route/ifreq.ts';
 import type { Published } from '../../mesh/published.ts';
 import { ROOT } from '../../plan/state.ts';

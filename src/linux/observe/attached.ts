@@ -1,43 +1,29 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import type { Mac } from '../../addr/mac.ts';
 import type { KernelObject, Link, NamespaceName } from '../../plan/state.ts';
-import { type Attributes, readAttributes, readU32be, u32At, u32beAt, visitAttributes } from '../netlink/attribute.ts';
+import { type Attributes, readAttributes, readU32be } from '../netlink/attribute.ts';
 import type { Message, MessageWriter } from '../netlink/message.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
 import {
   AF_BRIDGE,
   AF_INET,
   AF_UNSPEC,
-  IFA_LOCAL,
   NDA_DST,
   NDA_IFINDEX,
   NDA_LLADDR,
   NDA_PORT,
   NUD_NOARP,
   NUD_PERMANENT,
-  RT_TABLE_MAIN,
-  RT_TABLE_UNSPEC,
-  RTA_DST,
-  RTA_GATEWAY,
-  RTA_METRICS,
-  RTA_OIF,
-  RTA_PREFSRC,
-  RTA_TABLE,
-  RTAX_MTU,
-  RTM_GETADDR,
   RTM_GETNEIGH,
   RTM_GETQDISC,
-  RTM_GETROUTE,
-  RTNH_F_ONLINK,
-  RTPROT_KERNEL,
 } from '../route/constants.ts';
 import { getFdbEntry, getNeighbour, NDMSG_LENGTH } from '../route/neighbour.ts';
 import { readShaper } from '../route/tbf.ts';
 import { SyscallError } from '../syscall.ts';
 
 /*
- * What hangs on links, a table at a time. Left out is what the kernel makes by itself (addresses and routes of the
- * loopback, connected routes, neighbours that ARP found) and what Culvert has no kind for.
+ * What hangs on links, a table at a time. Left out is what the kernel makes by itself (neighbours that ARP found) and what
+ * Culvert has no kind for.
  */
 
 type Kind<K extends KernelObject['kind']> = Extract<KernelObject, { readonly kind: K }>;
@@ -45,111 +31,8 @@ type Kind<K extends KernelObject['kind']> = Extract<KernelObject, { readonly kin
 /** The links of a namespace by index: what every other table refers to. What hangs on one that it does not know is left out. */
 export type Links = { get(index: number): Link | undefined };
 
-/** bytes of struct ifaddrmsg, struct rtmsg, struct tcmsg */
-const IFADDRMSG_LENGTH = 8;
-const RTMSG_LENGTH = 12;
+/** bytes of struct tcmsg */
 const TCMSG_LENGTH = 20;
-
-/** @param on where given, of this link only */
-export function listAddresses(
-  socket: NetlinkSocket,
-  namespace: NamespaceName,
-  links: Links,
-  on?: Link,
-): Kind<'address'>[] {
-  const write = (w: MessageWriter): void => {
-    w.u8(AF_INET)
-      .u8(0)
-      .u16(0)
-      .u32(on?.index ?? 0);
-  };
-  const request = { attempt: 'list addresses', type: RTM_GETADDR, flags: 0, write };
-  const found = socket.dump(request, (message): Kind<'address'> | undefined => {
-    const header = headerOf(message, IFADDRMSG_LENGTH);
-    const link = links.get(header.getUint32(4, true));
-    const local = readAttributes(message.body, IFADDRMSG_LENGTH).get(IFA_LOCAL);
-    if (link === undefined || local === undefined) return undefined;
-    const address = readU32be(local) as Ipv4;
-    if (address >>> 24 === 127) return undefined;
-    return { kind: 'address', namespace, link, address, length: header.getUint8(1) };
-  });
-  return found.filter((address) => address !== undefined);
-}
-
-export type RouteFilter = {
-  /** over this link only */
-  readonly on?: Link | undefined;
-  /** of this table; of the main one where absent */
-  readonly table?: number | undefined;
-};
-
-export function listRoutes(
-  socket: NetlinkSocket,
-  namespace: NamespaceName,
-  links: Links,
-  { on, table }: RouteFilter = {},
-): Kind<'route'>[] {
-  const number = table ?? RT_TABLE_MAIN;
-  const write = (w: MessageWriter): void => {
-    w.u8(AF_INET).u8(0).u8(0).u8(0).u8(RT_TABLE_UNSPEC).u8(0).u8(0).u8(0).u32(0);
-    w.attrU32(RTA_TABLE, number);
-    if (on !== undefined) w.attrU32(RTA_OIF, on.index);
-  };
-  const read = ({ body }: Message): Kind<'route'> | undefined => readRoute(body, namespace, links, table);
-  try {
-    const found = socket.dump({ attempt: 'list routes', type: RTM_GETROUTE, flags: 0, write }, read);
-    return found.filter((route) => route !== undefined);
-  } catch (error) {
-    // a table is not there before its first route, nor the main one before the first address
-    if (error instanceof SyscallError && error.errnoName === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-/** Of thousands that a host of a cluster has, one for each other. */
-function readRoute(
-  body: Uint8Array,
-  namespace: NamespaceName,
-  links: Links,
-  wanted: number | undefined,
-): Kind<'route'> | undefined {
-  let destination = 0;
-  let output: number | undefined;
-  let via: number | undefined;
-  let source: number | undefined;
-  let table: number | undefined;
-  let mtu: number | undefined;
-  visitAttributes(body, RTMSG_LENGTH, (type, begin, end) => {
-    if (type === RTA_DST) destination = u32beAt(body, begin, end);
-    else if (type === RTA_OIF) output = u32At(body, begin, end);
-    else if (type === RTA_GATEWAY) via = u32beAt(body, begin, end);
-    else if (type === RTA_PREFSRC) source = u32beAt(body, begin, end);
-    else if (type === RTA_TABLE) table = u32At(body, begin, end);
-    else if (type === RTA_METRICS) mtu = mtuIn(body.subarray(begin, end));
-  });
-  const [, length = 0, , , , protocol] = body;
-  const link = output === undefined ? undefined : links.get(output);
-  if (link === undefined || table !== (wanted ?? RT_TABLE_MAIN) || protocol === RTPROT_KERNEL) return undefined;
-  return {
-    kind: 'route',
-    namespace,
-    destination: { address: destination as Ipv4, length },
-    link,
-    ...(via === undefined ? {} : { via: via as Ipv4 }),
-    ...(source === undefined ? {} : { source: source as Ipv4 }),
-    ...((u32At(body, FLAGS, FLAGS + 4) & RTNH_F_ONLINK) === 0 ? {} : { onlink: true as const }),
-    ...(mtu === undefined ? {} : { mtu }),
-    ...(wanted === undefined ? {} : { table: wanted }),
-  };
-}
-
-/** Where struct rtmsg has its flags. */
-const FLAGS = 8;
-
-function mtuIn(metrics: Uint8Array): number | undefined {
-  const mtu = readAttributes(metrics).get(RTAX_MTU);
-  return mtu === undefined ? undefined : u32At(mtu, 0, mtu.length);
-}
 
 /**
  * The permanent ones. A dump walks the neighbours of all namespaces of the machine, since they stand in one table.

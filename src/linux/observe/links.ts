@@ -2,7 +2,7 @@ import type { Mac } from '../../addr/mac.ts';
 import { type KernelObject, type Link, type LinkEnd, type NamespaceName, ROOT } from '../../plan/state.ts';
 import { type Attributes, readAttributes, readString, readU32 } from '../netlink/attribute.ts';
 import type { Message, MessageWriter } from '../netlink/message.ts';
-import type { NetlinkSocket } from '../netlink/socket.ts';
+import type { NetlinkSocket, Request } from '../netlink/socket.ts';
 import {
   AF_INET,
   AF_UNSPEC,
@@ -14,6 +14,7 @@ import {
   IFLA_BRPORT_LEARNING,
   IFLA_BRPORT_NEIGH_SUPPRESS,
   IFLA_EXT_MASK,
+  IFLA_IFALIAS,
   IFLA_IFNAME,
   IFLA_INET_CONF,
   IFLA_INFO_DATA,
@@ -30,7 +31,7 @@ import {
   RTEXT_FILTER_SKIP_STATS,
   RTM_GETLINK,
 } from '../route/constants.ts';
-import { getLink } from '../route/link.ts';
+import { getLink, getLinkNamed } from '../route/link.ts';
 import { readVxlan } from '../route/vxlan.ts';
 import { SyscallError } from '../syscall.ts';
 
@@ -43,6 +44,8 @@ export type SeenLink = {
   readonly isLoopback: boolean;
   /** as in `ip link add type`, undefined where the kernel names none */
   readonly kind: string | undefined;
+  /** its owner's mark; empty where it has none */
+  readonly alias: string;
   readonly peerIndex: number;
   readonly transmitQueue: number;
   readonly isForwarding: boolean;
@@ -65,6 +68,7 @@ const READ = new Set([
   IFLA_TXQLEN,
   IFLA_LINKINFO,
   IFLA_AF_SPEC,
+  IFLA_IFALIAS,
   IFLA_LINK_NETNSID,
 ]);
 /** bytes of struct ifinfomsg */
@@ -83,8 +87,17 @@ export function listLinks(socket: NetlinkSocket, namespace: NamespaceName): Seen
 
 /** Those of the links that are there, each asked for by its index. */
 export function findLinks(socket: NetlinkSocket, namespace: NamespaceName, links: readonly Link[]): SeenLink[] {
+  return find(socket, namespace, links.map(getLink));
+}
+
+/** The link of this name; undefined where there is none. */
+export function findLinkNamed(socket: NetlinkSocket, namespace: NamespaceName, name: string): SeenLink | undefined {
+  return find(socket, namespace, [getLinkNamed(name)])[0];
+}
+
+function find(socket: NetlinkSocket, namespace: NamespaceName, requests: readonly Request[]): SeenLink[] {
   return socket
-    .ask(links.map(getLink), (message) => readLink(message, namespace))
+    .ask(requests, (message) => readLink(message, namespace))
     .flatMap((answer) => {
       if (!(answer instanceof SyscallError)) return answer ?? [];
       if (answer.errnoName === 'ENODEV') return [];
@@ -116,6 +129,7 @@ function readLink(message: Message, namespace: NamespaceName): SeenLink {
     },
     isLoopback: (flags & IFF_LOOPBACK) !== 0,
     kind: kind === undefined ? undefined : readString(kind),
+    alias: text(attributes, IFLA_IFALIAS),
     peerIndex: number(attributes, IFLA_LINK),
     transmitQueue: number(attributes, IFLA_TXQLEN),
     isForwarding: isForwarding(attributes),

@@ -34,6 +34,11 @@ export function hasLink(socket: NetlinkSocket, index: number): boolean {
   return socket.askLink(`look for link ${index}`, SIOCGIFNAME, request);
 }
 
+/** The name of the link of this index in the socket's namespace; undefined where there is none. */
+export function linkName(socket: NetlinkSocket, index: number): string | undefined {
+  return hasLink(socket, index) ? readString(request.subarray(0, UNION)) : undefined;
+}
+
 /** The index of the link of this name in the socket's namespace; undefined where there is none. */
 export function linkIndex(socket: NetlinkSocket, name: string): number | undefined {
   return ask(socket, SIOCGIFINDEX, name) ? view.getInt32(UNION, true) : undefined;
@@ -41,8 +46,9 @@ export function linkIndex(socket: NetlinkSocket, name: string): number | undefin
 
 /** What the link of this index is in the socket's namespace; undefined where it is not there. */
 export function readLinkEnd(socket: NetlinkSocket, namespace: NamespaceName, index: number): LinkEnd | undefined {
-  if (!hasLink(socket, index)) return undefined;
-  const link = { name: readString(request.subarray(0, UNION)), index };
+  const name = linkName(socket, index);
+  if (name === undefined) return undefined;
+  const link = { name, index };
   if (!ask(socket, SIOCGIFFLAGS, link.name)) return undefined;
   const up = (view.getUint16(UNION, true) & IFF_UP) !== 0;
   if (!ask(socket, SIOCGIFMTU, link.name)) return undefined;

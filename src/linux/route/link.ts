@@ -1,4 +1,5 @@
 import { formatMac } from '../../addr/mac.ts';
+import { InputError } from '../../errors.ts';
 import type { Link, LinkEnd } from '../../plan/state.ts';
 import { NLM_F_CREATE, NLM_F_EXCL } from '../netlink/constants.ts';
 import type { MessageWriter } from '../netlink/message.ts';
@@ -10,6 +11,7 @@ import {
   IFF_UP,
   IFLA_ADDRESS,
   IFLA_AF_SPEC,
+  IFLA_IFALIAS,
   IFLA_IFNAME,
   IFLA_INET_CONF,
   IFLA_INET6_ADDR_GEN_MODE,
@@ -104,6 +106,46 @@ export function setForwarding(link: Link, on: boolean): Request {
   };
 }
 
+/** bytes; IFALIASZ of linux/if.h, less the closing zero that the kernel keeps with it */
+const MAX_ALIAS = 255;
+
+/**
+ * Sets a link's alias, by which an owner finds it again; an empty one takes it away.
+ *
+ * @param link by its name where its index is 0
+ * @throws InputError `invalid_alias` where it has more than 255 bytes
+ */
+export function setAlias(link: Link, alias: string): Request {
+  const bytes = Buffer.from(alias);
+  if (bytes.length > MAX_ALIAS) {
+    const message = `Cannot set the alias of ${link.name}: it has ${bytes.length} bytes, the kernel keeps ${MAX_ALIAS}`;
+    throw new InputError('invalid_alias', message);
+  }
+  return {
+    attempt: `set the alias of ${link.name}`,
+    type: RTM_NEWLINK,
+    flags: 0,
+    write(writer) {
+      writeLinkHeader(writer, link.index, 0, 0);
+      if (link.index === 0) writer.attrString(IFLA_IFNAME, link.name);
+      writer.attr(IFLA_IFALIAS, bytes);
+    },
+  };
+}
+
+/** It must be down. Where another has the name it keeps its own: EEXIST. */
+export function renameLink(link: Link, name: string): Request {
+  return {
+    attempt: `name link ${link.name} ${name}`,
+    type: RTM_NEWLINK,
+    flags: 0,
+    write(writer) {
+      writeLinkHeader(writer, link.index, 0, 0);
+      writer.attrString(IFLA_IFNAME, name);
+    },
+  };
+}
+
 export function deleteLink(link: Link): Request {
   return {
     attempt: `delete link ${link.name}`,
@@ -123,5 +165,18 @@ export function getLink(link: Link): Request {
     type: RTM_GETLINK,
     flags: 0,
     write: (writer) => writeLinkHeader(writer, link.index, 0, 0),
+  };
+}
+
+/** The same by its name, or another name that it has. */
+export function getLinkNamed(name: string): Request {
+  return {
+    attempt: `get link ${name}`,
+    type: RTM_GETLINK,
+    flags: 0,
+    write(writer) {
+      writeLinkHeader(writer, 0, 0, 0);
+      writer.attrString(IFLA_IFNAME, name);
+    },
   };
 }

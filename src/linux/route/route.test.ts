@@ -5,7 +5,7 @@ import { parsePrefix } from '../../addr/prefix.ts';
 import { diff } from '../../plan/diff.ts';
 import { type Link, ROUTER } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
-import { listRoutes } from '../observe/attached.ts';
+import { listRoutes } from '../observe/routes.ts';
 import type { Route } from './route.ts';
 
 /** of every such world */

@@ -1,6 +1,7 @@
 import type { Kernel } from '../../linux/apply.ts';
-import { listNeighbours, listRemotes, listRoutes } from '../../linux/observe/attached.ts';
+import { listNeighbours, listRemotes } from '../../linux/observe/attached.ts';
 import { joinVeths } from '../../linux/observe/links.ts';
+import { listRoutes } from '../../linux/observe/routes.ts';
 import { listPolicyRules } from '../../linux/observe/rules.ts';
 import { linkIndex, readLinkEnd } from '../../linux/route/ifreq.ts';
 import { diff, type Plan } from '../../plan/diff.ts';
@@ -84,6 +85,7 @@ function tableRoutes(kernel: Kernel, instance: string): (KernelObject & { kind: 
 }
 
 function isOurRule({ iif, table }: KernelObject & { kind: 'rule' }, instance: string): boolean {
+  if (iif === undefined) return false;
   return table === directTable(instance) || iif === directCable(instance).name;
 }
 

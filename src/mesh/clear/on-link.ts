@@ -1,3 +1,4 @@
+import { isIpv6 } from '../../addr/ip.ts';
 import { type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
 import { lastAddress, prefixAround, prefixHas } from '../../addr/prefix.ts';
 import type { KernelObject } from '../../plan/state.ts';
@@ -17,7 +18,7 @@ export function isOnLink(address: Ipv4, objects: readonly KernelObject[], uplink
   const own = objects.filter((object) => object.kind === 'address');
   if (address === NOWHERE || own.some((one) => one.address === address)) return false;
   return own.some((one) => {
-    if (one.link.name !== uplink || one.length > LONGEST) return false;
+    if (one.link.name !== uplink || one.length > LONGEST || isIpv6(one.address)) return false;
     const network = prefixAround(one.address, one.length);
     if (!prefixHas(network, address)) return false;
     return one.length === LONGEST || (address !== network.address && address !== lastAddress(network));

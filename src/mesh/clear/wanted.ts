@@ -1,3 +1,4 @@
+import { isIpv6 } from '../../addr/ip.ts';
 import type { Mac } from '../../addr/mac.ts';
 import type { SetElements } from '../../plan/ruleset.ts';
 import type { KernelObject, Link } from '../../plan/state.ts';
@@ -66,7 +67,7 @@ function keyOf(object: KernelObject): number {
     case 'fdb':
       return new DataView(object.mac.buffer, object.mac.byteOffset).getUint32(2);
     case 'route':
-      return each + object.destination.address;
+      return isIpv6(object.destination.address) ? -1 : each + object.destination.address;
     case 'neighbour':
       return each * (object.link.index + 1) + object.address;
     default:

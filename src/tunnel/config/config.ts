@@ -52,3 +52,14 @@ export type HostPort = {
   /** 1 to 65535 */
   readonly port: number;
 };
+
+/** A config with what was asked for besides its file. */
+export type RoutedConfig = TunnelConfig & {
+  /**
+   * What goes through the tunnel, the longest prefixes first: none with `Table = off`, at most what peers are allowed to
+   * send, and nothing of what is excluded.
+   */
+  readonly routed: readonly IpPrefix[];
+  /** as it was asked for; a route that throws it out of a table says the same as `routed` in fewer routes */
+  readonly excluded: readonly IpPrefix[];
+};

@@ -13,3 +13,7 @@ export const DNS_MAX = 64;
 export const HOOKS_MAX = 64;
 /** characters of one */
 export const HOOK_MAX = 16_384;
+export const SPLITS_MAX = 1024;
+export const EXCLUDES_MAX = 256;
+/** of what is left when excludes are taken out */
+export const ROUTES_MAX = 32_768;

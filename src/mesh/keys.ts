@@ -36,7 +36,7 @@ export function publicKeyOf(privateKey: Key): Key {
 }
 
 /** As the curve takes it (RFC 7748, 5), and the kernel gives it back: what is not would differ for ever. */
-function clamped(key: Key): Key {
+export function clamped(key: Key): Key {
   const bytes = keyBytes(key);
   bytes[0] = (bytes[0] ?? 0) & 248;
   bytes[31] = ((bytes[31] ?? 0) & 127) | 64;

@@ -178,6 +178,11 @@ export function rulesetDigest(ruleset: Ruleset): string {
   return createHash('sha256').update(exactText(ruleset)).digest('hex').slice(0, 32);
 }
 
+/** What {@link rulesetDigest} gives. */
+export function isDigest(text: string): boolean {
+  return /^[0-9a-f]{32}$/.test(text);
+}
+
 /** A text that differs where values of elements and rules do, those that JSON has no words for too. */
 export function exactText(value: unknown): string {
   return JSON.stringify(value, (_, part: unknown) => {

@@ -1,7 +1,10 @@
 import { formatIpv4, type Ipv4 } from '../addr/ipv4.ts';
+import { formatIpv6, ipv6Of } from '../addr/ipv6.ts';
 import { formatMac, type Mac } from '../addr/mac.ts';
 import {
+  ADDRESS_TYPE,
   CT_STATE,
+  CT_STATUS,
   type Expression,
   type FieldType,
   type MetaKey,
@@ -21,6 +24,9 @@ import {
 type Held = { readonly words: string; readonly format: Format };
 type Format = (bytes: Uint8Array) => string;
 type Registers = Map<Register, Held>;
+
+/** No register: what the rule has found the packet's protocol to be. */
+const PROTOCOL = -1;
 
 export function ruleText(rule: Rule, sets: ReadonlyMap<string, NamedSet>): string {
   const registers: Registers = new Map();
@@ -44,19 +50,26 @@ function expressionText(expression: Expression, registers: Registers, sets: Read
   switch (expression.kind) {
     case 'meta':
       return load(expression.into, META[expression.key].words, META[expression.key].format);
-    case 'payload':
-      return load(expression.into, spanHeld(expression).words, spanHeld(expression).format);
+    case 'payload': {
+      const { words, format } = spanHeld(expression);
+      const isIcmpv6 = words === 'icmp type' && registers.get(PROTOCOL)?.words === 'ipv6-icmp';
+      return load(expression.into, isIcmpv6 ? 'icmpv6 type' : words, format);
+    }
     case 'ct':
-      return load(expression.into, 'ct state', ctStateText);
+      return load(expression.into, `ct ${expression.key}`, CT_FORMATS[expression.key]);
+    case 'ct set':
+      return `ct mark set ${held(expression.from).words}`;
     case 'rt':
       return load(expression.into, 'rt mtu');
     case 'fib':
-      return load(expression.into, 'fib saddr . iif oif', (bytes) => (bytes[0] === 0 ? 'missing' : 'exists'));
+      return expression.key === 'saddr type'
+        ? load(expression.into, 'fib saddr type', addressTypeText)
+        : load(expression.into, 'fib saddr . iif oif', (bytes) => (bytes[0] === 0 ? 'missing' : 'exists'));
     case 'byteorder':
       return load(expression.into, held(expression.from).words);
     case 'bitwise': {
       const { words, format } = held(expression.from);
-      if (format === ctStateText) return load(expression.into, `ct state ${ctStateText(expression.mask)}`, oneOf);
+      if (BIT_FORMATS.has(format)) return load(expression.into, `${words} ${format(expression.mask)}`, oneOf);
       return load(expression.into, `${words} & ${format(expression.mask)}`, format);
     }
     case 'lookup':
@@ -66,6 +79,7 @@ function expressionText(expression: Expression, registers: Registers, sets: Read
       // nft says of a set of bits that one of them is there without naming the operation
       if (format === oneOf && expression.op === '!=') return words;
       const value = format(expression.value);
+      if (words === META.l4proto.words && expression.op === '==') registers.set(PROTOCOL, { words: value, format });
       return expression.op === '==' && !words.includes('&')
         ? `${words} ${value}`
         : `${words} ${expression.op} ${value}`;
@@ -94,6 +108,8 @@ function expressionText(expression: Expression, registers: Registers, sets: Read
       return `log prefix ${JSON.stringify(expression.prefix)} group ${expression.group} snaplen ${expression.snaplen}`;
     case 'masquerade':
       return 'masquerade';
+    case 'reject':
+      return `reject with icmpx ${expression.code}`;
     case 'notrack':
       return 'notrack';
   }
@@ -131,13 +147,17 @@ function registersOf(types: readonly FieldType[], first: Register): Register[] {
   let next = first;
   return types.map((type) => {
     const register = next;
-    next += type === 'ether_addr' ? 2 : 1;
+    next += REGISTERS[type] ?? 1;
     return register;
   });
 }
 
+/** of 32 bits, where a value takes more than one */
+const REGISTERS: Readonly<Partial<Record<FieldType, number>>> = { ether_addr: 2, ipv6_addr: 4 };
+
 const hex: Format = (bytes) => `0x${Buffer.from(bytes).toString('hex')}`;
 const ipv4Text: Format = (bytes) => formatIpv4(new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) as Ipv4);
+const ipv6Text: Format = (bytes) => formatIpv6(ipv6Of(bytes));
 const macText: Format = (bytes) => formatMac(bytes as Mac);
 const networkInteger: Format = (bytes) => String(new DataView(bytes.buffer, bytes.byteOffset).getUint16(0));
 const hostInteger: Format = (bytes) => String(new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true));
@@ -150,13 +170,24 @@ const nameText: Format = (bytes) => {
 
 const oneOf: Format = (bytes) => hostInteger(bytes);
 
-const ctStateText: Format = (bytes) => {
-  const bits = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  return Object.entries(CT_STATE)
-    .filter(([, bit]) => (bits & bit) !== 0)
-    .map(([name]) => name)
-    .join(',');
-};
+function bitsText(names: Readonly<Record<string, number>>): Format {
+  return (bytes) => {
+    const bits = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+    return Object.entries(names)
+      .filter(([, bit]) => (bits & bit) !== 0)
+      .map(([name]) => name)
+      .join(',');
+  };
+}
+
+const CT_FORMATS = { state: bitsText(CT_STATE), status: bitsText(CT_STATUS), mark: hostInteger } as const;
+const BIT_FORMATS: ReadonlySet<Format> = new Set([CT_FORMATS.state, CT_FORMATS.status]);
+
+const addressTypeText: Format = (bytes) =>
+  hostInteger(bytes) === String(ADDRESS_TYPE.local) ? 'local' : hostInteger(bytes);
+
+/** linux/in.h */
+export const PROTOCOLS: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'ipv6-icmp' };
 
 /** Bytes that have names of their own. */
 function named(names: Readonly<Record<number, string>>): Format {
@@ -169,7 +200,7 @@ const META = {
   iifname: { words: 'iifname', format: nameText },
   oifname: { words: 'oifname', format: nameText },
   nfproto: { words: 'meta nfproto', format: named({ 2: 'ipv4', 10: 'ipv6' }) },
-  l4proto: { words: 'meta l4proto', format: named({ 1: 'icmp', 6: 'tcp', 17: 'udp' }) },
+  l4proto: { words: 'meta l4proto', format: named(PROTOCOLS) },
   protocol: {
     words: 'meta protocol',
     format: (bytes: Uint8Array) => ({ '0x0800': 'ip', '0x0806': 'arp', '0x86dd': 'ip6' })[hex(bytes)] ?? hex(bytes),
@@ -185,10 +216,14 @@ const SPANS: Readonly<Record<string, Held>> = {
     format: (bytes) => ({ '0x0001': 'request', '0x0002': 'reply' })[hex(bytes)] ?? hex(bytes),
   },
   'network 8 6': { words: 'arp saddr ether', format: macText },
+  'network 7 1': { words: 'ip6 hoplimit', format: named({}) },
+  'network 8 16': { words: 'ip6 saddr', format: ipv6Text },
+  'network 24 16': { words: 'ip6 daddr', format: ipv6Text },
   'network 12 4': { words: 'ip saddr', format: ipv4Text },
   'network 14 4': { words: 'arp saddr ip', format: ipv4Text },
   'network 24 4': { words: 'arp daddr ip', format: ipv4Text },
   'network 16 4': { words: 'ip daddr', format: ipv4Text },
+  'transport 0 2': { words: 'th sport', format: networkInteger },
   'transport 2 2': { words: 'th dport', format: networkInteger },
   'transport 0 1': { words: 'icmp type', format: named({}) },
   'transport 13 1': { words: 'tcp flags', format: hex },

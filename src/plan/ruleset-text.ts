@@ -1,6 +1,7 @@
 import { formatIpv4, type Ipv4 } from '../addr/ipv4.ts';
+import { formatIpv6 } from '../addr/ipv6.ts';
 import { formatMac } from '../addr/mac.ts';
-import { ruleText, verdictText } from './rule-text.ts';
+import { PROTOCOLS, ruleText, verdictText } from './rule-text.ts';
 import type { Chain, Element, FieldType, NamedSet, Ruleset, Table, Value, Verdict } from './ruleset.ts';
 
 /**
@@ -36,12 +37,15 @@ export function elementText(table: Table, set: NamedSet, element: Element, verb:
 }
 
 function valueText(type: FieldType, value: Value): string {
+  if (typeof value === 'bigint') return formatIpv6(value);
   if (typeof value !== 'number') return formatMac(value);
   switch (type) {
     case 'ipv4_addr':
       return formatIpv4(value as Ipv4);
     case 'mark':
       return `0x${value.toString(16).padStart(8, '0')}`;
+    case 'inet_proto':
+      return PROTOCOLS[value] ?? String(value);
     default:
       return String(value);
   }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Ipv6 } from '../addr/ipv6.ts';
 import type { Mac } from '../addr/mac.ts';
 
 /*
@@ -20,10 +21,19 @@ export type Ruleset = {
 };
 
 /** What a field of a key or of data holds. `iface_index` and `mark` are in host order, the rest as on the wire. */
-export type FieldType = 'ipv4_addr' | 'iface_index' | 'mark' | 'ether_addr' | 'icmp_type';
+export type FieldType =
+  | 'ipv4_addr'
+  | 'ipv6_addr'
+  | 'iface_index'
+  | 'mark'
+  | 'ether_addr'
+  | 'icmp_type'
+  | 'icmpv6_type'
+  | 'inet_proto'
+  | 'inet_service';
 
-/** A MAC address for an `ether_addr`, an unsigned integer for everything else. */
-export type Value = number | Mac;
+/** A MAC address for an `ether_addr`, an `Ipv6` for an `ipv6_addr`, an unsigned integer for everything else. */
+export type Value = number | Mac | Ipv6;
 
 export type NamedSet = {
   readonly name: string;
@@ -95,6 +105,9 @@ export type PayloadBase = 'link' | 'network' | 'transport';
 /** `ct state` as a set of bits: NF_CT_STATE_BIT */
 export const CT_STATE = { invalid: 1, established: 2, related: 4, new: 8 } as const;
 
+/** `ct status` as a set of bits: linux/netfilter/nf_conntrack_common.h */
+export const CT_STATUS = { snat: 16, dnat: 32 } as const;
+
 export type MetaKey = 'iif' | 'oif' | 'iifname' | 'oifname' | 'nfproto' | 'l4proto' | 'protocol' | 'mark';
 
 export type Expression =
@@ -124,7 +137,9 @@ export type Expression =
       readonly invert?: boolean;
     }
   | { readonly kind: 'verdict'; readonly verdict: Verdict }
-  | { readonly kind: 'ct'; readonly key: 'state'; readonly into: Register }
+  | { readonly kind: 'ct'; readonly key: 'state' | 'status' | 'mark'; readonly into: Register }
+  /** Of the flow that the packet belongs to; nothing where connection tracking does not know it. */
+  | { readonly kind: 'ct set'; readonly key: 'mark'; readonly from: Register }
   | { readonly kind: 'counter' }
   /** Ends the rule where more than `rate` packets a second came, after a first `burst`. */
   | ({ readonly kind: 'limit' } & PacketLimit)
@@ -138,20 +153,40 @@ export type Expression =
   /** Hands the packet's first `snaplen` bytes to the listeners of an NFLOG group. */
   | { readonly kind: 'log'; readonly group: number; readonly prefix: string; readonly snaplen: number }
   | { readonly kind: 'masquerade' }
+  /** Drops the packet and tells its sender so by ICMP or ICMPv6; at `input`, `forward` and `output` only. */
+  | { readonly kind: 'reject'; readonly code: 'admin-prohibited' }
   /** Before connection tracking, at a priority below -200: it does not look at the packet. */
   | { readonly kind: 'notrack' }
   /** The largest TCP segment that the routes to the packet's destination and back to its source carry. */
   | { readonly kind: 'rt'; readonly key: 'tcp mss'; readonly into: Register }
   /** Lowers the option to the 16-bit value, never raises it; ends the rule where the packet has none. */
   | { readonly kind: 'tcp option set'; readonly option: 'maxseg'; readonly from: Register }
-  /** 1 or 0: whether the route back to the packet's source leaves by the link it came in on. */
-  | { readonly kind: 'fib'; readonly key: 'saddr . iif'; readonly into: Register };
+  /**
+   * `saddr . iif`, 1 or 0: whether the route back to the packet's source leaves by the link it came in on; `saddr type`,
+   * what the source is to this host, as in {@link ADDRESS_TYPE}.
+   */
+  | { readonly kind: 'fib'; readonly key: 'saddr . iif' | 'saddr type'; readonly into: Register };
+
+/** linux/rtnetlink.h, RTN_LOCAL */
+export const ADDRESS_TYPE = { local: 2 } as const;
 
 /** A part of a packet, in bytes. */
 export type Span = { readonly base: PayloadBase; readonly offset: number; readonly length: number };
 
 /** 32 hexadecimal digits that differ where two definitions do; a table keeps those that it was made from. */
 export function rulesetDigest(ruleset: Ruleset): string {
-  const text = JSON.stringify(ruleset, (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
-  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+  return createHash('sha256').update(exactText(ruleset)).digest('hex').slice(0, 32);
+}
+
+/** What {@link rulesetDigest} gives. */
+export function isDigest(text: string): boolean {
+  return /^[0-9a-f]{32}$/.test(text);
+}
+
+/** A text that differs where values of elements and rules do, those that JSON has no words for too. */
+export function exactText(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) => {
+    if (part instanceof Uint8Array) return [...part];
+    return typeof part === 'bigint' ? `${part}n` : part;
+  });
 }

@@ -2,7 +2,9 @@ import { type Ipv4, ipv4Bytes } from '../addr/ipv4.ts';
 import type { Mac } from '../addr/mac.ts';
 import type { Prefix } from '../addr/prefix.ts';
 import {
+  ADDRESS_TYPE,
   CT_STATE,
+  CT_STATUS,
   type Expression,
   type MetaKey,
   type PacketLimit,
@@ -28,11 +30,16 @@ const PARTS = {
   'ether saddr': { base: 'link', offset: 6, length: 6 },
   'ip saddr': { base: 'network', offset: 12, length: 4 },
   'ip daddr': { base: 'network', offset: 16, length: 4 },
+  'ip6 hoplimit': { base: 'network', offset: 7, length: 1 },
+  'ip6 saddr': { base: 'network', offset: 8, length: 16 },
+  'ip6 daddr': { base: 'network', offset: 24, length: 16 },
   'arp operation': { base: 'network', offset: 6, length: 2 },
   'arp saddr ether': { base: 'network', offset: 8, length: 6 },
   'arp saddr ip': { base: 'network', offset: 14, length: 4 },
   'arp daddr ip': { base: 'network', offset: 24, length: 4 },
   'icmp type': { base: 'transport', offset: 0, length: 1 },
+  'icmpv6 type': { base: 'transport', offset: 0, length: 1 },
+  'th sport': { base: 'transport', offset: 0, length: 2 },
   'th dport': { base: 'transport', offset: 2, length: 2 },
   'tcp flags': { base: 'transport', offset: 13, length: 1 },
   'quoted saddr': { base: 'transport', offset: 20, length: 4 },
@@ -42,7 +49,7 @@ const PARTS = {
 } as const satisfies Record<string, Span>;
 
 type Part = keyof typeof PARTS;
-type Field = Part | 'iif' | 'oif' | 'mark' | Network;
+type Field = Part | 'iif' | 'oif' | 'mark' | 'l4proto' | Network;
 
 /** Of an address the first bits alone, as many as `length`. */
 type Network = { readonly part: 'ip saddr' | 'ip daddr' | 'inner saddr'; readonly length: number };
@@ -71,9 +78,17 @@ export function goto(chain: string): Rule {
   return [{ kind: 'verdict', verdict: { goto: chain } }];
 }
 
+/** The chain goes on where that one ends without a verdict. */
+export function jump(chain: string): Rule {
+  return [{ kind: 'verdict', verdict: { jump: chain } }];
+}
+
+/** Drops the packet and tells the sender, whose program then need not wait. */
+export const reject: Rule = [{ kind: 'reject', code: 'admin-prohibited' }];
+
 /** Is true of the packet. A name may end in `*`, for all that begin so. */
-export function iifname(name: string): Rule {
-  return meta('iifname', '==', nameBytes(name));
+export function iifname(name: string, op: '==' | '!=' = '=='): Rule {
+  return meta('iifname', op, nameBytes(name));
 }
 
 export function oifname(name: string, op: '==' | '!=' = '=='): Rule {
@@ -82,8 +97,10 @@ export function oifname(name: string, op: '==' | '!=' = '=='): Rule {
 
 /** linux/netfilter.h */
 const NFPROTO_IPV4 = 2;
+const NFPROTO_IPV6 = 10;
 
 export const isIpv4: Rule = meta('nfproto', '==', Uint8Array.of(NFPROTO_IPV4));
+export const isIpv6: Rule = meta('nfproto', '==', Uint8Array.of(NFPROTO_IPV6));
 export const isNotIpv4: Rule = meta('nfproto', '!=', Uint8Array.of(NFPROTO_IPV4));
 
 /** linux/if_ether.h, in frames, where there is no nfproto */
@@ -91,18 +108,20 @@ export const isIpv4Frame: Rule = meta('protocol', '==', Uint8Array.of(0x08, 0x00
 export const isArpFrame: Rule = meta('protocol', '==', Uint8Array.of(0x08, 0x06));
 
 /** As {@link markFound} marks. */
-export function isMarked(mark: number): Rule {
-  return meta('mark', '==', hostInteger(mark));
+export function isMarked(mark: number, op: '==' | '!=' = '=='): Rule {
+  return meta('mark', op, hostInteger(mark));
 }
 
 /** linux/in.h */
 const IPPROTO_ICMP = 1;
 const IPPROTO_TCP = 6;
 const IPPROTO_UDP = 17;
+const IPPROTO_ICMPV6 = 58;
 
 export const isIcmp: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_ICMP));
 export const isTcp: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_TCP));
 export const isUdp: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_UDP));
+export const isIcmpv6: Rule = meta('l4proto', '==', Uint8Array.of(IPPROTO_ICMPV6));
 
 export function equals(part: Part, value: Uint8Array | Mac, op: '==' | '!=' = '=='): Rule {
   return [
@@ -130,6 +149,31 @@ export const isEstablished: Rule = [
   { kind: 'ct', key: 'state', into: KEY },
   { kind: 'bitwise', from: KEY, into: KEY, mask: hostInteger(CT_STATE.established | CT_STATE.related) },
   { kind: 'cmp', from: KEY, op: '!=', value: hostInteger(0) },
+];
+
+/** The packet belongs to a flow whose destination was translated. */
+export const isForwardedPort: Rule = [
+  { kind: 'ct', key: 'status', into: KEY },
+  { kind: 'bitwise', from: KEY, into: KEY, mask: hostInteger(CT_STATUS.dnat) },
+  { kind: 'cmp', from: KEY, op: '!=', value: hostInteger(0) },
+];
+
+/** The flow keeps the packet's mark. */
+export const keepMark: Rule = [
+  { kind: 'meta', key: 'mark', into: KEY },
+  { kind: 'ct set', key: 'mark', from: KEY },
+];
+
+/** The packet gets the mark that its flow keeps. */
+export const recallMark: Rule = [
+  { kind: 'ct', key: 'mark', into: KEY },
+  { kind: 'meta set', key: 'mark', from: KEY },
+];
+
+/** The packet does not say that it is from one of this host's own addresses. */
+export const isSourceForeign: Rule = [
+  { kind: 'fib', key: 'saddr type', into: KEY },
+  { kind: 'cmp', from: KEY, op: '!=', value: hostInteger(ADDRESS_TYPE.local) },
 ];
 
 /** The route back to the packet's source leaves by the link it came in on. */
@@ -248,8 +292,9 @@ function load(key: readonly Field[]): Expression[] {
         { kind: 'bitwise', from: at, into: at, mask },
       ];
     }
-    into += field in PARTS && PARTS[field as Part].length > 4 ? 2 : 1;
-    if (field === 'iif' || field === 'oif' || field === 'mark') return [{ kind: 'meta', key: field, into: at }];
+    into += field in PARTS ? Math.ceil(PARTS[field as Part].length / 4) : 1;
+    if (field === 'iif' || field === 'oif' || field === 'mark' || field === 'l4proto')
+      return [{ kind: 'meta', key: field, into: at }];
     return [{ kind: 'payload', ...PARTS[field], into: at }];
   });
 }

@@ -1,8 +1,8 @@
 import type { Ipv4 } from '../addr/ipv4.ts';
-import { formatMac } from '../addr/mac.ts';
+import { formatMac, type Mac } from '../addr/mac.ts';
 import type { Request } from '../linux/netlink/socket.ts';
 import { deleteElements, newElements } from '../linux/nftables/element.ts';
-import type { Element, NamedSet, SetElements, Table } from '../plan/ruleset.ts';
+import type { Element, NamedSet, SetElements, Table, Value } from '../plan/ruleset.ts';
 import { elementText } from '../plan/ruleset-text.ts';
 import { type GroupName, memberComment } from './group.ts';
 import type { EgressPolicy } from './policy/policy.ts';
@@ -145,6 +145,8 @@ function dataText({ data }: Element): string {
   return Array.isArray(data) ? valuesText(data) : JSON.stringify(data);
 }
 
-function valuesText(values: readonly (number | Uint8Array)[]): string {
-  return values.map((value) => (typeof value === 'number' ? value : formatMac(value as never))).join(' . ');
+function valuesText(values: readonly Value[]): string {
+  return values
+    .map((value) => (typeof value === 'object' ? formatMac(value satisfies Mac) : String(value)))
+    .join(' . ');
 }

@@ -20,7 +20,7 @@ import {
   NFTA_VERDICT_CODE,
 } from './constants.ts';
 import { readByteLimit } from './expr/limit.ts';
-import { readFields } from './field.ts';
+import { readFields, valueBefore } from './field.ts';
 import { readComment } from './userdata.ts';
 
 /** What must be known of a set to read its elements. */
@@ -88,16 +88,20 @@ function readData(bytes: Uint8Array, data: readonly FieldType[] | 'verdict'): re
 }
 
 /** Joins each start of a range to the end that follows it, in ascending order; a last one without goes to the top. */
-export function joinRanges(elements: readonly ObservedElement[]): Element[] {
+export function joinRanges(elements: readonly ObservedElement[], type: FieldType): Element[] {
   // where one range follows the other at once, the end of the one stands before the start of the other
   const sorted = elements.toSorted(
-    (a, b) => Number(a.key[0]) - Number(b.key[0]) || Number(b.isEnd === true) - Number(a.isEnd === true),
+    (a, b) => byValue(a.key[0], b.key[0]) || Number(b.isEnd === true) - Number(a.isEnd === true),
   );
   const ranges: Element[] = [];
   for (const [index, element] of sorted.entries()) {
     if (element.isEnd === true) continue;
-    const next = sorted[index + 1];
-    ranges.push({ ...element, last: [next === undefined ? 0xffffffff : Number(next.key[0]) - 1] });
+    ranges.push({ ...element, last: [valueBefore(type, sorted[index + 1]?.key[0])] });
   }
   return ranges;
+}
+
+function byValue(a: Value = 0, b: Value = 0): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }

@@ -21,6 +21,7 @@ import {
 } from './constants.ts';
 import { writeValues, writeVerdict } from './data.ts';
 import { writeByteLimit } from './expr/limit.ts';
+import { valueAfter } from './field.ts';
 import { tableMessage } from './message.ts';
 import { isConcatenatedInterval } from './set.ts';
 import { tableText } from './table.ts';
@@ -101,8 +102,10 @@ function writeElement(writer: MessageWriter, set: NamedSet, element: Element): v
 /** A range of one field is two elements: its first key, and the key after its last, if there is one. */
 function writeRange(list: MessageWriter, set: NamedSet, element: Element): void {
   list.nest(NFTA_LIST_ELEM | NLA_F_NESTED, (nest) => writeElement(nest, set, element));
-  const after = Number((element.last ?? element.key)[0]) + 1;
-  if (after > 0xffffffff) return;
+  const [type] = set.key;
+  const [last] = element.last ?? element.key;
+  const after = type === undefined || last === undefined ? undefined : valueAfter(type, last);
+  if (after === undefined) return;
   list.nest(NFTA_LIST_ELEM | NLA_F_NESTED, (nest) => {
     writeValues(nest, NFTA_SET_ELEM_KEY, set.key, [after]);
     nest.attrU32be(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);

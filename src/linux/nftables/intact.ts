@@ -1,6 +1,7 @@
 import {
   type Chain,
   type Element,
+  exactText,
   type Ruleset,
   rulesetDigest,
   type SetElements,
@@ -105,5 +106,5 @@ function listHandles(socket: NetlinkSocket, table: Table): Map<string, bigint[]>
 }
 
 function elementText({ key, last = key, data }: Element): string {
-  return JSON.stringify([key, last, data], (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
+  return exactText([key, last, data]);
 }

@@ -1,11 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Element, type NamedSet, type Ruleset, rulesetDigest, type Value } from '../../plan/ruleset.ts';
+import type { Ipv6 } from '../../addr/ipv6.ts';
+import type { Mac } from '../../addr/mac.ts';
+import { type Element, type NamedSet, type Ruleset, rulesetDigest } from '../../plan/ruleset.ts';
 import { readAttributes } from '../netlink/attribute.ts';
 import { applyTransaction } from './batch.ts';
 import { newElements } from './element.ts';
 import { joinRanges, readElements } from './element-reader.ts';
-import { observeTable } from './observe.ts';
+import { observeTable, observeTables } from './observe.ts';
 import { replaceRuleset } from './ruleset.ts';
 import { newTable } from './table.ts';
 import { nft, useOwnNamespace } from './testing/own-namespace.ts';
@@ -14,13 +16,15 @@ const own = useOwnNamespace();
 
 const HASH: NamedSet = { name: 'hash', key: ['iface_index', 'ether_addr'], data: ['mark', 'ipv4_addr'], size: 4096 };
 const RANGES: NamedSet = { name: 'ranges', key: ['ipv4_addr'], interval: true, size: 4096 };
+const RANGES6: NamedSet = { name: 'ranges6', key: ['ipv6_addr'], interval: true, size: 4096 };
+const ENDPOINTS: NamedSet = { name: 'endpoints', key: ['ipv6_addr', 'inet_proto', 'inet_service'], size: 4096 };
 const SQUARES: NamedSet = { name: 'squares', key: ['ipv4_addr', 'ipv4_addr'], interval: true, size: 4096 };
 const LIMITS: NamedSet = { name: 'limits', key: ['iface_index'], size: 4096 };
 const VERDICTS: NamedSet = { name: 'verdicts', key: ['mark'], data: 'verdict', size: 4096 };
 
 const ruleset: Ruleset = {
   table: { family: 'inet', name: 'observed' },
-  sets: [HASH, RANGES, SQUARES, LIMITS, VERDICTS],
+  sets: [HASH, RANGES, RANGES6, ENDPOINTS, SQUARES, LIMITS, VERDICTS],
   chains: [
     { name: 'here', rules: [] },
     { name: 'there', rules: [] },
@@ -28,9 +32,10 @@ const ruleset: Ruleset = {
   elements: [],
 };
 
+const LAST = (1n << 128n) - 1n;
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const comment = fc.option(fc.string({ unit: 'grapheme', maxLength: 50 }), { nil: undefined });
-const mac = fc.uint8Array({ minLength: 6, maxLength: 6 }).map((bytes) => bytes as Exclude<Value, number>);
+const mac = fc.uint8Array({ minLength: 6, maxLength: 6 }).map((bytes) => bytes as Mac);
 
 function withComment(element: Element, text: string | undefined): Element {
   return text === undefined ? element : { ...element, comment: text };
@@ -75,6 +80,25 @@ const squareElements = fc
     ),
   );
 
+const u128 = fc.bigInt({ min: 0n, max: LAST }).map((value) => value as Ipv6);
+
+/** As {@link rangeElements}. */
+const rangeElements6 = fc
+  .uniqueArray(fc.oneof(u128, fc.bigInt({ min: 0n, max: 9n }), fc.constant(LAST)), { maxLength: 60 })
+  .map((ends) => {
+    const sorted = ends.toSorted((a, b) => (a < b ? -1 : 1)) as Ipv6[];
+    return sorted.flatMap((first, index): Element[] =>
+      index % 2 === 0 ? [{ key: [first], last: [sorted[index + 1] ?? first] }] : [],
+    );
+  });
+
+const endpointElements = fc.uniqueArray(
+  fc
+    .tuple(u128, fc.constantFrom(6, 17), fc.integer({ min: 0, max: 0xffff }), comment)
+    .map(([address, protocol, port, text]) => withComment({ key: [address, protocol, port] }, text)),
+  { selector: keyOf, maxLength: 300 },
+);
+
 function keyOf(element: Element): string {
   return element.key.join(' ');
 }
@@ -92,10 +116,13 @@ describe('observing a table', () => {
         squareElements,
         limitElements,
         verdictElements,
-        (hash, ranges, squares, limits, verdicts) => {
+        fc.tuple(rangeElements6, endpointElements),
+        (hash, ranges, squares, limits, verdicts, [ranges6, endpoints]) => {
           const groups: [NamedSet, Element[]][] = [
             [HASH, hash],
             [RANGES, ranges],
+            [RANGES6, ranges6],
+            [ENDPOINTS, endpoints],
             [SQUARES, squares],
             [LIMITS, limits],
             [VERDICTS, verdicts],
@@ -118,7 +145,7 @@ describe('observing a table', () => {
 
   it('reads only what it was asked for', () => {
     applyTransaction(own.netfilter, replaceRuleset(ruleset));
-    nft('add', 'set', 'inet', 'observed', 'foreign', '{ type inet_service; }');
+    nft('add', 'set', 'inet', 'observed', 'foreign', '{ type ether_type; }');
     const observed = observeTable(own.netfilter, ruleset.table, ['hash', 'absent']);
     expect([...(observed?.elements.keys() ?? [])]).toEqual(['hash']);
     expect(() => observeTable(own.netfilter, ruleset.table, ['foreign'])).toThrow('unknown field type');
@@ -130,6 +157,7 @@ describe('observing a table', () => {
     applyTransaction(own.netfilter, [newTable(table)]);
     expect(observeTable(own.netfilter, table)).toEqual({ digest: undefined, isDormant: false, elements: new Map() });
     expect(observeTable(own.netfilter, { ...table, family: 'inet' })).toBeUndefined();
+    expect(observeTables(own.netfilter, 'bridge')).toEqual([{ name: 'bare', digest: undefined, isDormant: false }]);
   });
 });
 
@@ -160,7 +188,7 @@ describe('reading elements', () => {
       { key: [9], isEnd: true },
       { key: [0xfffffff0] },
     ] as const;
-    expect(joinRanges(ends)).toEqual([
+    expect(joinRanges(ends, 'ipv4_addr')).toEqual([
       { key: [1], last: [4] },
       { key: [5], last: [8] },
       { key: [0xfffffff0], last: [0xffffffff] },

@@ -1,4 +1,4 @@
-import type { Element, Table } from '../../plan/ruleset.ts';
+import type { Element, Family, Table } from '../../plan/ruleset.ts';
 import { type Attributes, readAttributes, readString, readU32be } from '../netlink/attribute.ts';
 import type { Message } from '../netlink/message.ts';
 import type { NetlinkSocket, Request } from '../netlink/socket.ts';
@@ -36,6 +36,8 @@ export type ObservedTable = {
   readonly elements: ReadonlyMap<string, readonly Element[]>;
 };
 
+type NamedTable = Omit<ObservedTable, 'elements'> & { readonly name: string };
+
 /**
  * Reads the digest of a table and the elements of the named sets: two messages and one dump per set, whatever else
  * the table holds.
@@ -48,7 +50,7 @@ export function observeTable(
   table: Table,
   sets: readonly string[] = [],
 ): ObservedTable | undefined {
-  const found = socket.dump(listTables(table), readTable).find(({ name }) => name === table.name);
+  const found = observeTables(socket, table.family).find(({ name }) => name === table.name);
   if (found === undefined) return undefined;
   const elements = new Map<string, readonly Element[]>();
   if (sets.length > 0) {
@@ -59,11 +61,13 @@ export function observeTable(
   return { digest: found.digest, isDormant: found.isDormant, elements };
 }
 
-function listTables(table: Table): Request {
-  return tableMessage(table.family, `list tables of family ${table.family}`, NFT_MSG_GETTABLE, 0, () => {});
+/** All tables of a family, with what is looked at of {@link observeTable}'s before the sets. */
+export function observeTables(socket: NetlinkSocket, family: Family): NamedTable[] {
+  const request = tableMessage(family, `list tables of family ${family}`, NFT_MSG_GETTABLE, 0, () => {});
+  return socket.dump(request, readTable);
 }
 
-function readTable(message: Message): { name: string; digest: string | undefined; isDormant: boolean } {
+function readTable(message: Message): NamedTable {
   const attributes = attributesOf(message);
   const digest = readComment(attributes.get(NFTA_TABLE_USERDATA));
   const flags = readU32be(required(attributes, NFTA_TABLE_FLAGS));
@@ -101,7 +105,8 @@ function dumpElements(socket: NetlinkSocket, table: Table, set: string, shape: S
   });
   const read = (message: Message): ObservedElement[] => readElements(attributesOf(message), shape);
   const elements = socket.dump(request, read).flat();
-  return shape.isRange ? joinRanges(elements) : elements;
+  const [type] = shape.key;
+  return shape.isRange && type !== undefined ? joinRanges(elements, type) : elements;
 }
 
 function attributesOf(message: Message): Attributes {

@@ -5,6 +5,7 @@ import { parseMac } from '../../addr/mac.ts';
 import { parsePrefix } from '../../addr/prefix.ts';
 import { applyTransaction } from '../../linux/nftables/batch.ts';
 import { addRuleset, replaceRuleset } from '../../linux/nftables/ruleset.ts';
+import { instructions, LIST } from '../../linux/nftables/testing/instructions.ts';
 import { ruleText } from '../../plan/rule-text.ts';
 import type { Rule, Ruleset } from '../../plan/ruleset.ts';
 import { rulesetText } from '../../plan/ruleset-text.ts';
@@ -102,9 +103,9 @@ describe('the text, read by nft', () => {
       netfilter,
       sayable.flatMap((ruleset) => (isWhole(ruleset) ? replaceRuleset(ruleset) : addRuleset(ruleset))),
     );
-    const listed = instructions(byCodec);
+    const listed = instructions(byCodec.run('nft', ...LIST));
     expect(listed.join('\n').match(/^ {2}\[/gm)?.length).toBeGreaterThan(100);
-    expect(instructions(byText)).toEqual(listed);
+    expect(instructions(byText.run('nft', ...LIST))).toEqual(listed);
   });
 });
 
@@ -113,26 +114,4 @@ function withoutUnsayable(ruleset: Ruleset): Ruleset {
   const sets = new Map(ruleset.sets.map((set) => [set.name, set]));
   const isSayable = (rule: Rule): boolean => !/ map @|@th,/.test(ruleText(rule, sets));
   return { ...ruleset, chains: ruleset.chains.map((chain) => ({ ...chain, rules: chain.rules.filter(isSayable) })) };
-}
-
-/**
- * The instructions of each rule and the elements of each set, without handles and comments. nft(8) adds by itself
- * checks of the protocol, and to ranges the end of one before the first.
- */
-function instructions(namespace: LabNamespace): string[] {
-  const objects = namespace
-    .run('nft', '--debug=netlink', 'list', 'ruleset')
-    .replaceAll(/ {2}\[ meta load (?:nfproto|l4proto|protocol|iiftype) => reg 1 \]\n {2}\[ cmp eq reg 1 \S+ \]\n/g, '')
-    .replaceAll(/ {2}\[ payload load 2b @ link header \+ 12 => reg 1 \]\n {2}\[ cmp eq reg 1 \S+ \]\n/g, '')
-    .replaceAll('\telement 00000000  : 1 [end]\n', '')
-    .split(/^(?=(?:inet|bridge) )/m)
-    .map((object) => object.replace(/^((?:inet|bridge) \S+ \S+).*$/m, '$1').split(/^table /m)[0] ?? '');
-  // a set gives its elements in an order of its own, which a seed decides
-  return objects.map((object) =>
-    object.includes('@') && !object.includes('  [') ? sortedLines(object) : object.trim(),
-  );
-}
-
-function sortedLines(text: string): string {
-  return text.trim().split('\n').toSorted().join('\n');
 }

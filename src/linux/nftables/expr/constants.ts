@@ -56,7 +56,10 @@ export const NFTA_IMMEDIATE_DATA = 2;
 
 export const NFTA_CT_DREG = 1;
 export const NFTA_CT_KEY = 2;
+export const NFTA_CT_SREG = 4;
 export const NFT_CT_STATE = 0;
+export const NFT_CT_STATUS = 2;
+export const NFT_CT_MARK = 3;
 
 export const NFTA_DYNSET_SET_NAME = 1;
 export const NFTA_DYNSET_OP = 3;
@@ -97,6 +100,12 @@ export const NFTA_FIB_DREG = 1;
 export const NFTA_FIB_RESULT = 2;
 export const NFTA_FIB_FLAGS = 3;
 export const NFT_FIB_RESULT_OIF = 1;
+export const NFT_FIB_RESULT_ADDRTYPE = 3;
 export const NFTA_FIB_F_SADDR = 0x1;
 export const NFTA_FIB_F_IIF = 0x8;
 export const NFTA_FIB_F_PRESENT = 0x20;
+
+export const NFTA_REJECT_TYPE = 1;
+export const NFTA_REJECT_ICMP_CODE = 2;
+export const NFT_REJECT_ICMPX_UNREACH = 2;
+export const NFT_REJECT_ICMPX_ADMIN_PROHIBITED = 3;

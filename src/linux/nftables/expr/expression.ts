@@ -5,7 +5,7 @@ import { NFTA_EXPR_DATA, NFTA_EXPR_NAME } from '../constants.ts';
 import { writeBitwise } from './bitwise.ts';
 import { writeByteorder } from './byteorder.ts';
 import { writeCmp } from './cmp.ts';
-import { writeCt } from './ct.ts';
+import { writeCt, writeCtSet } from './ct.ts';
 import { writeFlowsPerKey, writeLimitPerKey } from './dynset.ts';
 import { writeTcpOptionSet } from './exthdr.ts';
 import { writeFib } from './fib.ts';
@@ -15,6 +15,7 @@ import { writeLog } from './log.ts';
 import { writeLookup } from './lookup.ts';
 import { writeMeta, writeMetaSet } from './meta.ts';
 import { writePayload, writePayloadSet } from './payload.ts';
+import { writeReject } from './reject.ts';
 import { writeRt } from './rt.ts';
 
 /** The kernel's names: `.name` of each struct nft_expr_type. */
@@ -29,12 +30,14 @@ const NAMES = {
   lookup: 'lookup',
   verdict: 'immediate',
   ct: 'ct',
+  'ct set': 'ct',
   counter: 'counter',
   limit: 'limit',
   'limit per key': 'dynset',
   'flows per key': 'dynset',
   log: 'log',
   masquerade: 'masq',
+  reject: 'reject',
   notrack: 'notrack',
   rt: 'rt',
   'tcp option set': 'exthdr',
@@ -69,6 +72,8 @@ function writeData(writer: MessageWriter, expression: Expression): void {
       return writeImmediate(writer, expression);
     case 'ct':
       return writeCt(writer, expression);
+    case 'ct set':
+      return writeCtSet(writer, expression);
     case 'limit':
       return writeLimit(writer, expression);
     case 'limit per key':
@@ -77,6 +82,8 @@ function writeData(writer: MessageWriter, expression: Expression): void {
       return writeFlowsPerKey(writer, expression);
     case 'log':
       return writeLog(writer, expression);
+    case 'reject':
+      return writeReject(writer, expression);
     case 'rt':
       return writeRt(writer, expression);
     case 'tcp option set':

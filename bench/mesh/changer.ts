@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { addIpv4, parseIpv4 } from '../../src/addr/ipv4.ts';
+import { addIpv4, type Ipv4, parseIpv4 } from '../../src/addr/ipv4.ts';
 import { type Prefix, parsePrefix, prefixesOverlap } from '../../src/addr/prefix.ts';
 import { systemClock } from '../../src/clock.ts';
 import { CLUSTER, hostKey } from '../../src/cluster/keys.ts';
@@ -9,7 +9,6 @@ import { readCluster, writeHost } from '../../src/cluster/records.ts';
 import { firstUnit, subnetAt, unitCount } from '../../src/cluster/subnets.ts';
 import { DEFAULT_CLEAR_PORT } from '../../src/mesh/link.ts';
 import { writePublished } from '../../src/mesh/published.ts';
-import type { Endpoint } from '../../src/plan/wireguard/device.ts';
 import { type Key, keyOf, parseKey } from '../../src/plan/wireguard/key.ts';
 import { pause } from '../until.ts';
 
@@ -31,7 +30,13 @@ const TICK_MS = 5;
 /** Writes that are on their way at a time. */
 const PENDING_MAX = 64;
 
-type Told = { readonly name: string; readonly subnet: Prefix; readonly identity: string; key: Key; endpoint: Endpoint };
+type Told = {
+  readonly name: string;
+  readonly subnet: Prefix;
+  readonly identity: string;
+  key: Key;
+  endpoint: { readonly address: Ipv4; readonly port: number };
+};
 
 const [url = ''] = process.argv.slice(2);
 const registry = openRegistry({ url }, systemClock());

@@ -8,6 +8,7 @@ export const WG_CMD_SET_DEVICE = 1;
 export const WGDEVICE_A_IFINDEX = 1;
 export const WGDEVICE_A_PRIVATE_KEY = 3;
 export const WGDEVICE_A_LISTEN_PORT = 6;
+export const WGDEVICE_A_FWMARK = 7;
 export const WGDEVICE_A_PEERS = 8;
 
 export const WGPEER_F_REMOVE_ME = 1 << 0;

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { type IpPrefix, ipPrefixAround, parseIpPrefix } from '../../addr/ip-prefix.ts';
 import { type Ipv4, parseIpv4 } from '../../addr/ipv4.ts';
-import { type Prefix, parsePrefix, prefixAround } from '../../addr/prefix.ts';
-import type { Device, SeenDevice } from '../../plan/wireguard/device.ts';
+import { type Ipv6, parseIpv6 } from '../../addr/ipv6.ts';
+import type { Device, Endpoint, SeenDevice } from '../../plan/wireguard/device.ts';
 import type { Edit } from '../../plan/wireguard/edit.ts';
 import { keyOf } from '../../plan/wireguard/key.ts';
 import { MessageWriter } from '../netlink/message.ts';
@@ -59,8 +60,7 @@ const first = {
   presharedKey: keyOf(new Uint8Array(32).fill(0x33)),
   endpoint: { address: parseIpv4('192.0.2.2'), port: 51_821 },
   keepalive_s: 25,
-  allowedIps: [parsePrefix('10.11.0.0/16')],
-  foreignIps: 1,
+  allowedIps: ['fd00::/64', '10.11.0.0/16'].map(parseIpPrefix),
   lastHandshakeMs: 0,
   received: 0,
   sent: 148,
@@ -69,12 +69,11 @@ const second = {
   publicKey: keyOf(new Uint8Array(32).fill(0x44)),
   keepalive_s: 0,
   allowedIps: [],
-  foreignIps: 0,
   lastHandshakeMs: 0,
   received: 0,
   sent: 0,
 };
-const own = { privateKey: keyOf(hex('10', '11'.repeat(30), '51')), listenPort: 51_820 };
+const own = { privateKey: keyOf(hex('10', '11'.repeat(30), '51')), listenPort: 51_820, fwMark: 0 };
 
 it('reads a device as the kernel sends it', () => {
   const peers = new Map([first, second].map((peer) => [peer.publicKey, peer]));
@@ -82,7 +81,7 @@ it('reads a device as the kernel sends it', () => {
 });
 
 it('joins a peer that goes on in the next message', () => {
-  const whole = { ...first, allowedIps: [...first.allowedIps, parsePrefix('10.12.1.0/24')] };
+  const whole = { ...first, allowedIps: [...first.allowedIps, parseIpPrefix('10.12.1.0/24')] };
   const peers = new Map([whole, second].map((peer) => [peer.publicKey, peer]));
   expect(joinParts([CAPTURED, CONTINUED].map(readDevicePart))).toEqual({ ...own, peers });
 });
@@ -102,15 +101,43 @@ it('reads when there was a handshake, and how many bytes there were', () => {
   expect(seen).toEqual({ ...second, lastHandshakeMs: 1250, sent: 2 ** 32, received: 2 ** 32 - 1 });
 });
 
+it('reads where a peer of IPv6 is, and by which link; a mark of 32 bits', () => {
+  const bytes = hex(
+    '00 01 0000',
+    '0800 0700 efbeadde', // WGDEVICE_A_FWMARK
+    '4c00 0880',
+    '4800 0080',
+    `2400 0100 ${'44'.repeat(32)}`,
+    '2000 0400 0a00 ca6d 00000000 fe800000000000000000000000000001 03000000', // struct sockaddr_in6
+  );
+  const endpoint = { address: parseIpv6('fe80::1'), port: 51_821, scopeId: 3 };
+  const seen = joinParts([readDevicePart(bytes)]);
+  expect(seen).toEqual({
+    listenPort: 0,
+    fwMark: 0xdeadbeef,
+    peers: new Map([[second.publicKey, { ...second, endpoint }]]),
+  });
+});
+
 const key = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => keyOf(bytes.with(0, 1)));
+const ipv4 = fc.nat(0xffffffff).map((address) => address as Ipv4);
+const ipv6 = fc.bigInt(0n, (1n << 128n) - 1n).map((address) => address as Ipv6);
 const prefix = fc
-  .tuple(fc.nat(0xffffffff), fc.nat(32))
-  .map(([address, length]): Prefix => prefixAround(address as Ipv4, length));
+  .oneof(fc.tuple(ipv4, fc.nat(32)), fc.tuple(ipv6, fc.nat(128)))
+  .map(([address, length]) => ipPrefixAround(address, length));
+const port = fc.nat(0xffff);
+const endpoint: fc.Arbitrary<Endpoint> = fc.oneof(
+  fc.record({ address: ipv4, port }),
+  fc.record(
+    { address: ipv6, port, scopeId: fc.integer({ min: 1, max: 0xffffffff }) },
+    { requiredKeys: ['address', 'port'] },
+  ),
+);
 const peer = fc.record(
   {
     publicKey: key,
     presharedKey: key,
-    endpoint: fc.record({ address: fc.nat(0xffffffff).map((address) => address as Ipv4), port: fc.nat(0xffff) }),
+    endpoint,
     keepalive_s: fc.nat(0xffff),
     allowedIps: fc.oneof({ weight: 9, arbitrary: fc.array(prefix, { maxLength: 20 }) }, fc.nat(6000).map(prefixes)),
   },
@@ -118,20 +145,21 @@ const peer = fc.record(
 );
 const device = fc.record({
   privateKey: key,
-  listenPort: fc.nat(0xffff),
+  listenPort: port,
+  fwMark: fc.nat(0xffffffff),
   peers: fc
     .uniqueArray(peer, { maxLength: 8, selector: ({ publicKey }) => publicKey })
     .map((peers) => new Map(peers.map((one) => [one.publicKey, one]))),
 });
 
-function prefixes(count: number): Prefix[] {
-  return Array.from({ length: count }, (_, index) => prefixAround((0x0a000000 + index * 256) as Ipv4, 24));
+function prefixes(count: number): IpPrefix[] {
+  return Array.from({ length: count }, (_, index) => ipPrefixAround((0x0a000000 + index * 256) as Ipv4, 24));
 }
 
 /** What a device that is told all of it in messages would send, were it to send them back. */
-function throughMessages({ privateKey, listenPort, peers }: Device): SeenDevice {
+function throughMessages({ privateKey, listenPort = 0, fwMark = 0, peers }: Device): SeenDevice {
   const edits: Edit[] = [
-    { verb: 'set', privateKey, listenPort },
+    { verb: 'set', privateKey, listenPort, fwMark },
     ...[...peers.values()].map((one): Edit => ({ verb: 'add', peer: one })),
   ];
   const parts = portionsOf(edits).map((portion) => {
@@ -145,7 +173,7 @@ function throughMessages({ privateKey, listenPort, peers }: Device): SeenDevice 
 it('reads back what was written, however many messages that takes', () => {
   fc.assert(
     fc.property(device, (desired) => {
-      const unseen = { foreignIps: 0, lastHandshakeMs: 0, received: 0, sent: 0 };
+      const unseen = { lastHandshakeMs: 0, received: 0, sent: 0 };
       const peers = new Map([...desired.peers].map(([publicKey, one]) => [publicKey, { ...one, ...unseen }]));
       expect(throughMessages(desired)).toEqual({ ...desired, peers });
     }),

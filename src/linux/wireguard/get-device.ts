@@ -1,19 +1,23 @@
+import { type Ip, ipBits } from '../../addr/ip.ts';
+import { type IpPrefix, ipPrefixAround } from '../../addr/ip-prefix.ts';
 import type { Ipv4 } from '../../addr/ipv4.ts';
-import { type Prefix, prefixAround } from '../../addr/prefix.ts';
+import { ipv6Of } from '../../addr/ipv6.ts';
 import type { Link } from '../../plan/state.ts';
 import type { Endpoint, SeenDevice, SeenPeer } from '../../plan/wireguard/device.ts';
 import { type Key, keyOf } from '../../plan/wireguard/key.ts';
-import { type Attributes, eachAttribute, readAttributes, readU16be, readU32be } from '../netlink/attribute.ts';
+import { type Attributes, eachAttribute, readAttributes, readU16be, readU32, readU32be } from '../netlink/attribute.ts';
 import { GENL_HDRLEN } from '../netlink/constants.ts';
 import { writeGenlmsghdr } from '../netlink/genetlink.ts';
 import type { Request } from '../netlink/socket.ts';
-import { AF_INET } from '../route/constants.ts';
+import { AF_INET, AF_INET6 } from '../route/constants.ts';
+import { SOCKADDR_IN, SOCKADDR_IN6 } from '../socket-address.ts';
 import {
   WG_CMD_GET_DEVICE,
   WG_GENL_VERSION,
   WGALLOWEDIP_A_CIDR_MASK,
   WGALLOWEDIP_A_FAMILY,
   WGALLOWEDIP_A_IPADDR,
+  WGDEVICE_A_FWMARK,
   WGDEVICE_A_IFINDEX,
   WGDEVICE_A_LISTEN_PORT,
   WGDEVICE_A_PEERS,
@@ -45,6 +49,7 @@ export function getDevice(family: number, link: Link): Request {
 type DevicePart = {
   readonly privateKey: Key | undefined;
   readonly listenPort: number | undefined;
+  readonly fwMark: number | undefined;
   readonly peers: readonly SeenPeer[];
 };
 
@@ -55,10 +60,12 @@ type DevicePart = {
 export function readDevicePart(body: Uint8Array): DevicePart {
   const attributes = readAttributes(body, GENL_HDRLEN);
   const port = attributes.get(WGDEVICE_A_LISTEN_PORT);
+  const mark = attributes.get(WGDEVICE_A_FWMARK);
   const peers = attributes.get(WGDEVICE_A_PEERS) ?? new Uint8Array();
   return {
     privateKey: readKey(attributes, WGDEVICE_A_PRIVATE_KEY),
     listenPort: port && viewOf(port).getUint16(0, true),
+    fwMark: mark && readU32(mark),
     peers: [...eachAttribute(peers)].map(([, peer]) => readPeer(peer)),
   };
 }
@@ -67,20 +74,17 @@ export function readDevicePart(body: Uint8Array): DevicePart {
 export function joinParts(parts: readonly DevicePart[]): SeenDevice {
   const privateKey = parts.find((part) => part.privateKey !== undefined)?.privateKey;
   const listenPort = parts.find((part) => part.listenPort !== undefined)?.listenPort ?? 0;
+  const fwMark = parts.find((part) => part.fwMark !== undefined)?.fwMark ?? 0;
   const peers = new Map<Key, SeenPeer>();
   for (const peer of parts.flatMap((part) => part.peers)) {
     const before = peers.get(peer.publicKey);
     peers.set(peer.publicKey, before === undefined ? peer : continued(before, peer));
   }
-  return { ...(privateKey === undefined ? {} : { privateKey }), listenPort, peers };
+  return { ...(privateKey === undefined ? {} : { privateKey }), listenPort, fwMark, peers };
 }
 
 function continued(before: SeenPeer, more: SeenPeer): SeenPeer {
-  return {
-    ...before,
-    allowedIps: [...before.allowedIps, ...more.allowedIps],
-    foreignIps: before.foreignIps + more.foreignIps,
-  };
+  return { ...before, allowedIps: [...before.allowedIps, ...more.allowedIps] };
 }
 
 function readPeer(bytes: Uint8Array): SeenPeer {
@@ -95,25 +99,30 @@ function readPeer(bytes: Uint8Array): SeenPeer {
     ...(presharedKey === undefined ? {} : { presharedKey }),
     ...(endpoint === undefined ? {} : { endpoint }),
     keepalive_s: keepalive === undefined ? 0 : viewOf(keepalive).getUint16(0, true),
-    ...readAllowedIps(attributes.get(WGPEER_A_ALLOWEDIPS) ?? new Uint8Array()),
+    allowedIps: readAllowedIps(attributes.get(WGPEER_A_ALLOWEDIPS) ?? new Uint8Array()),
     lastHandshakeMs: handshake === undefined ? 0 : readTime(handshake),
     received: readU64(attributes.get(WGPEER_A_RX_BYTES)),
     sent: readU64(attributes.get(WGPEER_A_TX_BYTES)),
   };
 }
 
-function readAllowedIps(bytes: Uint8Array): Pick<SeenPeer, 'allowedIps' | 'foreignIps'> {
-  const allowedIps: Prefix[] = [];
-  let foreignIps = 0;
+function readAllowedIps(bytes: Uint8Array): IpPrefix[] {
+  const allowedIps: IpPrefix[] = [];
   for (const [, value] of eachAttribute(bytes)) {
     const attributes = readAttributes(value);
     const family = viewOf(wanted(attributes, WGALLOWEDIP_A_FAMILY)).getUint16(0, true);
     const length = viewOf(wanted(attributes, WGALLOWEDIP_A_CIDR_MASK)).getUint8(0);
-    if (family !== AF_INET) foreignIps++;
-    else if (length > 32) throw new RangeError(`Cannot read an allowed IP: it claims a length of ${length}`);
-    else allowedIps.push(prefixAround(readU32be(wanted(attributes, WGALLOWEDIP_A_IPADDR)) as Ipv4, length));
+    const address = readAddress(family, wanted(attributes, WGALLOWEDIP_A_IPADDR));
+    if (length > ipBits(address)) throw new RangeError(`Cannot read an allowed IP: it claims a length of ${length}`);
+    allowedIps.push(ipPrefixAround(address, length));
   }
-  return { allowedIps, foreignIps };
+  return allowedIps;
+}
+
+function readAddress(family: number, bytes: Uint8Array): Ip {
+  if (family === AF_INET) return readU32be(bytes) as Ipv4;
+  if (family === AF_INET6) return ipv6Of(bytes);
+  throw new RangeError(`Cannot read an address of the family ${family}`);
 }
 
 function wanted(attributes: Attributes, type: number): Uint8Array {
@@ -122,11 +131,15 @@ function wanted(attributes: Attributes, type: number): Uint8Array {
   return value;
 }
 
-/** @returns undefined for none, and for IPv6, which nobody here sets */
+/** What {@link socketAddress} writes. */
 function readEndpoint(bytes: Uint8Array | undefined): Endpoint | undefined {
-  // struct sockaddr_in, linux/in.h
-  if (bytes === undefined || viewOf(bytes).getUint16(0, true) !== AF_INET) return undefined;
-  return { address: readU32be(bytes.subarray(4)) as Ipv4, port: readU16be(bytes.subarray(2)) };
+  if (bytes === undefined) return undefined;
+  const family = viewOf(bytes).getUint16(0, true);
+  const port = readU16be(bytes.subarray(2));
+  if (family !== AF_INET6) return { address: readAddress(family, bytes.subarray(4, SOCKADDR_IN)), port };
+  const scopeId = readU32(bytes.subarray(24, SOCKADDR_IN6));
+  const address = readAddress(family, bytes.subarray(8, 24));
+  return scopeId === 0 ? { address, port } : { address, port, scopeId };
 }
 
 /** @returns undefined where there is none, which may be said with zeros */

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import type { IpPrefix } from '../../addr/ip-prefix.ts';
 import type { Ipv4 } from '../../addr/ipv4.ts';
-import type { Prefix } from '../../addr/prefix.ts';
+import type { Ipv6 } from '../../addr/ipv6.ts';
 import type { Edit, PeerSettings } from '../../plan/wireguard/edit.ts';
 import { keyOf } from '../../plan/wireguard/key.ts';
 import { eachAttribute, readAttributes } from '../netlink/attribute.ts';
@@ -15,8 +16,12 @@ function someKey(number: number) {
   return keyOf(new Uint8Array(32).fill(number));
 }
 
-function prefixes(count: number): Prefix[] {
+function prefixes(count: number): IpPrefix[] {
   return Array.from({ length: count }, (_, index) => ({ address: (0x0a000000 + index) as Ipv4, length: 32 }));
+}
+
+function prefixes6(count: number): IpPrefix[] {
+  return Array.from({ length: count }, (_, index) => ({ address: BigInt(index) as Ipv6, length: 128 }));
 }
 
 it('fills messages with hundreds of peers', () => {
@@ -39,13 +44,28 @@ it('replaces in the first message about a peer, and goes on in others without ma
   }
 });
 
+it('fills messages with allowed IPs of either family, whatever else they say of a peer', () => {
+  const endpoint = { address: 1n as Ipv6, port: 2 };
+  const all = { publicKey: someKey(1), presharedKey: someKey(2), endpoint, keepalive_s: 5 };
+  const counts = (allowedIps: IpPrefix[]): (number | undefined)[] =>
+    portionsOf([{ verb: 'add', peer: { ...all, allowedIps } }]).flatMap(({ peers }) =>
+      peers.map((peer) => peer.allowedIps?.length),
+    );
+  expect(counts(prefixes(3000))).toEqual([2335, 665]);
+  expect(counts(prefixes6(3000))).toEqual([1635, 1365]);
+  expect(counts(prefixes6(1635))).toEqual([1635]);
+  expect(counts([])).toEqual([0]);
+});
+
 const settings = fc.record(
   {
     publicKey: fc.nat(255).map(someKey),
     presharedKey: fc.oneof(fc.constant('none' as const), fc.nat(255).map(someKey)),
-    endpoint: fc.constant({ address: 1 as Ipv4, port: 2 }),
+    endpoint: fc.constantFrom({ address: 1 as Ipv4, port: 2 }, { address: 1n as Ipv6, port: 2 }),
     keepalive_s: fc.nat(100),
-    allowedIps: fc.oneof(fc.nat(3), fc.nat(7000)).map(prefixes),
+    allowedIps: fc
+      .tuple(fc.oneof(fc.nat(3), fc.nat(7000)), fc.oneof(fc.nat(3), fc.nat(4000)))
+      .map(([count, count6]) => [...prefixes(count), ...prefixes6(count6)]),
   },
   { requiredKeys: ['publicKey'] },
 );

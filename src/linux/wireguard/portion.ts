@@ -1,6 +1,8 @@
-import type { Prefix } from '../../addr/prefix.ts';
+import { isIpv6 } from '../../addr/ip.ts';
+import type { IpPrefix } from '../../addr/ip-prefix.ts';
 import type { Edit, PeerSettings } from '../../plan/wireguard/edit.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
+import { SOCKADDR_IN, SOCKADDR_IN6 } from '../socket-address.ts';
 import { WGPEER_F_REMOVE_ME, WGPEER_F_REPLACE_ALLOWEDIPS, WGPEER_F_UPDATE_ONLY } from './constants.ts';
 
 /** What one message says of a peer. */
@@ -13,6 +15,7 @@ export type PeerPart = PeerSettings & {
 export type Portion = {
   readonly privateKey?: Key;
   readonly listenPort?: number;
+  readonly fwMark?: number;
   readonly peers: readonly PeerPart[];
 };
 
@@ -23,13 +26,13 @@ const PEERS_MAX = 0xfffc - 4;
 const NEST = 4;
 const KEY = 36;
 const FLAGS = 8;
-const ENDPOINT = 20;
+const ENDPOINT = { ipv4: 4 + SOCKADDR_IN, ipv6: 4 + SOCKADDR_IN6 };
 const KEEPALIVE = 8;
 /** a nest of a family, an address and a length */
-const ALLOWED_IP = NEST + 8 + 8 + 8;
+const ALLOWED_IP = { ipv4: NEST + 8 + 8 + 8, ipv6: NEST + 8 + 20 + 8 };
 
-/** How many a message has room for, whatever else it says of their peer. */
-const ALLOWED_IPS_MAX = Math.floor((PEERS_MAX - (2 * NEST + 2 * KEY + FLAGS + ENDPOINT + KEEPALIVE)) / ALLOWED_IP);
+/** bytes of allowed IPs that a message has room for, whatever else it says of their peer */
+const ALLOWED_IPS_MAX = PEERS_MAX - (2 * NEST + 2 * KEY + FLAGS + ENDPOINT.ipv6 + KEEPALIVE);
 
 /**
  * All edits in their order, in as few messages as hold them. A device takes what is its own before the peers of the same
@@ -68,10 +71,15 @@ export function portionsOf(edits: readonly Edit[]): Portion[] {
 function partSize({ presharedKey, endpoint, keepalive_s, allowedIps = [] }: PeerPart): number {
   let size = NEST + KEY + FLAGS;
   if (presharedKey !== undefined) size += KEY;
-  if (endpoint !== undefined) size += ENDPOINT;
+  if (endpoint !== undefined) size += isIpv6(endpoint.address) ? ENDPOINT.ipv6 : ENDPOINT.ipv4;
   if (keepalive_s !== undefined) size += KEEPALIVE;
-  if (allowedIps.length > 0) size += NEST + allowedIps.length * ALLOWED_IP;
+  if (allowedIps.length > 0) size += NEST;
+  for (const allowedIp of allowedIps) size += allowedIpSize(allowedIp);
   return size;
+}
+
+function allowedIpSize({ address }: IpPrefix): number {
+  return isIpv6(address) ? ALLOWED_IP.ipv6 : ALLOWED_IP.ipv4;
 }
 
 function partsOf(edit: Exclude<Edit, { verb: 'set' }>): PeerPart[] {
@@ -88,9 +96,16 @@ function partsOf(edit: Exclude<Edit, { verb: 'set' }>): PeerPart[] {
   ];
 }
 
-function pieces(prefixes: readonly Prefix[]): (readonly Prefix[])[] {
-  const count = Math.ceil(prefixes.length / ALLOWED_IPS_MAX);
-  return Array.from({ length: count }, (_, index) =>
-    prefixes.slice(index * ALLOWED_IPS_MAX, (index + 1) * ALLOWED_IPS_MAX),
-  );
+/** Each as long as a message has room for. */
+function pieces(prefixes: readonly IpPrefix[]): (readonly IpPrefix[])[] {
+  const result: (readonly IpPrefix[])[] = [];
+  let [begin, size] = [0, 0];
+  for (const [index, prefix] of prefixes.entries()) {
+    size += allowedIpSize(prefix);
+    if (size <= ALLOWED_IPS_MAX) continue;
+    result.push(prefixes.slice(begin, index));
+    [begin, size] = [index, allowedIpSize(prefix)];
+  }
+  result.push(prefixes.slice(begin));
+  return result;
 }

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
+import { parseIpPrefix } from '../../addr/ip-prefix.ts';
 import { parseIpv4 } from '../../addr/ipv4.ts';
-import { parsePrefix } from '../../addr/prefix.ts';
+import { parseIpv6 } from '../../addr/ipv6.ts';
 import type { Edit } from '../../plan/wireguard/edit.ts';
 import { keyOf } from '../../plan/wireguard/key.ts';
 import { MessageWriter } from '../netlink/message.ts';
@@ -37,7 +38,7 @@ it('writes a key, a port and every kind of edit of a peer in one message', () =>
         presharedKey: key(0x44),
         endpoint,
         keepalive_s: 25,
-        allowedIps: ['10.11.0.0/16', '10.12.0.1/32'].map(parsePrefix),
+        allowedIps: ['10.11.0.0/16', '10.12.0.1/32'].map(parseIpPrefix),
       },
     },
     { verb: 'change', peer: { publicKey: key(0x55), presharedKey: 'none', allowedIps: [] } },
@@ -74,6 +75,33 @@ it('writes a key, a port and every kind of edit of a peer in one message', () =>
         `2400 0100 ${'66'.repeat(32)}`,
         '0800 0300 04000000', // WGPEER_F_UPDATE_ONLY
         '0600 0500 0000 0000', // no keepalive
+      ),
+    ),
+  );
+});
+
+it('writes a mark, and addresses of IPv6', () => {
+  const endpoint = { address: parseIpv6('fe80::1'), port: 51_821, scopeId: 3 };
+  const allowedIps = ['2001:db8::/32', '10.0.0.0/8'].map(parseIpPrefix);
+  const [message] = written(
+    { verb: 'set', fwMark: 0xca6c },
+    { verb: 'change', peer: { publicKey: key(0x22), endpoint, allowedIps } },
+  );
+  expect(message).toEqual(
+    Uint8Array.from(
+      hex(
+        ...HEADER,
+        '0800 0700 6cca0000', // WGDEVICE_A_FWMARK
+        '9c00 0880 9800 0080',
+        `2400 0100 ${'22'.repeat(32)}`,
+        '0800 0300 06000000', // WGPEER_F_REPLACE_ALLOWEDIPS and WGPEER_F_UPDATE_ONLY
+        // WGPEER_A_ENDPOINT: struct sockaddr_in6, whose flow label and scope stand around its address
+        '2000 0400 0a00 ca6d 00000000 fe800000000000000000000000000001 03000000',
+        '4800 0980',
+        '2800 0080 0600 0100 0a00 0000', // WGALLOWEDIP_A_FAMILY: AF_INET6
+        '1400 0200 20010db8000000000000000000000000 0500 0300 20 000000',
+        '1c00 0080 0600 0100 0200 0000',
+        '0800 0200 0a000000 0500 0300 08 000000',
       ),
     ),
   );

@@ -1,7 +1,7 @@
-import { formatIpv4, parseIpv4 } from '../../addr/ipv4.ts';
-import { formatPrefix, type Prefix, parsePrefix } from '../../addr/prefix.ts';
+import { formatIpPrefix, type IpPrefix, parseIpPrefix } from '../../addr/ip-prefix.ts';
 import type { Endpoint, SeenDevice, SeenPeer } from '../../plan/wireguard/device.ts';
 import type { Edit, PeerSettings } from '../../plan/wireguard/edit.ts';
+import { formatEndpoint, parseEndpoint } from '../../plan/wireguard/endpoint.ts';
 import { type Key, keyHex, keyOfHex } from '../../plan/wireguard/key.ts';
 
 /* The cross-platform user-space interface, lines of `key=value` that end with an empty one: wireguard.com/xplatform. */
@@ -25,6 +25,7 @@ export function setText(edits: readonly Edit[]): string {
 export function readDevice(text: string): SeenDevice {
   let privateKey: Key | undefined;
   let listenPort = 0;
+  let fwMark = 0;
   const peers = new Map<Key, SeenPeer>();
   let peer: Draft | undefined;
   // Five thousand peers have fifty thousand lines, and most of them say what need not be cut out.
@@ -40,11 +41,12 @@ export function readDevice(text: string): SeenDevice {
       } else if (peer !== undefined) readPeerLine(peer, text, at, equals, value);
       else if (isName(text, at, equals, 'private_key')) privateKey = keyOfHex(value);
       else if (isName(text, at, equals, 'listen_port')) listenPort = Number(value);
+      else if (isName(text, at, equals, 'fwmark')) fwMark = Number(value);
     }
     at = end + 1;
   }
   if (peer !== undefined) peers.set(peer.publicKey, finish(peer));
-  return { privateKey, listenPort, peers };
+  return { privateKey, listenPort, fwMark, peers };
 }
 
 /** A number or a key of which every digit is 0: what is not said is the same. */
@@ -78,16 +80,15 @@ function remembering<Value>(read: (text: string) => Value): (text: string) => Va
 }
 
 const publicKeyOf = remembering(keyOfHex);
-const allowedIp = remembering(parsePrefix);
-const endpointOf = remembering(readEndpoint);
+const allowedIp = remembering(parseIpPrefix);
+const endpointOf = remembering(parseEndpoint);
 
 type Draft = {
   readonly publicKey: Key;
   presharedKey: Key | undefined;
   endpoint: Endpoint | undefined;
   keepalive_s: number;
-  readonly allowedIps: Prefix[];
-  foreignIps: number;
+  readonly allowedIps: IpPrefix[];
   seconds: number;
   nanoseconds: number;
   received: number;
@@ -101,7 +102,6 @@ function draft(publicKey: Key): Draft {
     endpoint: undefined,
     keepalive_s: 0,
     allowedIps: [],
-    foreignIps: 0,
     seconds: 0,
     nanoseconds: 0,
     received: 0,
@@ -111,12 +111,9 @@ function draft(publicKey: Key): Draft {
 
 function readPeerLine(peer: Draft, text: string, at: number, equals: number, value: string): void {
   const is = (name: string): boolean => isName(text, at, equals, name);
-  if (is('allowed_ip')) {
-    if (value.includes(':')) peer.foreignIps++;
-    else peer.allowedIps.push(allowedIp(value));
-  } else if (is('endpoint')) {
-    if (!value.startsWith('[')) peer.endpoint = endpointOf(value);
-  } else if (is('last_handshake_time_sec')) peer.seconds = Number(value);
+  if (is('allowed_ip')) peer.allowedIps.push(allowedIp(value));
+  else if (is('endpoint')) peer.endpoint = endpointOf(value);
+  else if (is('last_handshake_time_sec')) peer.seconds = Number(value);
   else if (is('last_handshake_time_nsec')) peer.nanoseconds = Number(value);
   else if (is('rx_bytes')) peer.received = Number(value);
   else if (is('tx_bytes')) peer.sent = Number(value);
@@ -132,17 +129,10 @@ function finish(peer: Draft): SeenPeer {
     ...(endpoint === undefined ? {} : { endpoint }),
     keepalive_s: peer.keepalive_s,
     allowedIps: peer.allowedIps,
-    foreignIps: peer.foreignIps,
     lastHandshakeMs: peer.seconds * 1000 + peer.nanoseconds / 1e6,
     received: peer.received,
     sent: peer.sent,
   };
-}
-
-/** Of IPv4: nobody here sets another. */
-function readEndpoint(text: string): Endpoint {
-  const [address = '', port = ''] = text.split(':');
-  return { address: parseIpv4(address), port: Number(port) };
 }
 
 function linesOf(edit: Edit): string[] {
@@ -151,6 +141,7 @@ function linesOf(edit: Edit): string[] {
       return [
         ...(edit.privateKey === undefined ? [] : [`private_key=${keyHex(edit.privateKey)}`]),
         ...(edit.listenPort === undefined ? [] : [`listen_port=${edit.listenPort}`]),
+        ...(edit.fwMark === undefined ? [] : [`fwmark=${edit.fwMark}`]),
       ];
     case 'remove':
       return [`public_key=${keyHex(edit.publicKey)}`, 'remove=true'];
@@ -166,10 +157,10 @@ function peerLines(peer: PeerSettings, how: readonly string[]): string[] {
   const lines = [`public_key=${keyHex(publicKey)}`, ...how];
   if (presharedKey !== undefined)
     lines.push(`preshared_key=${presharedKey === 'none' ? NO_KEY : keyHex(presharedKey)}`);
-  if (endpoint !== undefined) lines.push(`endpoint=${formatIpv4(endpoint.address)}:${endpoint.port}`);
+  if (endpoint !== undefined) lines.push(`endpoint=${formatEndpoint(endpoint)}`);
   if (keepalive_s !== undefined) lines.push(`persistent_keepalive_interval=${keepalive_s}`);
   if (allowedIps !== undefined) {
-    lines.push('replace_allowed_ips=true', ...allowedIps.map((prefix) => `allowed_ip=${formatPrefix(prefix)}`));
+    lines.push('replace_allowed_ips=true', ...allowedIps.map((prefix) => `allowed_ip=${formatIpPrefix(prefix)}`));
   }
   return lines;
 }

@@ -8,6 +8,8 @@ import { UapiSocket } from './uapi-socket.ts';
 
 /** Of one question: an answer is not waited for as long as a slow machine may take for a thousand peers. */
 const EDITS_MAX = 50;
+/** Of all its peers together; one that has more is told of by itself. */
+const ALLOWED_IPS_MAX = 1000;
 
 /** A device that a program in user space makes, such as wireguard-go. */
 export class UserspaceWireguard implements WireguardBackend {
@@ -37,8 +39,7 @@ export class UserspaceWireguard implements WireguardBackend {
 
   edit(edits: readonly Edit[]): void {
     const refusals: unknown[] = [];
-    for (let at = 0; at < edits.length; at += EDITS_MAX) {
-      const some = edits.slice(at, at + EDITS_MAX);
+    for (const some of questionsOf(edits)) {
       // it stops at the first line that it refuses: one peer must not keep the others from being set
       if (!this.#isDone(some, some.length > 1 ? [] : refusals)) {
         for (const edit of some.length > 1 ? some : []) this.#isDone([edit], refusals);
@@ -81,4 +82,21 @@ export class UserspaceWireguard implements WireguardBackend {
   #connect(): UapiSocket {
     return new UapiSocket(this.#folder, `${this.#name}.sock`);
   }
+}
+
+function questionsOf(edits: readonly Edit[]): (readonly Edit[])[] {
+  const questions: Edit[][] = [];
+  let question: Edit[] = [];
+  let allowed = 0;
+  for (const edit of edits) {
+    const more = 'peer' in edit ? (edit.peer.allowedIps?.length ?? 0) : 0;
+    if (question.length % EDITS_MAX === 0 || allowed + more > ALLOWED_IPS_MAX) {
+      question = [];
+      questions.push(question);
+      allowed = 0;
+    }
+    question.push(edit);
+    allowed += more;
+  }
+  return questions;
 }

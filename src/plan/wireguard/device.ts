@@ -1,8 +1,13 @@
-import type { Ipv4 } from '../../addr/ipv4.ts';
-import type { Prefix } from '../../addr/prefix.ts';
+import type { Ip } from '../../addr/ip.ts';
+import type { IpPrefix } from '../../addr/ip-prefix.ts';
 import type { Key } from './key.ts';
 
-export type Endpoint = { readonly address: Ipv4; readonly port: number };
+export type Endpoint = {
+  readonly address: Ip;
+  readonly port: number;
+  /** index of the link that a link-local IPv6 address is reached by; absent for every other address */
+  readonly scopeId?: number;
+};
 
 /** A peer as it should be. */
 export type Peer = {
@@ -12,14 +17,17 @@ export type Peer = {
   readonly endpoint?: Endpoint;
   /** seconds; 0 for none */
   readonly keepalive_s: number;
-  /** disjoint from every other peer's */
-  readonly allowedIps: readonly Prefix[];
+  /** of both families, each once, disjoint from every other peer's */
+  readonly allowedIps: readonly IpPrefix[];
 };
 
 /** A WireGuard device as it should be. */
 export type Device = {
   readonly privateKey: Key;
-  readonly listenPort: number;
+  /** 1 to 65535; absent where the device chooses, and keeps what it has */
+  readonly listenPort?: number;
+  /** of the encrypted packets that it sends, 32 bits; absent or 0 for none */
+  readonly fwMark?: number;
   readonly peers: ReadonlyMap<Key, Peer>;
 };
 
@@ -27,8 +35,6 @@ export type Device = {
 export type SeenPeer = Peer & {
   /** ms since the epoch; 0 where there was none */
   readonly lastHandshakeMs: number;
-  /** allowed IPs of a family that nobody here sets */
-  readonly foreignIps: number;
   /** bytes, of encrypted packets */
   readonly received: number;
   readonly sent: number;
@@ -40,5 +46,7 @@ export type SeenDevice = {
   readonly privateKey?: Key | undefined;
   /** 0 where it is not open */
   readonly listenPort: number;
+  /** 0 for none */
+  readonly fwMark: number;
   readonly peers: ReadonlyMap<Key, SeenPeer>;
 };

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Ip } from '../../addr/ip.ts';
+import { formatIpPrefix, ipPrefixAround, parseIpPrefix } from '../../addr/ip-prefix.ts';
 import type { Ipv4 } from '../../addr/ipv4.ts';
-import { formatPrefix, prefixAround } from '../../addr/prefix.ts';
+import { type Ipv6, parseIpv6 } from '../../addr/ipv6.ts';
 import type { Device, Peer, SeenDevice, SeenPeer } from './device.ts';
 import { type Edit, edits, editText, type PeerSettings, peerEdit } from './edit.ts';
 import { type Key, keyBytes, keyHex, keyOf, keyOfHex, parseKey } from './key.ts';
@@ -12,12 +14,14 @@ const NOW = 1_700_000_000_000;
 class NaiveDevice {
   privateKey: Key | undefined;
   listenPort = 0;
+  fwMark = 0;
   readonly peers = new Map<Key, SeenPeer>();
 
   edit(edit: Edit): void {
     if (edit.verb === 'set') {
       this.privateKey = edit.privateKey ?? this.privateKey;
       this.listenPort = edit.listenPort ?? this.listenPort;
+      this.fwMark = edit.fwMark ?? this.fwMark;
     } else if (edit.verb === 'remove') this.peers.delete(edit.publicKey);
     else if (edit.verb === 'add' || this.peers.has(edit.peer.publicKey)) this.#put(edit.peer);
   }
@@ -28,7 +32,6 @@ class NaiveDevice {
       keepalive_s: 0,
       allowedIps: [],
       lastHandshakeMs: 0,
-      foreignIps: 0,
       received: 0,
       sent: 0,
     };
@@ -37,7 +40,7 @@ class NaiveDevice {
     for (const [key, other] of this.peers) {
       // an address is one peer's: the last to say so
       const left = other.allowedIps.filter(
-        (one) => !allowedIps?.some((prefix) => formatPrefix(prefix) === formatPrefix(one)),
+        (one) => !allowedIps?.some((prefix) => formatIpPrefix(prefix) === formatIpPrefix(one)),
       );
       this.peers.set(key, { ...other, allowedIps: left });
     }
@@ -45,14 +48,14 @@ class NaiveDevice {
       ...peer,
       ...settings,
       ...(shared === undefined ? {} : { presharedKey: shared }),
-      ...(allowedIps === undefined ? {} : { allowedIps, foreignIps: 0 }),
+      ...(allowedIps === undefined ? {} : { allowedIps }),
     });
   }
 }
 
 const key = fc.integer({ min: 0, max: 20 }).map((seed) => keyOf(new Uint8Array(32).fill(seed + 1)));
 const endpoint = fc.record({
-  address: fc.integer({ min: 1, max: 9 }).map((address) => address as Ipv4),
+  address: fc.integer({ min: 1, max: 9 }).chain((at) => fc.constantFrom<Ip[]>(at as Ipv4, BigInt(at) as Ipv6)),
   port: fc.nat({ max: 9 }),
 });
 const peer = (publicKey: Key, subnet: number): fc.Arbitrary<Peer> =>
@@ -62,44 +65,65 @@ const peer = (publicKey: Key, subnet: number): fc.Arbitrary<Peer> =>
       endpoint: fc.option(endpoint, { nil: undefined }),
       keepalive_s: fc.integer({ min: 0, max: 2 }),
       more: fc.boolean(),
+      isMixed: fc.boolean(),
     })
-    .map(({ presharedKey, endpoint: told, keepalive_s, more }) => ({
+    .map(({ presharedKey, endpoint: told, keepalive_s, more, isMixed }) => ({
       publicKey,
       ...(presharedKey === undefined ? {} : { presharedKey }),
       ...(told === undefined ? {} : { endpoint: told }),
       keepalive_s,
-      allowedIps: [subnet, ...(more ? [subnet + 100] : [])].map((at) => prefixAround((at << 12) as Ipv4, 20)),
+      allowedIps: [subnet, ...(more ? [subnet + 100] : [])].flatMap((at) => [
+        ipPrefixAround((at << 12) as Ipv4, 20),
+        ...(isMixed ? [ipPrefixAround((BigInt(at) << 64n) as Ipv6, 64)] : []),
+      ]),
     }));
+const own = fc.record(
+  { privateKey: key, listenPort: fc.integer({ min: 1, max: 3 }), fwMark: fc.nat({ max: 2 }) },
+  { requiredKeys: ['privateKey'] },
+);
 /** Subnets change hands between peers. */
 const device: fc.Arbitrary<Device> = fc
-  .tuple(key, fc.nat({ max: 3 }), fc.uniqueArray(key, { maxLength: 8 }), fc.nat({ max: 30 }))
-  .chain(([privateKey, listenPort, keys, shift]) =>
+  .tuple(own, fc.uniqueArray(key, { maxLength: 8 }), fc.nat({ max: 30 }))
+  .chain(([settings, keys, shift]) =>
     fc
       .tuple(...keys.map((publicKey, index) => peer(publicKey, (index + shift) % 40)))
-      .map((peers) => ({ privateKey, listenPort, peers: new Map(peers.map((one) => [one.publicKey, one])) })),
+      .map((peers) => ({ ...settings, peers: new Map(peers.map((one) => [one.publicKey, one])) })),
   );
 
-const bare = (seen: NaiveDevice | SeenDevice): unknown => ({
-  privateKey: seen.privateKey,
-  listenPort: seen.listenPort,
-  peers: [...seen.peers.values()]
+const bare = ({ privateKey, listenPort, fwMark = 0, peers }: NaiveDevice | Device): unknown => ({
+  privateKey,
+  listenPort,
+  fwMark,
+  peers: [...peers.values()]
     .map(({ publicKey, presharedKey, endpoint: at, keepalive_s, allowedIps }) => ({
       publicKey,
       presharedKey,
       at,
       keepalive_s,
-      allowedIps: allowedIps.map(formatPrefix).toSorted(),
+      allowedIps: allowedIps.map(formatIpPrefix).toSorted(),
     }))
     .toSorted((one, other) => one.publicKey.localeCompare(other.publicKey)),
 });
 
-/** An endpoint that a peer has cannot be taken from it. */
-function withKept(desired: Device, former: Device): Device {
+/** A device with one peer, as it should be. */
+function wanted(one: Peer): Device {
+  return { privateKey: one.publicKey, listenPort: 1, peers: new Map([[one.publicKey, one]]) };
+}
+
+/** The same as it is. */
+function seen(one: Peer, lastHandshakeMs: number): SeenDevice {
+  const found: SeenPeer = { ...one, lastHandshakeMs, received: 0, sent: 0 };
+  return { privateKey: one.publicKey, listenPort: 1, fwMark: 0, peers: new Map([[one.publicKey, found]]) };
+}
+
+/** An endpoint that a peer has cannot be taken from it, nor a port where none is chosen. */
+function withKept(desired: Device, former: Device | NaiveDevice): Device {
   const peers = [...desired.peers.values()].map((one): Peer => {
     const kept = former.peers.get(one.publicKey)?.endpoint;
     return one.endpoint === undefined && kept !== undefined ? { ...one, endpoint: kept } : one;
   });
-  return { ...desired, peers: new Map(peers.map((one) => [one.publicKey, one])) };
+  const { listenPort = former.listenPort ?? 0 } = desired;
+  return { ...desired, listenPort, peers: new Map(peers.map((one) => [one.publicKey, one])) };
 }
 
 describe('edits', () => {
@@ -108,10 +132,9 @@ describe('edits', () => {
       fc.property(device, device, (former, desired) => {
         const naive = new NaiveDevice();
         for (const edit of edits(naive, former, NOW)) naive.edit(edit);
-        expect(bare(naive)).toEqual(bare({ ...former, peers: former.peers as SeenDevice['peers'] }));
+        expect(bare(naive)).toEqual(bare(withKept(former, new NaiveDevice())));
         for (const edit of edits(naive, desired, NOW)) naive.edit(edit);
-        const wanted = withKept(desired, former);
-        expect(bare(naive)).toEqual(bare({ ...wanted, peers: wanted.peers as SeenDevice['peers'] }));
+        expect(bare(naive)).toEqual(bare(withKept(desired, former)));
         expect(edits(naive, desired, NOW)).toEqual([]);
       }),
       { numRuns: 500 },
@@ -125,20 +148,25 @@ describe('edits', () => {
       keepalive_s: 0,
       allowedIps: [],
     };
-    const desired: Device = { privateKey: one.publicKey, listenPort: 1, peers: new Map([[one.publicKey, one]]) };
-    const seen = (lastHandshakeMs: number): SeenDevice => ({
-      ...desired,
-      peers: new Map([
-        [
-          one.publicKey,
-          { ...one, endpoint: { address: 2 as Ipv4, port: 2 }, lastHandshakeMs, foreignIps: 0, received: 0, sent: 0 },
-        ],
-      ]),
+    for (const address of [2 as Ipv4, 1n as Ipv6]) {
+      const found = (ageMs: number): SeenDevice => seen({ ...one, endpoint: { address, port: 1 } }, NOW - ageMs);
+      expect(edits(found(179_999), wanted(one), NOW)).toEqual([]);
+      expect(edits(found(180_000), wanted(one), NOW)).toEqual([
+        { verb: 'change', peer: { publicKey: one.publicKey, endpoint: one.endpoint } },
+      ]);
+    }
+  });
+
+  it('believe that an endpoint is reached by its link where that is not told', () => {
+    const [byNone, byTwo, byThree] = [{}, { scopeId: 2 }, { scopeId: 3 }].map((scope): Peer => {
+      const at = { address: parseIpv6('fe80::1'), port: 1, ...scope };
+      return { publicKey: keyOf(new Uint8Array(32)), endpoint: at, keepalive_s: 0, allowedIps: [] };
     });
-    expect(edits(seen(NOW - 179_999), desired, NOW)).toEqual([]);
-    expect(edits(seen(NOW - 180_000), desired, NOW)).toEqual([
-      { verb: 'change', peer: { publicKey: one.publicKey, endpoint: one.endpoint } },
-    ]);
+    if (byNone === undefined || byTwo === undefined || byThree === undefined) throw new Error('There are three');
+    expect(edits(seen(byNone, 0), wanted(byTwo), NOW)).toEqual([]);
+    expect(edits(seen(byThree, 0), wanted(byTwo), NOW)).toHaveLength(1);
+    expect(edits(seen(byThree, 0), wanted(byNone), NOW)).toHaveLength(1);
+    expect(peerEdit(byNone, byTwo)).toMatchObject({ peer: { endpoint: byTwo.endpoint } });
   });
 
   it('of one peer are what differs, and nothing where nothing does', () => {
@@ -170,15 +198,24 @@ describe('edits', () => {
           presharedKey: secret,
           endpoint: { address: 0xc0000202 as Ipv4, port: 51_820 },
           keepalive_s: 25,
-          allowedIps: [prefixAround(0x0a401000 as Ipv4, 20), prefixAround(0x0a402000 as Ipv4, 20)],
+          allowedIps: [parseIpPrefix('10.64.16.0/20'), parseIpPrefix('2001:db8::/32')],
         },
       }),
       editText('wg0', { verb: 'change', peer: { publicKey, presharedKey: 'none', keepalive_s: 0 } }),
+      editText('wg0', { verb: 'set', fwMark: 0xca6c }),
+      editText('wg0', { verb: 'set', fwMark: 0 }),
+      editText('wg0', {
+        verb: 'change',
+        peer: { publicKey, endpoint: { address: parseIpv6('2001:db8::1'), port: 7 } },
+      }),
     ];
     expect(texts.join('\n')).toBe(`wg set wg0 listen-port 51820 private-key (hidden)
 wg set wg0 peer ${publicKey} remove
-wg set wg0 peer ${publicKey} preshared-key (hidden) endpoint 192.0.2.2:51820 persistent-keepalive 25 allowed-ips 10.64.16.0/20,10.64.32.0/20
-wg set wg0 peer ${publicKey} preshared-key /dev/null persistent-keepalive off`);
+wg set wg0 peer ${publicKey} preshared-key (hidden) endpoint 192.0.2.2:51820 persistent-keepalive 25 allowed-ips 10.64.16.0/20,2001:db8::/32
+wg set wg0 peer ${publicKey} preshared-key /dev/null persistent-keepalive off
+wg set wg0 fwmark 0xca6c
+wg set wg0 fwmark off
+wg set wg0 peer ${publicKey} endpoint [2001:db8::1]:7`);
   });
 });
 

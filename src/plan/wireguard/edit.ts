@@ -1,6 +1,6 @@
-import { formatIpv4 } from '../../addr/ipv4.ts';
-import { formatPrefix, type Prefix } from '../../addr/prefix.ts';
+import { formatIpPrefix, type IpPrefix } from '../../addr/ip-prefix.ts';
 import type { Device, Endpoint, Peer, SeenDevice, SeenPeer } from './device.ts';
+import { formatEndpoint, sameEndpoint } from './endpoint.ts';
 import type { Key } from './key.ts';
 
 /** What of a peer is to be set; what is absent stays as it is. */
@@ -11,12 +11,19 @@ export type PeerSettings = {
   readonly endpoint?: Endpoint;
   readonly keepalive_s?: number;
   /** all that it is to have */
-  readonly allowedIps?: readonly Prefix[];
+  readonly allowedIps?: readonly IpPrefix[];
 };
 
 /** The least that can be said to a device: one message, or a few of its lines. */
 export type Edit =
-  | { readonly verb: 'set'; readonly privateKey?: Key; readonly listenPort?: number }
+  | {
+      readonly verb: 'set';
+      readonly privateKey?: Key;
+      /** 0 has it choose another one */
+      readonly listenPort?: number;
+      /** 0 for none */
+      readonly fwMark?: number;
+    }
   /** nothing where there is such a peer: then it is changed */
   | { readonly verb: 'add'; readonly peer: PeerSettings }
   /** nothing where there is none: it is not made */
@@ -35,14 +42,15 @@ const SESSION_MS = 180_000;
  * @param nowMs since the epoch
  */
 export function edits(seen: SeenDevice, desired: Device, nowMs: number): Edit[] {
-  const { privateKey, listenPort, peers } = desired;
+  const { privateKey, listenPort = seen.listenPort, fwMark = 0, peers } = desired;
   const result: Edit[] = [];
   const kept: Edit[] = [];
-  if (seen.privateKey !== privateKey || seen.listenPort !== listenPort) {
+  if (seen.privateKey !== privateKey || seen.listenPort !== listenPort || seen.fwMark !== fwMark) {
     result.push({
       verb: 'set',
       ...(seen.privateKey === privateKey ? {} : { privateKey }),
       ...(seen.listenPort === listenPort ? {} : { listenPort }),
+      ...(seen.fwMark === fwMark ? {} : { fwMark }),
     });
   }
   let foundCount = 0;
@@ -75,6 +83,7 @@ export function editText(device: string, edit: Edit): string {
     case 'set': {
       const words = [
         ...(edit.listenPort === undefined ? [] : [`listen-port ${edit.listenPort}`]),
+        ...(edit.fwMark === undefined ? [] : [`fwmark ${edit.fwMark === 0 ? 'off' : `0x${edit.fwMark.toString(16)}`}`]),
         ...(edit.privateKey === undefined ? [] : ['private-key (hidden)']),
       ];
       return `wg set ${device} ${words.join(' ')}`;
@@ -90,9 +99,9 @@ export function editText(device: string, edit: Edit): string {
 function settingsText({ publicKey, presharedKey, endpoint, keepalive_s, allowedIps }: PeerSettings): string {
   const words: string[] = [publicKey];
   if (presharedKey !== undefined) words.push(`preshared-key ${presharedKey === 'none' ? '/dev/null' : '(hidden)'}`);
-  if (endpoint !== undefined) words.push(`endpoint ${formatIpv4(endpoint.address)}:${endpoint.port}`);
+  if (endpoint !== undefined) words.push(`endpoint ${formatEndpoint(endpoint)}`);
   if (keepalive_s !== undefined) words.push(`persistent-keepalive ${keepalive_s === 0 ? 'off' : keepalive_s}`);
-  if (allowedIps !== undefined) words.push(`allowed-ips ${allowedIps.map(formatPrefix).join(',')}`);
+  if (allowedIps !== undefined) words.push(`allowed-ips ${allowedIps.map(formatIpPrefix).join(',')}`);
   return words.join(' ');
 }
 
@@ -107,11 +116,15 @@ function allOf({ publicKey, presharedKey, endpoint, keepalive_s, allowedIps }: P
 }
 
 function differing(found: SeenPeer, peer: Peer, nowMs: number): PeerSettings | undefined {
-  const isElsewhere = found.endpoint !== undefined && !sameEndpoint(found.endpoint, peer.endpoint);
-  const isHeard = isElsewhere && nowMs - found.lastHandshakeMs < SESSION_MS;
-  const change = changeOf(found, peer, !isHeard && !sameEndpoint(found.endpoint, peer.endpoint));
-  if (found.foreignIps === 0) return change;
-  return { publicKey: peer.publicKey, ...change, allowedIps: peer.allowedIps };
+  const isElsewhere = !isAt(found.endpoint, peer.endpoint);
+  const isHeard = found.endpoint !== undefined && nowMs - found.lastHandshakeMs < SESSION_MS;
+  return changeOf(found, peer, isElsewhere && !isHeard);
+}
+
+/** wireguard-go uses the link that it is told, and does not tell it. */
+function isAt(found: Endpoint | undefined, wanted: Endpoint | undefined): boolean {
+  if (found === undefined || wanted?.scopeId === undefined) return sameEndpoint(found, wanted);
+  return sameEndpoint({ scopeId: wanted.scopeId, ...found }, wanted);
 }
 
 function changeOf(former: Peer, peer: Peer, isMoved: boolean): PeerSettings | undefined {
@@ -129,18 +142,14 @@ function changeOf(former: Peer, peer: Peer, isMoved: boolean): PeerSettings | un
   return Object.keys(change).length === 0 ? undefined : { publicKey, ...change };
 }
 
-function sameEndpoint(one: Endpoint | undefined, other: Endpoint | undefined): boolean {
-  return one?.address === other?.address && one?.port === other?.port;
-}
-
-function samePrefixes(one: readonly Prefix[], other: readonly Prefix[]): boolean {
+function samePrefixes(one: readonly IpPrefix[], other: readonly IpPrefix[]): boolean {
   if (one.length !== other.length) return false;
   // the kernel lists them in an order of its own
   if (one.every((prefix, index) => samePrefix(prefix, other[index]))) return true;
-  const texts = new Set(one.map(formatPrefix));
-  return other.every((prefix) => texts.has(formatPrefix(prefix)));
+  const texts = new Set(one.map(formatIpPrefix));
+  return other.every((prefix) => texts.has(formatIpPrefix(prefix)));
 }
 
-function samePrefix(one: Prefix, other: Prefix | undefined): boolean {
+function samePrefix(one: IpPrefix, other: IpPrefix | undefined): boolean {
   return one.address === other?.address && one.length === other.length;
 }

@@ -3,8 +3,9 @@ import { spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
+import { formatIpPrefix } from '../../../addr/ip-prefix.ts';
 import type { Ipv4 } from '../../../addr/ipv4.ts';
-import { formatPrefix, type Prefix, parsePrefix } from '../../../addr/prefix.ts';
+import { type Prefix, parsePrefix } from '../../../addr/prefix.ts';
 import { CulvertError } from '../../../errors.ts';
 import type { Device, Peer, SeenDevice } from '../../../plan/wireguard/device.ts';
 import { type Edit, edits } from '../../../plan/wireguard/edit.ts';
@@ -53,9 +54,9 @@ export const cases: readonly Case[] = [
       await using end = new End(hosts.left, maker);
       const { privateKey } = end.keys;
       end.backend.edit([{ verb: 'set', privateKey, listenPort: PORT }]);
-      deepEqual(end.backend.read(), { privateKey, listenPort: PORT, peers: new Map() });
+      deepEqual(end.backend.read(), { privateKey, listenPort: PORT, fwMark: 0, peers: new Map() });
       end.backend.edit([{ verb: 'set', listenPort: PORT + 1 }]);
-      deepEqual(end.backend.read(), { privateKey, listenPort: PORT + 1, peers: new Map() });
+      deepEqual(end.backend.read(), { privateKey, listenPort: PORT + 1, fwMark: 0, peers: new Map() });
     },
   },
   {
@@ -347,7 +348,7 @@ function same(seen: Device | SeenDevice, desired: Device): void {
 function plain(peer: Peer | undefined): unknown {
   if (peer === undefined) return undefined;
   const { publicKey, presharedKey, endpoint, keepalive_s, allowedIps } = peer;
-  return { publicKey, presharedKey, endpoint, keepalive_s, allowedIps: allowedIps.map(formatPrefix).toSorted() };
+  return { publicKey, presharedKey, endpoint, keepalive_s, allowedIps: allowedIps.map(formatIpPrefix).toSorted() };
 }
 
 function randomKey(): Key {

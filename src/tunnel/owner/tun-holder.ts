@@ -35,7 +35,8 @@ function holds(pid: number, name: string): boolean {
   });
 }
 
-function programOf(pid: number): string {
+/** Of a process, its executable without folders; empty where it is not to be seen. */
+export function programOf(pid: number): string {
   return basename(quietly(() => readlinkSync(`/proc/${pid}/exe`)) ?? '').replace(/ \(deleted\)$/, '');
 }
 

@@ -1,0 +1,112 @@
+import { readFileSync, statSync } from 'node:fs';
+import type { Command } from 'commander';
+import { formatIp } from '../../addr/ip.ts';
+import { InputError } from '../../errors.ts';
+import type { SeenPeer } from '../../plan/wireguard/device.ts';
+import { addCommand, type Common, integer } from '../command.ts';
+import { print, printJson } from '../output.ts';
+import { addFolders, type FolderOptions, foldersGiven } from '../tunnel-folders.ts';
+
+type Options = Common &
+  FolderOptions & {
+    readonly name?: string;
+    readonly split?: string[];
+    readonly exclude?: string[];
+    readonly killSwitch?: true;
+    readonly allow?: string[];
+    readonly dns?: string[] | false;
+    readonly mtu?: number;
+    readonly timeout: number;
+    readonly userspace?: true;
+  };
+
+const TIMEOUT_S = 15;
+/** bytes: a file that is larger is refused where it is read, and not held before */
+const FILE_MAX = 16 * 1024 * 1024;
+
+export function addConnect(program: Command): void {
+  const command = addCommand(program, {
+    usage: 'connect <file>',
+    summary: 'Connect through a WireGuard endpoint, by a wg-quick file',
+    details:
+      'Says when there was a handshake, and keeps the tunnel until it is ended: by a signal, or culvert disconnect. Then all is as it was. What a client that was killed has left of the tunnel is taken over, or taken away. - reads the file from standard input. Hooks of the file are not run. Needs root.',
+    examples: [
+      ['culvert connect /etc/wireguard/wg0.conf', 'as wg-quick up wg0, and back at Ctrl-C'],
+      ['culvert connect vpn.conf --kill-switch --allow 192.168.1.0/24', 'nothing leaves past the tunnel but to the LAN'],
+      ['culvert connect vpn.conf --split 10.0.0.0/8', 'only these go through it'],
+      ['culvert connect - --name vpn <vpn.conf', 'a file that is nowhere'],
+    ],
+  })
+    .option('--name <name>', 'of the link; that of the file where absent')
+    .option('--split <cidr...>', 'what goes through the tunnel, in place of all that peers may send')
+    .option('--exclude <cidr...>', 'what does not go through it')
+    .option('--kill-switch', 'nothing leaves but through the tunnel, even when this is killed, until culvert disconnect')
+    .option('--allow <cidr...>', 'what may be reached past the tunnel, with --kill-switch')
+    .option('--dns <server...>', 'name servers and search domains in place of the file’s')
+    .option('--no-dns', 'leave name servers as they are')
+    .option('--mtu <bytes>', 'of the tunnel', integer('--mtu'))
+    .option('--timeout <seconds>', 'for the first handshake', integer('--timeout'), TIMEOUT_S)
+    .option('--userspace', 'by wireguard-go, though the kernel could');
+  addFolders(command).action(connectTo);
+}
+
+async function connectTo(file: string, options: Options): Promise<void> {
+  const { connect } = await import('../../tunnel/client/tunnel.ts');
+  const { json, name, split, exclude, killSwitch, allow, dns, mtu, timeout, userspace } = options;
+  if (allow !== undefined && killSwitch === undefined) {
+    throw new InputError('usage', 'Cannot allow what is not closed: want --kill-switch with --allow');
+  }
+  if (file === '-' && name === undefined) {
+    throw new InputError('usage', 'Cannot name a tunnel whose file is standard input: want --name');
+  }
+  const called = new AbortController();
+  const tunnel = await connect(
+    {
+      config: readConfig(file),
+      name: name ?? file,
+      ...(split === undefined ? {} : { splitIPs: split }),
+      ...(exclude === undefined ? {} : { excludes: exclude }),
+      ...(killSwitch === undefined ? {} : { killSwitch: { allow: allow ?? [] } }),
+      ...(dns === undefined ? {} : { dns }),
+      ...(mtu === undefined ? {} : { mtu }),
+      ...(userspace === undefined ? {} : { backend: 'userspace' as const }),
+      timeoutMs: timeout * 1000,
+      ...foldersGiven(options),
+    },
+    called.signal,
+  );
+  const say = (event: string, text: string, fields: object): void => {
+    if (json) printJson({ event, ...fields });
+    else print(text);
+  };
+  for (const notice of tunnel.notices) say('notice', `${tunnel.name}: ${notice}`, { notice });
+  const { mtu: size, backend, peers } = await tunnel.status();
+  const [peer] = peers;
+  const where = peer === undefined ? '' : ` to ${endpointText(peer)}`;
+  say('connected', `${tunnel.name} is connected${where} (${backend}, MTU ${size})`, {
+    name: tunnel.name,
+    backend,
+    mtu: size,
+    wasAdopted: tunnel.wasAdopted,
+  });
+  tunnel.on('stale', (one) => say('stale', `${tunnel.name} has had no handshake with ${endpointText(one)} for long`, {}));
+  tunnel.on('roamed', (one) => say('roamed', `${tunnel.name} hears its peer at ${endpointText(one)} now`, {}));
+  tunnel.on('down', (reason) => say('down', reason, { reason }));
+}
+
+function endpointText({ endpoint }: Pick<SeenPeer, 'endpoint'>): string {
+  if (endpoint === undefined) return 'a peer without an endpoint';
+  const address = formatIp(endpoint.address);
+  return address.includes(':') ? `[${address}]:${endpoint.port}` : `${address}:${endpoint.port}`;
+}
+
+function readConfig(file: string): string {
+  try {
+    const at = file === '-' ? 0 : file;
+    if (file !== '-' && statSync(file).size > FILE_MAX) throw new Error(`it has more than ${FILE_MAX} bytes`);
+    return readFileSync(at, 'utf8');
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? (cause instanceof Error ? cause.message : String(cause));
+    throw new InputError('tunnel_config', `Cannot read ${file}: ${why}`, { cause });
+  }
+}

@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import { CulvertError } from '../../errors.ts';
+import { addCommand, type Common } from '../command.ts';
+import { print, printJson, printTable } from '../output.ts';
+import { addFolders, type FolderOptions, foldersGiven } from '../tunnel-folders.ts';
+
+type Options = Common & FolderOptions & { readonly clean?: true };
+
+export function addTunnels(program: Command): void {
+  const command = addCommand(program, {
+    usage: 'tunnels',
+    summary: 'List the tunnels of this machine, and what is left of some',
+    details: 'It asks the kernel: what a client that was killed has left is listed too, and --clean takes it away.',
+    examples: [
+      ['culvert tunnels', 'who keeps which'],
+      ['culvert tunnels --clean', 'take away what nobody keeps, kill switches too'],
+    ],
+  }).option('--clean', 'take away what is left of those that nobody keeps');
+  addFolders(command).action(tunnels);
+}
+
+async function tunnels({ json, clean: cleans, ...options }: Options): Promise<void> {
+  const { clean, listTunnels } = await import('../../tunnel/client/remains.ts');
+  const folders = foldersGiven(options);
+  const found = listTunnels(folders);
+  if (!cleans) {
+    const rows = found.map(({ name, owner, hasLink, hasKillSwitch }) => {
+      const state = owner === undefined ? 'left' : 'kept';
+      return [name, state, String(owner?.pid ?? '-'), hasLink ? 'yes' : 'no', hasKillSwitch ? 'yes' : 'no'];
+    });
+    if (json) printJson(found);
+    else printTable(['TUNNEL', 'STATE', 'PID', 'LINK', 'KILL SWITCH'], rows);
+    return;
+  }
+  const left = found.filter(({ owner }) => owner === undefined);
+  const swept = left.map(({ name }) => ({ name, ...clean(name, folders) }));
+  const failed = swept.flatMap((one) => one.failed);
+  if (json) printJson({ cleaned: swept.map(({ name, done }) => ({ name, done })) });
+  else for (const { name, done } of swept) print([`${name}:`, ...done.map((line) => `  ${line}`)].join('\n'));
+  if (failed.length > 0) {
+    const why = failed.map(({ message }) => message).join('; ');
+    throw new CulvertError('tunnel_left', `Cannot take everything away: ${why}`);
+  }
+}

@@ -1,0 +1,76 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../../linux/netlink/constants.ts';
+import { NetlinkSocket } from '../../linux/netlink/socket.ts';
+import { listLinks } from '../../linux/observe/links.ts';
+import { isRunning, type ProcessId, processOf } from '../../linux/process.ts';
+import { ROOT } from '../../plan/state.ts';
+import { listFirewalls } from '../firewall/keeper.ts';
+import { readMark } from '../owner/mark.ts';
+import { linkNamed, sweep, type Swept } from '../takeover/sweep.ts';
+import { type Folders, foldersOf, Workplace } from './workplace.ts';
+
+/** What the kernel has of a tunnel in the network namespace of the calling thread. */
+export type Remains = {
+  readonly name: string;
+  /** who keeps it, if anybody does */
+  readonly owner?: ProcessId;
+  readonly hasLink: boolean;
+  readonly hasKillSwitch: boolean;
+};
+
+/** Tunnels of which anything is there: links that say so, tables, and processes that are about to make one. */
+export function listTunnels(folders: Folders = {}): Remains[] {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  using netfilter = new NetlinkSocket(NETLINK_NETFILTER);
+  const found = new Map<string, Remains>();
+  const add = (name: string, part: Partial<Remains>): void => {
+    const former = found.get(name) ?? { name, hasLink: false, hasKillSwitch: false };
+    found.set(name, { ...former, ...part });
+  };
+  for (const { end, alias } of listLinks(socket, ROOT)) {
+    const mark = readMark(alias);
+    if (mark === undefined) continue;
+    add(end.link.name, { hasLink: true, ...(isRunning(mark.owner) ? { owner: mark.owner } : {}) });
+  }
+  for (const { purpose, tunnel } of listFirewalls(netfilter)) {
+    add(tunnel, purpose === 'kill switch' ? { hasKillSwitch: true } : {});
+  }
+  for (const name of namesIn(foldersOf(folders).common)) {
+    const owner = keeperOf(name, folders);
+    if (owner !== undefined) add(name, { owner });
+  }
+  return [...found.values()].toSorted((one, other) => one.name.localeCompare(other.name, 'en', { numeric: true }));
+}
+
+/** The process that works on a tunnel, or keeps it. */
+export function keeperOf(name: string, folders: Folders = {}): ProcessId | undefined {
+  const lock = join(foldersOf(folders).common, name, 'lock');
+  if (!existsSync(lock) || !isLocked(lock)) return undefined;
+  return processOf(Number(readFileSync(lock, 'utf8').trim()));
+}
+
+/** Takes away all there is of a tunnel that nobody keeps. @throws CulvertError `tunnel_in_use` */
+export function clean(name: string, folders: Folders = {}): Swept {
+  using place = new Workplace(name, folders);
+  return sweep(place, linkOf(place), { keeps: false });
+}
+
+function linkOf({ kernel, name }: Workplace): ReturnType<typeof linkNamed> {
+  const seen = kernel.withSocket(ROOT, (socket) => listLinks(socket, ROOT)).find(({ end }) => end.link.name === name);
+  // another program's link of that name is not ours to take away
+  return seen !== undefined && readMark(seen.alias) !== undefined ? seen.end.link : undefined;
+}
+
+/** As /proc/locks tells, which takes no lock to find out. */
+function isLocked(path: string): boolean {
+  const { ino } = statSync(path);
+  return readFileSync('/proc/locks', 'utf8')
+    .split('\n')
+    .some((line) => line.includes('FLOCK') && line.split(' ').some((word) => word.endsWith(`:${ino}`)));
+}
+
+function namesIn(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+}

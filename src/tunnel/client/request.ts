@@ -1,0 +1,90 @@
+import type { Ip } from '../../addr/ip.ts';
+import { type IpPrefix, parseIpPrefix } from '../../addr/ip-prefix.ts';
+import { InputError } from '../../errors.ts';
+import type { BackendKind } from '../device/device.ts';
+import type { RoutedConfig } from '../config/config.ts';
+import { tunnelName } from '../config/name.ts';
+import { withOptions } from '../config/options.ts';
+import { readTunnelConfig } from '../config/read.ts';
+import { readDns } from '../config/values.ts';
+
+export type ConnectOptions = {
+  readonly protocol?: 'wireguard';
+  /** what a wg-quick(8) file says */
+  readonly config: string;
+  /** of the tunnel, and of its link */
+  readonly name: string;
+  /** what goes through the tunnel, in place of all that its peers may send */
+  readonly splitIPs?: readonly string[];
+  /** what does not */
+  readonly excludes?: readonly string[];
+  /** Nothing leaves but through the tunnel, and to what is allowed. It outlives this process. */
+  readonly killSwitch?: boolean | { readonly allow?: readonly string[] };
+  /** name servers and search domains, in place of the config's; false for none */
+  readonly dns?: readonly string[] | false;
+  /** bytes */
+  readonly mtu?: number;
+  /** for the first handshake; 15 s where absent */
+  readonly timeoutMs?: number;
+  /** who makes the device; the kernel where it can, and absent */
+  readonly backend?: BackendKind;
+  /** of this boot; /run/culvert/tunnels where absent */
+  readonly runFolder?: string;
+  /** of what outlives a boot; /var/lib/culvert/tunnels where absent */
+  readonly stateFolder?: string;
+};
+
+export type ConnectRequest = {
+  readonly name: string;
+  readonly config: RoutedConfig;
+  /** absent where there is no kill switch */
+  readonly allow?: readonly IpPrefix[];
+  readonly timeoutMs: number;
+  readonly backend?: BackendKind;
+};
+
+const TIMEOUT_MS = 15_000;
+const TIMEOUT_MOST_MS = 3_600_000;
+
+/** All that is wrong with what is asked for shows here: nothing is changed yet. @throws InputError */
+export function readRequest(options: ConnectOptions): ConnectRequest {
+  const { protocol = 'wireguard', killSwitch = false, timeoutMs = TIMEOUT_MS, backend } = options;
+  if (protocol !== 'wireguard') {
+    throw new InputError('tunnel_options', `Cannot connect by ${JSON.stringify(protocol)}: want wireguard`, {
+      field: 'protocol',
+    });
+  }
+  if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > TIMEOUT_MOST_MS) {
+    const message = `Cannot wait ${timeoutMs} ms for a handshake: want 1 to ${TIMEOUT_MOST_MS}`;
+    throw new InputError('tunnel_options', message, { field: 'timeoutMs' });
+  }
+  const name = tunnelName(options.name);
+  const read = readTunnelConfig(options.config);
+  const dns = options.dns === false ? { servers: [] as readonly Ip[], search: [] } : options.dns && readDns(options.dns);
+  const config = withOptions(read, {
+    ...(options.splitIPs === undefined ? {} : { splitIPs: prefixes('splitIPs', options.splitIPs) }),
+    ...(options.excludes === undefined ? {} : { excludes: prefixes('excludes', options.excludes) }),
+    ...(dns === undefined ? {} : { dns }),
+    ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
+  });
+  const allow = killSwitch === true ? [] : killSwitch === false ? undefined : (killSwitch.allow ?? []);
+  return {
+    name,
+    config,
+    ...(allow === undefined ? {} : { allow: prefixes('killSwitch.allow', allow) }),
+    timeoutMs,
+    ...(backend === undefined ? {} : { backend }),
+  };
+}
+
+function prefixes(field: string, texts: readonly string[]): IpPrefix[] {
+  return texts.map((text, index) => {
+    try {
+      return parseIpPrefix(text);
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : String(cause);
+      throw new InputError('tunnel_options', message, { field: `${field}[${index}]`, cause });
+    }
+  });
+}
+

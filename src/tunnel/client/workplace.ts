@@ -1,0 +1,76 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../clock.ts';
+import { CulvertError } from '../../errors.ts';
+import { Kernel } from '../../linux/apply.ts';
+import { FolderLock } from '../../linux/folder.ts';
+import { NETLINK_NETFILTER } from '../../linux/netlink/constants.ts';
+import { NetlinkSocket } from '../../linux/netlink/socket.ts';
+import { ROOT } from '../../plan/state.ts';
+import { MachineDns } from '../dns/machine-dns.ts';
+import { AlteredSysctls } from '../journal/altered-sysctls.ts';
+import { makeFolder } from '../journal/journal.ts';
+
+const RUN_FOLDER = '/run/culvert/tunnels';
+const STATE_FOLDER = '/var/lib/culvert/tunnels';
+
+export type Folders = {
+  readonly runFolder?: string;
+  readonly stateFolder?: string;
+};
+
+/** Where what is of this boot is, all of the calling thread's network namespace, and what outlives a boot. */
+export function foldersOf({ runFolder = RUN_FOLDER, stateFolder = STATE_FOLDER }: Folders): {
+  readonly common: string;
+  readonly state: string;
+} {
+  // a name is one of a network namespace
+  return { common: join(runFolder, `net-${statSync('/proc/thread-self/ns/net').ino}`), state: stateFolder };
+}
+
+/** Where one tunnel is worked on, by one process at a time: in the network namespace of the thread that opens it. */
+export class Workplace implements Disposable {
+  readonly name: string;
+  readonly kernel: Kernel;
+  /** of NETLINK_NETFILTER */
+  readonly netfilter: NetlinkSocket;
+  readonly dns: MachineDns;
+  readonly sysctls: AlteredSysctls;
+  /** of the tunnel: for a program's socket, and for who holds it */
+  readonly folder: string;
+  /** of all tunnels of the namespace */
+  readonly common: string;
+  readonly #opened: DisposableStack;
+
+  /** @throws CulvertError `tunnel_in_use`, `folder_unusable` */
+  constructor(name: string, folders: Folders = {}) {
+    this.name = name;
+    using opened = new DisposableStack();
+    const { common, state } = foldersOf(folders);
+    this.common = common;
+    this.folder = join(common, name);
+    for (const folder of [this.folder, state]) makeFolder(folder);
+    opened.use(held(name, this.folder));
+    const { bootId } = systemClock();
+    this.kernel = opened.use(new Kernel(this.folder, [ROOT]));
+    this.netfilter = opened.use(new NetlinkSocket(NETLINK_NETFILTER));
+    this.dns = new MachineDns({ folder: state, bootId });
+    this.sysctls = new AlteredSysctls(this.common, bootId);
+    this.#opened = opened.move();
+  }
+
+  [Symbol.dispose](): void {
+    this.#opened.dispose();
+  }
+}
+
+function held(name: string, folder: string): FolderLock {
+  try {
+    return new FolderLock(folder);
+  } catch (error) {
+    if (!(error instanceof CulvertError && error.code === 'folder_in_use')) throw error;
+    const pid = readFileSync(join(folder, 'lock'), 'utf8').trim();
+    const message = `Cannot work on tunnel ${name}: pid ${pid} keeps it; end that (culvert disconnect ${name}), or choose another name`;
+    throw new CulvertError('tunnel_in_use', message, { cause: error });
+  }
+}

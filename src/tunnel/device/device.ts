@@ -1,0 +1,145 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { CulvertError } from '../../errors.ts';
+import type { Kernel } from '../../linux/apply.ts';
+import { findLinkNamed, type SeenLink } from '../../linux/observe/links.ts';
+import { linkIndex } from '../../linux/route/ifreq.ts';
+import { deleteLink, setAlias, setLink, setLinkUp } from '../../linux/route/link.ts';
+import { makeMarkedLink } from '../../linux/route/marked-link.ts';
+import { SyscallError } from '../../linux/syscall.ts';
+import type { WireguardBackend } from '../../linux/wireguard/backend.ts';
+import { KernelWireguard } from '../../linux/wireguard/kernel.ts';
+import { ProgramStart } from '../../linux/wireguard/program.ts';
+import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
+import { type Link, ROOT } from '../../plan/state.ts';
+import type { Device, SeenDevice } from '../../plan/wireguard/device.ts';
+import { type Edit, edits, editText } from '../../plan/wireguard/edit.ts';
+import { type Mark, markText } from '../owner/mark.ts';
+
+export type BackendKind = 'kernel' | 'userspace';
+
+export type DeviceParts = {
+  readonly kernel: Kernel;
+  readonly name: string;
+  /** for a program's socket and log */
+  readonly folder: string;
+};
+
+/** How often it is asked whether a program has started. */
+const LOOK_MS = 5;
+
+/** The WireGuard device of a tunnel, in the namespace of the calling thread, and its link. It outlives this process. */
+export class TunnelDevice implements Disposable {
+  readonly link: Link;
+  readonly kind: BackendKind;
+  readonly #parts: DeviceParts;
+  readonly #backend: WireguardBackend;
+
+  private constructor(parts: DeviceParts, link: Link, kind: BackendKind, backend: WireguardBackend) {
+    this.#parts = parts;
+    this.link = link;
+    this.kind = kind;
+    this.#backend = backend;
+  }
+
+  /** The one that is there. @throws CulvertError `wireguard_away` where it cannot be talked to */
+  static open(parts: DeviceParts, link: Link, kind: BackendKind): TunnelDevice {
+    const backend =
+      kind === 'kernel' ? new KernelWireguard(parts.name) : new UserspaceWireguard(parts.folder, parts.name);
+    return new TunnelDevice(parts, link, kind, backend);
+  }
+
+  /**
+   * Makes one that says whose it is.
+   *
+   * @throws CulvertError `no_wireguard`, `wireguard_failed`, `link_gone`; SyscallError EEXIST
+   */
+  static async make(parts: DeviceParts, kind: BackendKind, mark: Mark): Promise<TunnelDevice> {
+    const { kernel, name } = parts;
+    const alias = markText(mark);
+    if (kind === 'kernel') {
+      const link = kernel.withSocket(ROOT, (socket) => makeMarkedLink(socket, { kind: 'wireguard', name, alias }));
+      return TunnelDevice.open(parts, link, kind);
+    }
+    using start = new ProgramStart(parts.folder, name);
+    // oxlint-disable-next-line no-await-in-loop -- asked again and again; it has a limit of its own
+    while (!start.isDone()) await pause(LOOK_MS);
+    const index = kernel.withSocket(ROOT, (socket) => linkIndex(socket, name));
+    if (index === undefined) throw new CulvertError('link_gone', `Cannot use ${name}: somebody has deleted its link`);
+    const device = TunnelDevice.open(parts, { name, index }, kind);
+    device.mark(mark);
+    return device;
+  }
+
+  /** Whether it is there, and still is; cheap to ask. */
+  get isAlive(): boolean {
+    return this.#backend.isAlive;
+  }
+
+  /** Says whose it is from now on. */
+  mark(mark: Mark): void {
+    this.#parts.kernel.withSocket(ROOT, (socket) => socket.request(setAlias(this.link, markText(mark))));
+  }
+
+  /** @throws CulvertError `wireguard_away`, `wireguard_slow`, `dump_interrupted` */
+  read(): SeenDevice {
+    return this.#backend.read();
+  }
+
+  /** What would have to be said to it. @param nowMs since the epoch */
+  difference(desired: Device, nowMs: number): Edit[] {
+    return edits(this.read(), desired, nowMs);
+  }
+
+  edit(said: readonly Edit[]): void {
+    if (said.length > 0) this.#backend.edit(said);
+  }
+
+  /** Brings it to what it should be. @returns what was put right, in the words of wg(8) */
+  bringTo(desired: Device, nowMs: number): string[] {
+    const said = this.difference(desired, nowMs);
+    this.edit(said);
+    return said.map((edit) => editText(this.link.name, edit));
+  }
+
+  /** undefined where it is gone */
+  get seen(): SeenLink | undefined {
+    return this.#parts.kernel.withSocket(ROOT, (socket) => findLinkNamed(socket, ROOT, this.link.name));
+  }
+
+  /** Has its link up, with this size. @param mtu bytes @throws CulvertError `link_gone` */
+  raise(mtu: number): void {
+    const end = this.seen?.end;
+    if (end === undefined) {
+      throw new CulvertError('link_gone', `Cannot use ${this.link.name}: somebody has deleted its link`);
+    }
+    this.#parts.kernel.withSocket(ROOT, (socket) => {
+      if (end.mtu !== mtu) socket.request(setLink({ ...end, mtu }, end));
+      if (!end.up) socket.request(setLinkUp(this.link, true));
+    });
+  }
+
+  /** Takes it away; a program ends when its link does. Where it is gone that is as well. */
+  remove(): void {
+    this[Symbol.dispose]();
+    removeDevice(this.#parts, this.link);
+  }
+
+  /** Lets go of it; it stays. */
+  [Symbol.dispose](): void {
+    this.#backend[Symbol.dispose]();
+  }
+}
+
+/** Deletes a link, and the socket of who made it. */
+export function removeDevice({ kernel, folder, name }: DeviceParts, link: Link | undefined): void {
+  if (link !== undefined) {
+    try {
+      kernel.withSocket(ROOT, (socket) => socket.request(deleteLink(link)));
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.errnoName === 'ENODEV')) throw error;
+    }
+  }
+  rmSync(join(folder, `${name}.sock`), { force: true });
+}

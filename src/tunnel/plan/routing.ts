@@ -1,0 +1,86 @@
+import { isIpv6 } from '../../addr/ip.ts';
+import { type IpPrefix, ipPrefixAround, ipPrefixCovers, parseIpPrefix, withoutIpPrefixes } from '../../addr/ip-prefix.ts';
+import { type Family, type KernelObject, type Link, ROOT } from '../../plan/state.ts';
+import type { RoutedConfig } from '../config/config.ts';
+
+/** Of routes and rules: whose they are, as rtnetlink has it (rtm_protocol, FRA_PROTOCOL). */
+export const TUNNEL_PROTOCOL = 203;
+
+/** linux/rtnetlink.h */
+const RT_TABLE_MAIN = 254;
+
+/** What a tunnel is told apart by where more than one could have it; chosen by what the kernel has. */
+export type Numbers = {
+  /** of encrypted packets, and of the table of routes that all others ask; 0 where neither is needed */
+  readonly fwMark: number;
+  /** of the rule that leads to the table; the one before it leads to all that is better known than by a default route */
+  readonly priorities: Readonly<Record<Family, number>>;
+};
+
+const FAMILIES: readonly Family[] = ['inet', 'inet6'];
+const ALL: Readonly<Record<Family, IpPrefix>> = {
+  inet: parseIpPrefix('0.0.0.0/0'),
+  inet6: parseIpPrefix('::/0'),
+};
+
+export function familyOf({ address }: Pick<IpPrefix, 'address'>): Family {
+  return isIpv6(address) ? 'inet6' : 'inet';
+}
+
+/** Of which everything goes through the tunnel, but for what is excluded: what has a default route there. */
+export function fullFamilies({ table, routed, excluded }: RoutedConfig): Family[] {
+  if (table !== 'auto') return [];
+  return FAMILIES.filter((family) => {
+    const isThere = routed.some((prefix) => familyOf(prefix) === family);
+    return isThere && withoutIpPrefixes([ALL[family]], [...routed, ...excluded]).length === 0;
+  });
+}
+
+/** What a tunnel's link has, and what leads there, as wg-quick(8) has it. */
+export function tunnelObjects(config: RoutedConfig, link: Link, numbers: Numbers): KernelObject[] {
+  const full = fullFamilies(config);
+  return [
+    ...addressesOf(config, link),
+    ...config.routed.flatMap((prefix) => routeTo(prefix, config, link, { full, numbers })),
+    ...full.flatMap((family) => rulesOf(family, numbers)),
+  ];
+}
+
+export function addressesOf({ addresses }: RoutedConfig, link: Link): KernelObject[] {
+  return addresses.map(({ address, length }) => ({ kind: 'address', namespace: ROOT, link, address, length }));
+}
+
+type How = { readonly full: readonly Family[]; readonly numbers: Numbers };
+
+/**
+ * A default route stands in a table of its own, which all packets ask but the encrypted ones. With parts excluded the rest
+ * of it is in pieces, and all of them stand there.
+ */
+function routeTo(
+  prefix: IpPrefix,
+  { table, excluded, addresses }: RoutedConfig,
+  link: Link,
+  { full, numbers }: How,
+): KernelObject[] {
+  const family = familyOf(prefix);
+  const route = { kind: 'route', namespace: ROOT, destination: prefix, link, protocol: TUNNEL_PROTOCOL } as const;
+  if (typeof table === 'number') return [table === RT_TABLE_MAIN ? route : { ...route, table }];
+  const isInPieces = excluded.some((one) => familyOf(one) === family);
+  if (full.includes(family) && (prefix.length === 0 || isInPieces)) return [{ ...route, table: numbers.fwMark }];
+  // the kernel has a route to the network of each address
+  const isConnected = addresses.some((own) => ipPrefixCovers(ipPrefixAround(own.address, own.length), prefix));
+  return isConnected ? [] : [route];
+}
+
+/**
+ * What is not encrypted asks the tunnel's table, after all that the main one has but a default route
+ * (`suppress_prefixlength 0`): neighbours and what others have routes for are reached as before.
+ */
+function rulesOf(family: Family, { fwMark, priorities }: Numbers): KernelObject[] {
+  const common = { kind: 'rule', namespace: ROOT, family, protocol: TUNNEL_PROTOCOL } as const;
+  const priority = priorities[family];
+  return [
+    { ...common, priority, mark: { value: fwMark }, inverted: true, table: fwMark },
+    { ...common, priority: priority - 1, suppressPrefixLength: 0, table: RT_TABLE_MAIN },
+  ];
+}

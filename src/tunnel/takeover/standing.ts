@@ -1,0 +1,104 @@
+import { join } from 'node:path';
+import { CulvertError } from '../../errors.ts';
+import type { Kernel } from '../../linux/apply.ts';
+import { findLinkNamed, type SeenLink } from '../../linux/observe/links.ts';
+import { isRunning } from '../../linux/process.ts';
+import { KernelWireguard } from '../../linux/wireguard/kernel.ts';
+import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
+import { publicKeyOf } from '../../mesh/keys.ts';
+import { plainText } from '../../plain-text.ts';
+import { type Link, ROOT } from '../../plan/state.ts';
+import type { Key } from '../../plan/wireguard/key.ts';
+import type { BackendKind } from '../device/device.ts';
+import { type Mark, readMark } from '../owner/mark.ts';
+import { programOf, tunHolder } from '../owner/tun-holder.ts';
+
+/** A link that stands where a tunnel's is to be, and that a dead client has left. */
+export type Standing = {
+  readonly link: Link;
+  readonly backend: BackendKind;
+  /** with the socket of a program */
+  readonly folder: string;
+  /** absent where another program made it, with our key */
+  readonly mark?: Mark;
+};
+
+export type StandingParts = {
+  readonly kernel: Kernel;
+  readonly name: string;
+  /** where a program's socket is that we made */
+  readonly folder: string;
+  /** of the tunnel that is to be there */
+  readonly privateKey: Key;
+};
+
+/** Where wireguard-go and others have their sockets unless they are told otherwise. */
+const SOCKETS = '/var/run/wireguard';
+/** Programs that make WireGuard devices. */
+const PROGRAMS: readonly string[] = ['wireguard-go', 'boringtun', 'boringtun-cli', 'wireguard-rs'];
+
+/**
+ * What stands under a name, as the kernel tells.
+ *
+ * @returns undefined where nothing does
+ * @throws CulvertError `tunnel_in_use` where somebody alive keeps it, `link_in_use` where it is no tunnel of this key, with
+ *   what it is
+ */
+export function standingAt({ kernel, name, folder, privateKey }: StandingParts): Standing | undefined {
+  const seen = kernel.withSocket(ROOT, (socket) => findLinkNamed(socket, ROOT, name));
+  if (seen === undefined) return undefined;
+  const { link } = seen.end;
+  const mark = readMark(seen.alias);
+  if (mark !== undefined) {
+    assertAbandoned(name, mark);
+    return { link, backend: seen.kind === 'wireguard' ? 'kernel' : 'userspace', folder, mark };
+  }
+  if (seen.kind === 'wireguard') {
+    using device = new KernelWireguard(name);
+    assertSameKey(name, device.read().privateKey, privateKey);
+    return { link, backend: 'kernel', folder };
+  }
+  if (seen.kind !== 'tun') throw inUse(name, `a link of kind ${seen.kind ?? 'unknown'}${aliasText(seen)}`);
+  assertWireguardProgram(name, folder, privateKey);
+  return { link, backend: 'userspace', folder: SOCKETS };
+}
+
+function assertAbandoned(name: string, { owner }: Mark): void {
+  if (owner.pid === process.pid || !isRunning(owner)) return;
+  const program = programOf(owner.pid);
+  const who = program === '' ? `pid ${owner.pid}` : `${plainText(program, 32)}, pid ${owner.pid}`;
+  const message = `Cannot connect ${name}: it is connected by ${who}; end that (culvert disconnect ${name}), or choose another name`;
+  throw new CulvertError('tunnel_in_use', message);
+}
+
+/** One that was made and never told a key is half of one. */
+function assertSameKey(name: string, found: Key | undefined, wanted: Key): void {
+  if (found === undefined || found === wanted) return;
+  throw inUse(name, `a WireGuard device with another key (public key ${publicKeyOf(found)})`);
+}
+
+function assertWireguardProgram(name: string, folder: string, privateKey: Key): void {
+  const holder = tunHolder(name);
+  if (holder === undefined) throw inUse(name, 'a TUN link that no process seen from here holds');
+  const { program, process: id } = holder;
+  const who = `${plainText(program, 32)}, pid ${id.pid}`;
+  if (!PROGRAMS.includes(program)) throw inUse(name, `a TUN link of ${who}`);
+  for (const at of [folder, SOCKETS]) {
+    try {
+      using device = new UserspaceWireguard(at, name);
+      return assertSameKey(name, device.read().privateKey, privateKey);
+    } catch (error) {
+      if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
+    }
+  }
+  throw inUse(name, `a WireGuard device of ${who}, that does not answer at ${join(SOCKETS, `${name}.sock`)}`);
+}
+
+function aliasText({ alias }: SeenLink): string {
+  return alias === '' ? '' : `, called “${plainText(alias, 64)}”`;
+}
+
+function inUse(name: string, what: string): CulvertError {
+  const message = `Cannot connect ${name}: there is ${what}; choose another name, or remove that by who made it (ip link delete ${name})`;
+  return new CulvertError('link_in_use', message);
+}

@@ -1,0 +1,95 @@
+import type { Kernel } from '../../linux/apply.ts';
+import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
+import { findLinkNamed, listLinks } from '../../linux/observe/links.ts';
+import { listPolicyRules } from '../../linux/observe/rules.ts';
+import { deletePolicyRule, type PolicyRule } from '../../linux/route/rule.ts';
+import { type Family, type Link, ROOT } from '../../plan/state.ts';
+import { removeDevice } from '../device/device.ts';
+import type { MachineDns } from '../dns/machine-dns.ts';
+import { removeFirewall } from '../firewall/keeper.ts';
+import type { AlteredSysctls } from '../journal/altered-sysctls.ts';
+import { readMark } from '../owner/mark.ts';
+import { TUNNEL_PROTOCOL } from '../plan/routing.ts';
+
+export type SweepParts = {
+  readonly kernel: Kernel;
+  /** of NETLINK_NETFILTER, in the namespace of the tunnel */
+  readonly netfilter: NetlinkSocket;
+  readonly dns: MachineDns;
+  readonly sysctls: AlteredSysctls;
+  readonly name: string;
+  /** with the socket of a program */
+  readonly folder: string;
+};
+
+/** What was done of what had to go, or why it could not be. */
+export type Swept = { readonly done: readonly string[]; readonly failed: readonly Error[] };
+
+const FAMILIES: readonly Family[] = ['inet', 'inet6'];
+
+/**
+ * Takes away all there is of a tunnel, in an order in which nothing leaks: name servers first, while packets to those of
+ * before still go through the tunnel; rules when the link is gone, since without them what is for the tunnel would go
+ * another way; the kill switch last. One step that fails keeps no other from being done.
+ *
+ * @param link that stands, if any
+ * @param keeps whether the kill switch stays
+ */
+export function sweep(parts: SweepParts, link: Link | undefined, { keeps }: { readonly keeps: boolean }): Swept {
+  const { kernel, netfilter, dns, sysctls, name } = parts;
+  const done: string[] = [];
+  const failed: Error[] = [];
+  const step = (body: () => readonly string[]): void => {
+    try {
+      done.push(...body());
+    } catch (error) {
+      failed.push(error instanceof Error ? error : new Error(String(error)));
+    }
+  };
+  step(() => {
+    const { outcome, notices } = dns.unset(name);
+    return [...(outcome === 'nothing' ? [] : [`name servers: ${outcome}`]), ...notices];
+  });
+  step(() => {
+    removeDevice(parts, link);
+    return link === undefined ? [] : [`ip link delete ${link.name}`];
+  });
+  step(() => removeOrphanedRules(kernel));
+  step(() => (removeFirewall(netfilter, 'way', name) ? [`nft delete table inet culvert_tunnel_${name}`] : []));
+  step(() => {
+    const foreign = sysctls.release(name);
+    return foreign.map(({ name: setting, found }) => `${setting} stays ${found}, which somebody else has set`);
+  });
+  if (!keeps) {
+    step(() => (removeFirewall(netfilter, 'kill switch', name) ? [`nft delete table inet culvert_kill_${name}`] : []));
+  }
+  return { done, failed };
+}
+
+/**
+ * Rules of ours that no link of ours has any more: a rule does not say which tunnel it was of, but the link says which
+ * mark it has.
+ */
+function removeOrphanedRules(kernel: Kernel): string[] {
+  return kernel.withSocket(ROOT, (socket) => {
+    const marks = new Set(listLinks(socket, ROOT).map(({ alias }) => readMark(alias)?.fwMark));
+    const orphans = FAMILIES.flatMap((family) => orphansOf(socket, family, marks));
+    const errors = socket.batch(orphans.map(deletePolicyRule));
+    const failure = errors.find((error) => error !== undefined && error.errnoName !== 'ENOENT');
+    if (failure !== undefined) throw failure;
+    return orphans.map(({ family, priority }) => `ip ${family === 'inet6' ? '-6 ' : ''}rule delete priority ${priority}`);
+  });
+}
+
+function orphansOf(socket: NetlinkSocket, family: Family, marks: ReadonlySet<number | undefined>): PolicyRule[] {
+  const own = listPolicyRules(socket, ROOT, { family, protocol: TUNNEL_PROTOCOL });
+  const isKept = (rule: PolicyRule): boolean => rule.mark !== undefined && marks.has(rule.mark.value);
+  const kept = new Set(own.filter(isKept).map(({ priority }) => priority));
+  // the one that has no mark stands before the one that has
+  return own.filter((rule) => !isKept(rule) && !(rule.mark === undefined && kept.has(rule.priority + 1)));
+}
+
+/** The link of a name. */
+export function linkNamed(kernel: Kernel, name: string): Link | undefined {
+  return kernel.withSocket(ROOT, (socket) => findLinkNamed(socket, ROOT, name))?.end.link;
+}

@@ -335,12 +335,12 @@ export const cases: readonly Case[] = [
         somePeer(2002, manyPrefixes(20_000, 3)),
       ];
       end.bring(end.as(...all));
-      same(end.backend.read(), end.as(...all));
+      same(end.read(), end.as(...all));
       same(readWgDump(runAround(end.device, 'wg', 'show', WG0.name, 'dump')), end.as(...all));
       // every second one goes, in as few messages
       const half = all.filter((_, index) => index % 2 === 0);
       end.bring(end.as(...half));
-      same(end.backend.read(), end.as(...half));
+      same(end.read(), end.as(...half));
     },
   },
   {

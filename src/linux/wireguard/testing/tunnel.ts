@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { formatIp, type Ip, ipBits } from '../../../addr/ip.ts';
-import type { Device, Endpoint, Peer } from '../../../plan/wireguard/device.ts';
+import { CulvertError } from '../../../errors.ts';
+import type { Device, Endpoint, Peer, SeenDevice } from '../../../plan/wireguard/device.ts';
 import { edits } from '../../../plan/wireguard/edit.ts';
 import { type Key, keyOf } from '../../../plan/wireguard/key.ts';
 import type { WireguardBackend } from '../backend.ts';
@@ -9,6 +10,9 @@ import { type DeviceMaker, type LabDevice, WG0 } from './lab-device.ts';
 import { until } from './until.ts';
 
 export const PORT = 51_820;
+
+/** of a program in an emulated machine whose processors others use too */
+const ATTEMPTS_MAX = 20;
 
 type KeyPair = { readonly privateKey: Key; readonly publicKey: Key };
 
@@ -49,7 +53,12 @@ export class End implements AsyncDisposable {
 
   /** Says what there is to say so that the device is so. */
   bring(desired: Device): void {
-    this.backend.edit(edits(this.backend.read(), desired, Date.now()));
+    patiently(() => this.backend.edit(edits(this.backend.read(), desired, Date.now())));
+  }
+
+  /** The device, however slow. */
+  read(): SeenDevice {
+    return patiently(() => this.backend.read());
   }
 
   /** The device that has these peers. */
@@ -121,5 +130,16 @@ export function reaches(from: End, to: End, address: Ip = to.side.inner): boolea
     return true;
   } catch {
     return false;
+  }
+}
+
+/** Asks again what was not answered in time. */
+function patiently<T>(ask: () => T): T {
+  for (let left = ATTEMPTS_MAX; ; left--) {
+    try {
+      return ask();
+    } catch (error) {
+      if (left === 0 || !(error instanceof CulvertError && error.code === 'wireguard_slow')) throw error;
+    }
   }
 }

@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
-import { formatIpPrefix } from '../../../addr/ip-prefix.ts';
+import { formatIpPrefix, type IpPrefix, parseIpPrefix } from '../../../addr/ip-prefix.ts';
 import type { Ipv4 } from '../../../addr/ipv4.ts';
-import { type Prefix, parsePrefix } from '../../../addr/prefix.ts';
+import { type Ipv6, parseIpv6 } from '../../../addr/ipv6.ts';
 import { CulvertError } from '../../../errors.ts';
 import type { Device, Peer, SeenDevice } from '../../../plan/wireguard/device.ts';
 import { type Edit, edits } from '../../../plan/wireguard/edit.ts';
@@ -18,7 +18,7 @@ import { bind, close, socket } from '../../syscall.ts';
 import { Datagrams } from './datagrams.ts';
 import type { TunnelHosts } from './hosts.ts';
 import { type DeviceMaker, indexOf, runAround, WG0 } from './lab-device.ts';
-import { End, PORT, reaches, Tunnel } from './tunnel.ts';
+import { byIpv4, byIpv6, byLinkLocal, End, PORT, reaches, Tunnel } from './tunnel.ts';
 import { until } from './until.ts';
 import { readWgDump } from './wg-dump.ts';
 
@@ -49,14 +49,19 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'has the key and the port that it is told',
+    name: 'has the key, the port and the mark that it is told',
     async run(hosts, maker) {
       await using end = new End(hosts.left, maker);
       const { privateKey } = end.keys;
+      const seen = { privateKey, listenPort: PORT, fwMark: 0, peers: new Map() };
       end.backend.edit([{ verb: 'set', privateKey, listenPort: PORT }]);
-      deepEqual(end.backend.read(), { privateKey, listenPort: PORT, fwMark: 0, peers: new Map() });
+      deepEqual(end.backend.read(), seen);
       end.backend.edit([{ verb: 'set', listenPort: PORT + 1 }]);
-      deepEqual(end.backend.read(), { privateKey, listenPort: PORT + 1, fwMark: 0, peers: new Map() });
+      deepEqual(end.backend.read(), { ...seen, listenPort: PORT + 1 });
+      for (const fwMark of [1, 0xffffffff, 0]) {
+        end.backend.edit([{ verb: 'set', fwMark }]);
+        deepEqual(end.backend.read(), { ...seen, listenPort: PORT + 1, fwMark });
+      }
     },
   },
   {
@@ -64,7 +69,7 @@ export const cases: readonly Case[] = [
     async run(hosts, maker) {
       await using end = new End(hosts.left, maker);
       for (let round = 0; round < 12; round++) {
-        const desired = end.as(...somePeers());
+        const desired = { ...end.as(...somePeers()), fwMark: randomInt(2) * randomInt(2 ** 32) };
         end.bring(desired);
         same(end.backend.read(), desired);
         same(readWgDump(runAround(end.device, 'wg', 'show', WG0.name, 'dump')), desired);
@@ -86,6 +91,105 @@ export const cases: readonly Case[] = [
       datagrams.send(10);
       await until('datagrams to come back', () => datagrams.turn() === 0);
       deepEqual(edits(left.backend.read(), left.as(right.peer), Date.now()), []);
+    },
+  },
+  {
+    name: 'carries packets of both families by either',
+    async run(hosts, maker) {
+      for (const endpoint of [byIpv4, byIpv6]) {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await using tunnel = new Tunnel(hosts, maker);
+        const { left, right } = tunnel;
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await tunnel.raise(endpoint);
+        equal(reaches(left, right, right.side.inner6), true);
+        const desired = left.as({ ...right.peer, endpoint: endpoint(left.side, right.side) });
+        same(left.backend.read(), desired);
+        same(readWgDump(runAround(left.device, 'wg', 'show', WG0.name, 'dump')), desired);
+        deepEqual(edits(left.backend.read(), desired, Date.now()), []);
+      }
+    },
+  },
+  {
+    name: 'sends by the link that is told with a link-local address',
+    async run(hosts, maker) {
+      await using tunnel = new Tunnel(hosts, maker);
+      const { left, right } = tunnel;
+      await tunnel.raise(byLinkLocal);
+      const endpoint = byLinkLocal(left.side, right.side);
+      const seen = left.backend.read().peers.get(right.keys.publicKey)?.endpoint;
+      // not every program tells the link
+      deepEqual({ scopeId: endpoint.scopeId, ...seen }, endpoint);
+      deepEqual(edits(left.backend.read(), left.as({ ...right.peer, endpoint }), Date.now() + 200_000), []);
+    },
+  },
+  {
+    name: 'follows a peer from one family to the other',
+    async run(hosts, maker) {
+      await using tunnel = new Tunnel(hosts, maker);
+      const { left, right } = tunnel;
+      await tunnel.raise();
+      for (const way of [byIpv6, byIpv4]) {
+        const { publicKey } = left.keys;
+        right.backend.edit([{ verb: 'change', peer: { publicKey, endpoint: way(right.side, left.side) } }]);
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await until('the other end to be heard', () => reaches(right, left));
+        const seen = left.backend.read();
+        deepEqual(seen.peers.get(right.keys.publicKey)?.endpoint, way(left.side, right.side));
+        deepEqual(edits(seen, left.as(right.peer), Date.now()), []);
+      }
+    },
+  },
+  {
+    name: 'marks what it sends for as long as it is told',
+    async run(hosts, maker) {
+      const fwMark = 0x51820;
+      for (const [endpoint, family] of [
+        [byIpv4, '-4'],
+        [byIpv6, '-6'],
+      ] as const) {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await using tunnel = new Tunnel(hosts, maker);
+        const { left, right } = tunnel;
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await tunnel.raise(endpoint);
+        const desired = left.as({ ...right.peer, endpoint: endpoint(left.side, right.side) });
+        // what bears the mark goes nowhere
+        const rule = [family, 'rule', 'add', 'fwmark', String(fwMark), 'blackhole'];
+        left.side.host.run('ip', ...rule);
+        try {
+          equal(reaches(left, right), true);
+          left.bring({ ...desired, fwMark });
+          equal(reaches(left, right), false);
+          left.bring(desired);
+          // oxlint-disable-next-line no-await-in-loop -- one after the other
+          await until('the tunnel to carry packets again', () => reaches(left, right));
+        } finally {
+          left.side.host.run('ip', ...rule.with(2, 'delete'));
+        }
+      }
+    },
+  },
+  {
+    name: 'chooses a port where none is told, and keeps it',
+    async run(hosts, maker) {
+      await using tunnel = new Tunnel(hosts, maker);
+      const { left, right } = tunnel;
+      const { listenPort: _, ...desired } = left.as(right.peer);
+      left.bring(desired);
+      left.raiseLink();
+      const { endpoint: __, ...peer } = left.peer;
+      right.raise(peer);
+      await until('the tunnel to carry packets', () => reaches(left, right));
+      const port = left.backend.read().listenPort;
+      deepEqual(right.backend.read().peers.get(peer.publicKey)?.endpoint, { address: left.side.outer, port });
+      deepEqual(edits(left.backend.read(), desired, Date.now()), []);
+      left.bring(left.as(right.peer));
+      equal(left.backend.read().listenPort, PORT);
+      deepEqual(edits(left.backend.read(), desired, Date.now()), []);
+      left.backend.edit([{ verb: 'set', listenPort: 0 }]);
+      ok(left.backend.read().listenPort > 0);
+      await until('the other end to be heard again', () => reaches(left, right));
     },
   },
   {
@@ -140,8 +244,8 @@ export const cases: readonly Case[] = [
     name: 'makes no peer that it is to change, and changes one that it is to add',
     async run(hosts, maker) {
       await using end = new End(hosts.left, maker);
-      const peer = somePeer(1, [parsePrefix('10.1.0.0/24')]);
-      const stranger = somePeer(2, [parsePrefix('10.2.0.0/24'), ...manyPrefixes(5000, 3000)]);
+      const peer = somePeer(1, [parseIpPrefix('10.1.0.0/24')]);
+      const stranger = somePeer(2, [parseIpPrefix('10.2.0.0/24'), ...manyPrefixes(5000, 3000)]);
       end.backend.edit([{ verb: 'set', privateKey: end.keys.privateKey, listenPort: PORT }]);
       end.backend.edit([{ verb: 'change', peer: stranger }]);
       end.backend.edit([{ verb: 'remove', publicKey: randomKey() }]);
@@ -156,9 +260,18 @@ export const cases: readonly Case[] = [
     async run(hosts, maker) {
       await using end = new End(hosts.left, maker);
       const peer = somePeer(1, manyPrefixes(0, 10));
-      const other = somePeer(2, [parsePrefix('10.2.0.0/24')]);
+      const other = somePeer(2, [parseIpPrefix('10.2.0.0/24')]);
       end.bring(end.as(peer, other));
-      for (const allowedIps of [manyPrefixes(5, 10), manyPrefixes(5, 5000), [], [parsePrefix('10.3.0.0/24')]]) {
+      for (const allowedIps of [
+        manyPrefixes(5, 10),
+        manyPrefixes(5, 5000),
+        [],
+        [parseIpPrefix('10.3.0.0/24')],
+        [parseIpPrefix('2001:db8:3::/48'), parseIpPrefix('::/0')],
+        [...manyPrefixes6(5, 3000), ...manyPrefixes(5, 3000)],
+        [parseIpPrefix('::/0'), parseIpPrefix('0.0.0.0/0')],
+        [parseIpPrefix('0.0.0.0/0')],
+      ]) {
         end.backend.edit([{ verb: 'change', peer: { publicKey: peer.publicKey, allowedIps } }]);
         same(end.backend.read(), end.as({ ...peer, allowedIps }, other));
       }
@@ -168,7 +281,7 @@ export const cases: readonly Case[] = [
     name: 'gives what a peer had to the next in one go',
     async run(hosts, maker) {
       await using end = new End(hosts.left, maker);
-      const [first, second] = [[parsePrefix('10.1.0.0/24')], [parsePrefix('10.2.0.0/24')]];
+      const [first, second] = [[parseIpPrefix('10.1.0.0/24')], [parseIpPrefix('10.2.0.0/24')]];
       const [one, two, three] = [somePeer(1, first), somePeer(2, second), somePeer(3, first)];
       for (const peers of [
         [one, two],
@@ -212,15 +325,22 @@ export const cases: readonly Case[] = [
     name: 'reads a thousand peers whole, and what they have',
     async run(hosts, maker) {
       await using end = new End(hosts.left, maker);
-      const peers = Array.from({ length: 1000 }, (_, index) => somePeer(index, manyPrefixes(4 * index, 4)));
-      const all = [...peers, somePeer(2000, manyPrefixes(10_000, 3000)), somePeer(2001, manyPrefixes(20_000, 3))];
+      const peers = Array.from({ length: 1000 }, (_, index) =>
+        somePeer(index, [...manyPrefixes(2 * index, 2), ...manyPrefixes6(2 * index, 2)]),
+      );
+      const all = [
+        ...peers,
+        somePeer(2000, manyPrefixes(10_000, 3000)),
+        somePeer(2001, manyPrefixes6(10_000, 2000)),
+        somePeer(2002, manyPrefixes(20_000, 3)),
+      ];
       end.bring(end.as(...all));
-      same(end.backend.read(), end.as(...all));
+      same(end.read(), end.as(...all));
       same(readWgDump(runAround(end.device, 'wg', 'show', WG0.name, 'dump')), end.as(...all));
       // every second one goes, in as few messages
       const half = all.filter((_, index) => index % 2 === 0);
       end.bring(end.as(...half));
-      same(end.backend.read(), end.as(...half));
+      same(end.read(), end.as(...half));
     },
   },
   {
@@ -339,7 +459,12 @@ const refused =
 
 /** What can be set is the same; peer by peer, for the difference of a thousand would fill all memory. */
 function same(seen: Device | SeenDevice, desired: Device): void {
-  deepEqual([seen.privateKey, seen.listenPort], [desired.privateKey, desired.listenPort]);
+  const own = ({ privateKey, listenPort, fwMark = 0 }: Device | SeenDevice): unknown => [
+    privateKey,
+    listenPort,
+    fwMark,
+  ];
+  deepEqual(own(seen), own(desired));
   equal(seen.peers.size, desired.peers.size);
   for (const [publicKey, peer] of desired.peers) deepEqual(plain(seen.peers.get(publicKey)), plain(peer));
 }
@@ -364,15 +489,21 @@ function publicKeyOf(number: number): Key {
   return key;
 }
 
+const NOWHERE = parseIpv6('2001:db8:ffff::');
+
 /** Behind an address that no host has a route to, so that nothing is sent there. */
-function somePeer(number: number, allowedIps: readonly Prefix[]): Peer {
-  const endpoint = { address: (0xc6336401 + (number % 100)) as Ipv4, port: PORT };
+function somePeer(number: number, allowedIps: readonly IpPrefix[]): Peer {
+  const at = number % 100;
+  const address = at % 2 === 0 ? ((0xc6336401 + at) as Ipv4) : ((NOWHERE + BigInt(at)) as Ipv6);
+  const endpoint = { address, port: PORT };
   return { publicKey: publicKeyOf(number), endpoint, keepalive_s: number % 3, allowedIps };
 }
 
 /** Some of eight, each with some of what may be set; what one had another may have the next time. */
 function somePeers(): Peer[] {
-  const prefixes = manyPrefixes(0, 16);
+  const prefixes = manyPrefixes(0, 16)
+    .flatMap((prefix, index) => [prefix, ...manyPrefixes6(index, 1)])
+    .toSorted(() => randomInt(2) - 0.5);
   return Array.from({ length: 8 }, (_, number) => number)
     .filter(() => randomInt(3) > 0)
     .map((number) => ({
@@ -383,9 +514,18 @@ function somePeers(): Peer[] {
 }
 
 /** Disjoint ones, of different lengths, behind each other. */
-function manyPrefixes(first: number, count: number): Prefix[] {
+function manyPrefixes(first: number, count: number): IpPrefix[] {
   return Array.from({ length: count }, (_, index) => {
     const number = first + index;
     return { address: (0x0a000000 + number * 256) as Ipv4, length: 24 + (number % 9) };
   });
 }
+
+function manyPrefixes6(first: number, count: number): IpPrefix[] {
+  return Array.from({ length: count }, (_, index) => {
+    const number = first + index;
+    return { address: (FIRST_PREFIX6 + (BigInt(number) << 64n)) as Ipv6, length: 64 + (number % 65) };
+  });
+}
+
+const FIRST_PREFIX6 = parseIpv6('fd00::');

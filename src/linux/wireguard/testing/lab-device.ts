@@ -83,8 +83,9 @@ export const programDevices: DeviceMaker = {
       kill: () => void process.kill(program, 'SIGKILL'),
       async [Symbol.asyncDispose]() {
         if (commandOf(program) !== '') process.kill(program);
-        // only then are its link and its port another's
-        await until('wireguard-go to end', () => commandOf(program) === '');
+        // only then are its link and its port another's; what has no memory any more may still have files
+        const hasLink = (): boolean => router.within(() => indexOf(WG0.name)) !== undefined;
+        await until('wireguard-go to end', () => commandOf(program) === '' && !hasLink());
         rmSync(folder, { recursive: true });
       },
     };

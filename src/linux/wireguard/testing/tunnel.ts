@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { formatIpv4 } from '../../../addr/ipv4.ts';
-import { parsePrefix } from '../../../addr/prefix.ts';
-import type { Device, Peer } from '../../../plan/wireguard/device.ts';
+import { formatIp, type Ip, ipBits } from '../../../addr/ip.ts';
+import { CulvertError } from '../../../errors.ts';
+import type { Device, Endpoint, Peer, SeenDevice } from '../../../plan/wireguard/device.ts';
 import { edits } from '../../../plan/wireguard/edit.ts';
 import { type Key, keyOf } from '../../../plan/wireguard/key.ts';
 import type { WireguardBackend } from '../backend.ts';
@@ -10,6 +10,9 @@ import { type DeviceMaker, type LabDevice, WG0 } from './lab-device.ts';
 import { until } from './until.ts';
 
 export const PORT = 51_820;
+
+/** of a program in an emulated machine whose processors others use too */
+const ATTEMPTS_MAX = 20;
 
 type KeyPair = { readonly privateKey: Key; readonly publicKey: Key };
 
@@ -36,13 +39,26 @@ export class End implements AsyncDisposable {
   /** Sets the device up with peers and its link. */
   raise(...peers: readonly Peer[]): void {
     this.bring(this.as(...peers));
-    const { router, inner } = this.side;
-    router.ip(`link set ${WG0.name} up`, `address add ${formatIpv4(inner)}/24 dev ${WG0.name}`);
+    this.raiseLink();
+  }
+
+  raiseLink(): void {
+    const { router, inner, inner6 } = this.side;
+    router.ip(
+      `link set ${WG0.name} up`,
+      `address add ${formatIp(inner)}/24 dev ${WG0.name}`,
+      `address add ${formatIp(inner6)}/64 dev ${WG0.name} nodad`,
+    );
   }
 
   /** Says what there is to say so that the device is so. */
   bring(desired: Device): void {
-    this.backend.edit(edits(this.backend.read(), desired, Date.now()));
+    patiently(() => this.backend.edit(edits(this.backend.read(), desired, Date.now())));
+  }
+
+  /** The device, however slow. */
+  read(): SeenDevice {
+    return patiently(() => this.backend.read());
   }
 
   /** The device that has these peers. */
@@ -53,12 +69,12 @@ export class End implements AsyncDisposable {
 
   /** What another end has to know to speak with this one. */
   get peer(): Peer {
-    const { outer, inner } = this.side;
+    const { outer, inner, inner6 } = this.side;
     return {
       publicKey: this.keys.publicKey,
       endpoint: { address: outer, port: PORT },
       keepalive_s: 0,
-      allowedIps: [parsePrefix(`${formatIpv4(inner)}/32`)],
+      allowedIps: [inner, inner6].map((address) => ({ address, length: ipBits(address) })),
     };
   }
 
@@ -78,11 +94,15 @@ export class Tunnel implements AsyncDisposable {
     this.right = new End(hosts.right, maker);
   }
 
-  /** Resolves when it carries packets. */
-  async raise(): Promise<void> {
+  /**
+   * Resolves when it carries packets.
+   *
+   * @param endpoint where one side sends the other what is encrypted
+   */
+  async raise(endpoint: (from: Side, to: Side) => Endpoint = byIpv4): Promise<void> {
     const { left, right } = this;
-    left.raise(right.peer);
-    right.raise(left.peer);
+    left.raise({ ...right.peer, endpoint: endpoint(left.side, right.side) });
+    right.raise({ ...left.peer, endpoint: endpoint(right.side, left.side) });
     await until('the tunnel to carry packets', () => reaches(left, right));
   }
 
@@ -91,12 +111,35 @@ export class Tunnel implements AsyncDisposable {
   }
 }
 
+export function byIpv4(_: Side, { outer }: Side): Endpoint {
+  return { address: outer, port: PORT };
+}
+
+export function byIpv6(_: Side, { outer6 }: Side): Endpoint {
+  return { address: outer6, port: PORT };
+}
+
+export function byLinkLocal({ uplink }: Side, { linkLocal }: Side): Endpoint {
+  return { address: linkLocal, port: PORT, scopeId: uplink };
+}
+
 /** Whether one end gets an answer from the other one, soon. */
-export function reaches(from: End, to: End): boolean {
+export function reaches(from: End, to: End, address: Ip = to.side.inner): boolean {
   try {
-    from.side.router.run('ping', '-n', '-c', '1', '-W', '2', formatIpv4(to.side.inner));
+    from.side.router.run('ping', '-n', '-c', '1', '-W', '2', formatIp(address));
     return true;
   } catch {
     return false;
+  }
+}
+
+/** Asks again what was not answered in time. */
+function patiently<T>(ask: () => T): T {
+  for (let left = ATTEMPTS_MAX; ; left--) {
+    try {
+      return ask();
+    } catch (error) {
+      if (left === 0 || !(error instanceof CulvertError && error.code === 'wireguard_slow')) throw error;
+    }
   }
 }

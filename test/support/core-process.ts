@@ -1,6 +1,5 @@
-import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import type { Topology } from '../../src/ipam/lease.ts';
+import { beTraced } from './be-traced.ts';
 import { createSandbox, createSandboxes, openCore, pause_ms, settle, VICTIM, VICTIMS } from './lab-core.ts';
 
 /*
@@ -13,21 +12,9 @@ import { createSandbox, createSandboxes, openCore, pause_ms, settle, VICTIM, VIC
 const [folder = '', command = '', name = 'netns'] = process.argv.slice(2);
 const topology = name as Topology;
 
-function isTraced(): boolean {
-  return !/^TracerPid:\s+0$/m.test(readFileSync('/proc/thread-self/status', 'utf8'));
-}
-
 /** From here on strace(1) looks on. */
 function begin(): void {
-  const options = process.env['STRACE'];
-  if (options === undefined) return;
-  const parameters = ['-q', ...(command === 'helped' ? ['-f'] : []), '-p', String(process.pid), ...options.split(' ')];
-  // It ends after this process, which must not wait for it.
-  spawn('strace', parameters, { stdio: 'ignore', detached: true }).unref();
-  for (let wait = 0; !isTraced(); wait++) {
-    if (wait > 10_000) throw new Error('strace did not attach');
-    pause_ms(1);
-  }
+  beTraced({ allThreads: command === 'helped' });
 }
 
 if (command === 'adopt') begin();

@@ -39,13 +39,13 @@ const KINDS: readonly (readonly [string, () => void])[] = [
   ],
   ['a link to nowhere', () => symlinkSync('../elsewhere/nothing', machine.resolvConf)],
   ['nothing', () => undefined],
-  ['a mount', () => machine.mountFile(BEFORE.toString('latin1'))],
+  ['a mount', () => machine.mountFile(BEFORE)],
   [
     'a link to a mount',
     () => {
       const target = join(machine.root, 'elsewhere', 'target');
       symlinkSync('../elsewhere/target', machine.resolvConf);
-      machine.mountFile(BEFORE.toString('latin1'), target);
+      machine.mountFile(BEFORE, target);
     },
   ],
   [
@@ -136,6 +136,23 @@ describe('resolv.conf', () => {
     expect(statSync(machine.resolvConf).ino).toBe(ino);
     unset('wg0');
     expect(statSync(machine.resolvConf).ino).toBe(ino);
+  });
+
+  it('is known by any first part of what was being written where it is mounted', () => {
+    machine.mountFile(BEFORE);
+    const before = readFileState(machine.resolvConf);
+    set('wg0', OFFICE);
+    const [name = ''] = machine.leftovers();
+    const journal = join(machine.journals, name);
+    const underWay = readFileSync(journal, 'utf8').replace('"isSettled":true', '"isSettled":false');
+    for (const whole of [readFileSync(machine.resolvConf), BEFORE]) {
+      for (let length = 0; length < whole.length; length++) {
+        writeFileSync(journal, underWay);
+        writeFileSync(machine.resolvConf, whole.subarray(0, length));
+        expect(unset('wg0').outcome).toBe('restored');
+        expect(readFileState(machine.resolvConf)).toEqual(before);
+      }
+    }
   });
 
   it('is not touched where it is read-only', () => {

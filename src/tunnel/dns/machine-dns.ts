@@ -221,9 +221,12 @@ export class MachineDns {
     }
   }
 
-  #unsetRecord(tunnel: string, { way, record, isSettled, file }: Record): void {
+  #unsetRecord(tunnel: string, content: Record): void {
     const { resolvConf } = this.#options;
+    const { way, record, isSettled, file } = content;
     if (!isSettled) this.#programs.waitForOrphan();
+    // whoever comes after a client that was killed here is to wait too
+    else this.#record(tunnel).write({ ...content, isSettled: false });
     unsetBy(this.#programs, way, record);
     if (way === 'resolvconf') mendLineEnd(resolvConf, file);
     this.#record(tunnel).end();

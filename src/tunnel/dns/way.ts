@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { CulvertError } from '../../errors.ts';
 import type { ProgramWay } from './program-ways.ts';
 
@@ -31,16 +31,40 @@ export function chooseWay(facts: DnsFacts): DnsWay {
   return 'file';
 }
 
-/** Whether the first process of the machine has the same file, and another network. */
+/**
+ * Whether the file is another network's: the first process of the machine, or one that the calling thread descends from,
+ * has the same file and not the same network. Those that may not be looked at tell nothing.
+ */
 export function isOfOthers(path: string): boolean {
+  const own = statSync('/proc/thread-self/ns/net').ino;
+  const file = whereAllowed(() => statSync(path));
+  if (file === undefined) return false;
+  return [...ancestors(), '1'].some((pid) => {
+    const there = whereAllowed(() => ({
+      net: statSync(`/proc/${pid}/ns/net`),
+      file: statSync(`/proc/${pid}/root${path}`),
+    }));
+    return there !== undefined && there.net.ino !== own && there.file.dev === file.dev && there.file.ino === file.ino;
+  });
+}
+
+/** The process itself, whose other threads may be elsewhere, who started it, and so on. */
+function ancestors(): string[] {
+  const found: string[] = [];
+  for (let pid = String(process.pid); pid !== '0' && !found.includes(pid); ) {
+    found.push(pid);
+    const status = whereAllowed(() => readFileSync(`/proc/${pid}/status`, 'utf8')) ?? '';
+    pid = /^PPid:\s+(\d+)$/m.exec(status)?.[1] ?? '0';
+  }
+  return found;
+}
+
+/** undefined where it is not there, or not for who runs this. */
+function whereAllowed<T>(body: () => T): T | undefined {
   try {
-    const own = statSync('/proc/thread-self/ns/net').ino;
-    if (statSync('/proc/1/ns/net').ino === own) return false;
-    const [here, there] = [statSync(path), statSync(`/proc/1/root${path}`)];
-    return here.dev === there.dev && here.ino === there.ino;
+    return body();
   } catch (error) {
-    // there is no such file, or who runs may not look at the first process, and so neither at what is the machine's
-    if (['ENOENT', 'EACCES', 'EPERM', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
+    if (['ENOENT', 'EACCES', 'EPERM', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw error;
   }
 }

@@ -52,7 +52,7 @@ export class DnsMachine implements Disposable {
   }
 
   /** Mounts a file that has the text on resolv.conf, or on another path. */
-  mountFile(text: string, path = this.resolvConf, isReadOnly = false): void {
+  mountFile(text: string | Buffer, path = this.resolvConf, isReadOnly = false): void {
     const source = join(this.root, 'elsewhere', `mounted-${this.#mounts.length}`);
     writeFileSync(source, text);
     if (!existsSync(path)) writeFileSync(path, '');

@@ -11,8 +11,8 @@ export type Revision = number;
 /** UTF-8 bytes; a transaction that has more than one of them is refused by `registry_limit`. */
 export const KEY_MAX = 256;
 export const VALUE_MAX = 16 * 1024;
-/** Conditions and writes that one transaction may have together; etcd takes 128. */
-export const TRANSACTION_MAX = 96;
+/** Conditions and writes of one transaction: 64, and one that asks whose registry it is; etcd takes 128, and 1.5 MiB. */
+export const TRANSACTION_MAX = 65;
 
 export type Entry = {
   readonly key: string;

@@ -8,8 +8,8 @@ import type { Mac } from '../addr/mac.ts';
  * are those of linux/netfilter/nf_tables.h; `ruleset-text.ts` renders them in the words of nft(8).
  */
 
-/** `netdev` tables see the frames of single links, before anything else does; `ip` ones are others'. */
-export type Family = 'inet' | 'ip' | 'bridge' | 'netdev';
+/** `netdev` tables see the frames of single links, before anything else does; `ip` and `ip6` ones are others'. */
+export type Family = 'inet' | 'ip' | 'ip6' | 'bridge' | 'netdev';
 
 export type Table = { readonly family: Family; readonly name: string };
 

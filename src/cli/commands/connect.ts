@@ -32,7 +32,10 @@ export function addConnect(program: Command): void {
       'Says when there was a handshake, and keeps the tunnel until it is ended: by a signal, or culvert disconnect. Then all is as it was. What a client that was killed has left of the tunnel is taken over, or taken away. - reads the file from standard input. Hooks of the file are not run. Needs root.',
     examples: [
       ['culvert connect /etc/wireguard/wg0.conf', 'as wg-quick up wg0, and back at Ctrl-C'],
-      ['culvert connect vpn.conf --kill-switch --allow 192.168.1.0/24', 'nothing leaves past the tunnel but to the LAN'],
+      [
+        'culvert connect vpn.conf --kill-switch --allow 192.168.1.0/24',
+        'nothing leaves past the tunnel but to the LAN',
+      ],
       ['culvert connect vpn.conf --split 10.0.0.0/8', 'only these go through it'],
       ['culvert connect - --name vpn <vpn.conf', 'a file that is nowhere'],
     ],
@@ -40,12 +43,15 @@ export function addConnect(program: Command): void {
     .option('--name <name>', 'of the link; that of the file where absent')
     .option('--split <cidr...>', 'what goes through the tunnel, in place of all that peers may send')
     .option('--exclude <cidr...>', 'what does not go through it')
-    .option('--kill-switch', 'nothing leaves but through the tunnel, even when this is killed, until culvert disconnect')
+    .option(
+      '--kill-switch',
+      'nothing leaves but through the tunnel, even when this is killed, until culvert disconnect',
+    )
     .option('--allow <cidr...>', 'what may be reached past the tunnel, with --kill-switch')
     .option('--dns <server...>', 'name servers and search domains in place of the file’s')
     .option('--no-dns', 'leave name servers as they are')
     .option('--mtu <bytes>', 'of the tunnel', integer('--mtu'))
-    .option('--timeout <seconds>', 'for the first handshake', integer('--timeout'), TIMEOUT_S)
+    .option('--timeout <seconds>', 'for the first handshake; 0 waits for none', integer('--timeout'), TIMEOUT_S)
     .option('--userspace', 'by wireguard-go, though the kernel could');
   addFolders(command).action(connectTo);
 }
@@ -89,7 +95,9 @@ async function connectTo(file: string, options: Options): Promise<void> {
     mtu: size,
     wasAdopted: tunnel.wasAdopted,
   });
-  tunnel.on('stale', (one) => say('stale', `${tunnel.name} has had no handshake with ${endpointText(one)} for long`, {}));
+  tunnel.on('stale', (one) =>
+    say('stale', `${tunnel.name} has had no handshake with ${endpointText(one)} for long`, {}),
+  );
   tunnel.on('roamed', (one) => say('roamed', `${tunnel.name} hears its peer at ${endpointText(one)} now`, {}));
   tunnel.on('down', (reason) => say('down', reason, { reason }));
 }

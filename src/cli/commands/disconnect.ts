@@ -25,7 +25,10 @@ async function disconnect(name: string, { json, ...options }: Common & FolderOpt
   const folders = foldersGiven(options);
   const known = listTunnels(folders).find((one) => one.name === name);
   if (known === undefined) {
-    throw new InputError('tunnel_unknown', `Cannot disconnect ${name}: there is nothing of it here; see culvert tunnels`);
+    throw new InputError(
+      'tunnel_unknown',
+      `Cannot disconnect ${name}: there is nothing of it here; see culvert tunnels`,
+    );
   }
   const owner = keeperOf(name, folders) ?? known.owner;
   if (owner !== undefined && isRunning(owner)) {

@@ -25,6 +25,7 @@ export const NFPROTO_INET = 1;
 export const NFPROTO_IPV4 = 2;
 export const NFPROTO_NETDEV = 5;
 export const NFPROTO_BRIDGE = 7;
+export const NFPROTO_IPV6 = 10;
 
 export const NF_INET_PRE_ROUTING = 0;
 export const NF_NETDEV_INGRESS = 0;

@@ -1,11 +1,19 @@
 import type { Family } from '../../plan/ruleset.ts';
 import type { MessageWriter } from '../netlink/message.ts';
 import type { Request } from '../netlink/socket.ts';
-import { NFNL_SUBSYS_NFTABLES, NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_NETDEV } from './constants.ts';
+import {
+  NFNL_SUBSYS_NFTABLES,
+  NFPROTO_BRIDGE,
+  NFPROTO_INET,
+  NFPROTO_IPV4,
+  NFPROTO_IPV6,
+  NFPROTO_NETDEV,
+} from './constants.ts';
 
 const FAMILIES = {
   inet: NFPROTO_INET,
   ip: NFPROTO_IPV4,
+  ip6: NFPROTO_IPV6,
   bridge: NFPROTO_BRIDGE,
   netdev: NFPROTO_NETDEV,
 } as const satisfies Record<Family, number>;

@@ -6,13 +6,13 @@ import { type KernelObject, objectKey, ROOT } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
 import type { SeenPeer } from '../../plan/wireguard/device.ts';
 import { TunnelDevice } from '../device/device.ts';
-import { resolveEndpoints, type Resolved } from '../endpoint/resolve.ts';
+import { type Resolved, resolveEndpoints } from '../endpoint/resolve.ts';
 import { bringTo, difference } from '../firewall/keeper.ts';
 import { killSwitchTable } from '../firewall/kill-switch.ts';
 import type { FirewallTable } from '../firewall/table.ts';
 import { wayTable } from '../firewall/way.ts';
-import { latestPeer, SESSION_MS, untilHandshake } from '../handshake/wait.ts';
 import { whatWasSeen } from '../handshake/trouble.ts';
+import { latestPeer, SESSION_MS, untilHandshake } from '../handshake/wait.ts';
 import { inTurn } from '../journal/turn.ts';
 import type { Mark } from '../owner/mark.ts';
 import { deviceOf } from '../plan/device.ts';
@@ -20,17 +20,18 @@ import { chooseNumbers, takenNumbers } from '../plan/numbers.ts';
 import { fullFamilies, type Numbers, TUNNEL_PROTOCOL, tunnelObjects } from '../plan/routing.ts';
 import { tunnelMtu } from '../plan/size.ts';
 import { type Standing, standingAt } from '../takeover/standing.ts';
-import { sweep, type Swept } from '../takeover/sweep.ts';
+import { type Swept, sweep } from '../takeover/sweep.ts';
+import { sweepQuick } from '../takeover/wg-quick.ts';
 import type { ConnectRequest } from './request.ts';
 import type { Workplace } from './workplace.ts';
 
-/** A tunnel that stands, with a handshake. */
+/** A tunnel that stands, with a handshake where one was waited for. */
 export type Connected = {
   readonly device: TunnelDevice;
   readonly numbers: Numbers;
   /** bytes */
   readonly mtu: number;
-  readonly peer: SeenPeer;
+  readonly peer?: SeenPeer;
   readonly resolved: Resolved;
   /** what was done of what a dead client had left, and else is to be known */
   readonly notices: readonly string[];
@@ -60,7 +61,7 @@ export class Connecting {
     const adopted = standing === undefined ? undefined : await this.#adopt(standing);
     if (adopted !== undefined) return adopted;
     const keeps = this.#request.allow !== undefined;
-    this.#note(sweep({ ...this.#place, folder: standing?.folder ?? folder }, standing?.link, { keeps }));
+    this.#sweep(standing, keeps);
     let device: TunnelDevice | undefined;
     try {
       const resolved = await this.#resolve();
@@ -73,6 +74,16 @@ export class Connecting {
       const { failed } = sweep(this.#place, device?.link, { keeps: false });
       if (failed.length > 0) throw new AggregateError([error, ...failed], messageOf(error), { cause: error });
       throw error;
+    }
+  }
+
+  /** Takes away what a dead client, or another program with this key, has left. */
+  #sweep(standing: Standing | undefined, keeps: boolean): void {
+    const { kernel, netfilter, dns, sysctls, name, folder } = this.#place;
+    const parts = { kernel, netfilter, dns, sysctls, name, folder: standing?.folder ?? folder };
+    this.#note(sweep(parts, standing?.link, { keeps }));
+    if (standing !== undefined && standing.mark === undefined) {
+      this.#notices.push(...sweepQuick(parts, standing.fwMark));
     }
   }
 
@@ -116,7 +127,12 @@ export class Connecting {
     const known = { endpoints: resolved.endpoints, fwMark: numbers.fwMark };
     device.bringTo(deviceOf(config, known, true), Date.now());
     const objects = tunnelObjects(config, device.link, numbers);
-    kernel.apply(diff([], objects.filter(({ kind }) => kind === 'address')));
+    kernel.apply(
+      diff(
+        [],
+        objects.filter(({ kind }) => kind === 'address'),
+      ),
+    );
     const mtu = this.#mtu(resolved, numbers);
     device.raise(mtu);
     const peer = await this.#handshake(device, resolved, { numbers, signal });
@@ -125,15 +141,17 @@ export class Connecting {
     this.#guard(numbers);
     await inTurn(this.#place.common, () => kernel.apply(this.#plan(objects)));
     this.#askNames();
-    return { device, numbers, mtu, peer, resolved, notices: this.#notices, wasAdopted: false };
+    const heard = peer === undefined ? {} : { peer };
+    return { device, numbers, mtu, ...heard, resolved, notices: this.#notices, wasAdopted: false };
   }
 
   async #handshake(
     device: TunnelDevice,
     resolved: Resolved,
     { numbers, signal }: { readonly numbers: Numbers; readonly signal: AbortSignal },
-  ): Promise<SeenPeer> {
+  ): Promise<SeenPeer | undefined> {
     const { timeoutMs } = this.#request;
+    if (timeoutMs === 0) return undefined;
     const peer = await untilHandshake(() => device.read(), { sinceMs: 0, timeoutMs, signal });
     if (peer !== undefined) return peer;
     const { name } = this.#place;
@@ -160,15 +178,18 @@ export class Connecting {
   #mtu({ endpoints }: Resolved, { fwMark }: Numbers): number {
     const addresses = [...endpoints.values()].map(({ address }) => address);
     return (
-      this.#request.config.mtu ??
-      this.#place.kernel.withSocket(ROOT, (socket) => tunnelMtu(socket, addresses, fwMark))
+      this.#request.config.mtu ?? this.#place.kernel.withSocket(ROOT, (socket) => tunnelMtu(socket, addresses, fwMark))
     );
   }
 
   #way({ fwMark }: Numbers): FirewallTable | undefined {
     const { config } = this.#request;
     if (fullFamilies(config).length === 0) return undefined;
-    return wayTable({ name: this.#place.name, mark: fwMark, addresses: config.addresses.map(({ address }) => address) });
+    return wayTable({
+      name: this.#place.name,
+      mark: fwMark,
+      addresses: config.addresses.map(({ address }) => address),
+    });
   }
 
   #killSwitch({ endpoints }: Resolved, { fwMark }: Numbers): FirewallTable | undefined {

@@ -7,7 +7,7 @@ import { isRunning, type ProcessId, processOf } from '../../linux/process.ts';
 import { ROOT } from '../../plan/state.ts';
 import { listFirewalls } from '../firewall/keeper.ts';
 import { readMark } from '../owner/mark.ts';
-import { linkNamed, sweep, type Swept } from '../takeover/sweep.ts';
+import { linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
 import { type Folders, foldersOf, Workplace } from './workplace.ts';
 
 /** What the kernel has of a tunnel in the network namespace of the calling thread. */

@@ -1,12 +1,12 @@
 import type { Ip } from '../../addr/ip.ts';
 import { type IpPrefix, parseIpPrefix } from '../../addr/ip-prefix.ts';
 import { InputError } from '../../errors.ts';
-import type { BackendKind } from '../device/device.ts';
 import type { RoutedConfig } from '../config/config.ts';
 import { tunnelName } from '../config/name.ts';
 import { withOptions } from '../config/options.ts';
 import { readTunnelConfig } from '../config/read.ts';
 import { readDns } from '../config/values.ts';
+import type { BackendKind } from '../device/device.ts';
 
 export type ConnectOptions = {
   readonly protocol?: 'wireguard';
@@ -24,7 +24,7 @@ export type ConnectOptions = {
   readonly dns?: readonly string[] | false;
   /** bytes */
   readonly mtu?: number;
-  /** for the first handshake; 15 s where absent */
+  /** for the first handshake; 15 s where absent, and with 0 none is waited for: who has no endpoints is called */
   readonly timeoutMs?: number;
   /** who makes the device; the kernel where it can, and absent */
   readonly backend?: BackendKind;
@@ -54,13 +54,14 @@ export function readRequest(options: ConnectOptions): ConnectRequest {
       field: 'protocol',
     });
   }
-  if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > TIMEOUT_MOST_MS) {
-    const message = `Cannot wait ${timeoutMs} ms for a handshake: want 1 to ${TIMEOUT_MOST_MS}`;
+  if (!Number.isInteger(timeoutMs) || timeoutMs < 0 || timeoutMs > TIMEOUT_MOST_MS) {
+    const message = `Cannot wait ${timeoutMs} ms for a handshake: want 0 to ${TIMEOUT_MOST_MS}`;
     throw new InputError('tunnel_options', message, { field: 'timeoutMs' });
   }
   const name = tunnelName(options.name);
   const read = readTunnelConfig(options.config);
-  const dns = options.dns === false ? { servers: [] as readonly Ip[], search: [] } : options.dns && readDns(options.dns);
+  const dns =
+    options.dns === false ? { servers: [] as readonly Ip[], search: [] } : options.dns && readDns(options.dns);
   const config = withOptions(read, {
     ...(options.splitIPs === undefined ? {} : { splitIPs: prefixes('splitIPs', options.splitIPs) }),
     ...(options.excludes === undefined ? {} : { excludes: prefixes('excludes', options.excludes) }),
@@ -87,4 +88,3 @@ function prefixes(field: string, texts: readonly string[]): IpPrefix[] {
     }
   });
 }
-

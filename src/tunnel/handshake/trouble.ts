@@ -1,6 +1,6 @@
 import { formatIp } from '../../addr/ip.ts';
-import { formatEndpoint } from '../config/endpoint.ts';
 import type { Endpoint, SeenDevice } from '../../plan/wireguard/device.ts';
+import { formatEndpoint } from '../config/endpoint.ts';
 import { refusalOf } from '../endpoint/refusal.ts';
 import type { Resolved } from '../endpoint/resolve.ts';
 
@@ -27,11 +27,16 @@ export async function whatWasSeen({ peers }: SeenDevice, resolved: Resolved, fwM
     const text = 'no peer has an endpoint, and none has called; give one an Endpoint, or wait longer';
     return { code: 'no_endpoint', text };
   }
-  const found = await Promise.all(known.map(async ([, endpoint]) => ({ endpoint, said: await refusalOf(endpoint, fwMark) })));
+  const found = await Promise.all(
+    known.map(async ([, endpoint]) => ({ endpoint, said: await refusalOf(endpoint, fwMark) })),
+  );
   const told = found.filter(({ said }) => said !== undefined);
   const [first] = told;
   if (first !== undefined && told.length === found.length) {
-    const trouble = REFUSALS[first.said ?? ''] ?? { code: 'endpoint_unreachable', text: `the network says ${first.said}` };
+    const trouble = REFUSALS[first.said ?? ''] ?? {
+      code: 'endpoint_unreachable',
+      text: `the network says ${first.said}`,
+    };
     return { code: trouble.code, text: told.map(({ endpoint }) => `${textOf(endpoint)}: ${trouble.text}`).join('; ') };
   }
   const sent = known.reduce((sum, [key]) => sum + (peers.get(key)?.sent ?? 0), 0);
@@ -41,7 +46,8 @@ export async function whatWasSeen({ peers }: SeenDevice, resolved: Resolved, fwM
     const text = `${received} bytes came from ${where}, but no handshake was done; see whether both have the same keys and pre-shared key`;
     return { code: 'handshake_refused', text };
   }
-  const keys = 'it may be the wrong address or port, a firewall on the way, or a peer that does not know this key or takes its handshake for an old one (see whether this host’s clock is behind)';
+  const keys =
+    'it may be the wrong address or port, a firewall on the way, or a peer that does not know this key or takes its handshake for an old one (see whether this host’s clock is behind)';
   return { code: 'no_answer', text: `${sent} bytes sent to ${where}, and nothing came back: ${keys}` };
 }
 

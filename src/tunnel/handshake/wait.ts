@@ -17,7 +17,11 @@ export const SESSION_MS = 180_000;
  */
 export async function untilHandshake(
   read: () => SeenDevice,
-  { sinceMs, timeoutMs, signal }: { readonly sinceMs: number; readonly timeoutMs: number; readonly signal: AbortSignal },
+  {
+    sinceMs,
+    timeoutMs,
+    signal,
+  }: { readonly sinceMs: number; readonly timeoutMs: number; readonly signal: AbortSignal },
 ): Promise<SeenPeer | undefined> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

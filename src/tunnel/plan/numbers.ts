@@ -30,7 +30,9 @@ export function takenNumbers(socket: NetlinkSocket): Taken {
   const links = new Map(seen.map(({ end }) => [end.link.index, end.link]));
   const rulesOf = (family: Family): PolicyRule[] => listPolicyRules(socket, ROOT, { family, protocol: 'each' });
   const rules = { inet: rulesOf('inet'), inet6: rulesOf('inet6') };
-  const routes = FAMILIES.flatMap((family) => listRoutes(socket, ROOT, links, { family, table: 'each', protocol: 'each' }));
+  const routes = FAMILIES.flatMap((family) =>
+    listRoutes(socket, ROOT, links, { family, table: 'each', protocol: 'each' }),
+  );
   const numbers = [
     ...routes.map(({ table }) => table),
     ...[...rules.inet, ...rules.inet6].flatMap(({ table, mark }) => [table, mark?.value]),

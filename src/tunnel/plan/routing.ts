@@ -1,5 +1,11 @@
 import { isIpv6 } from '../../addr/ip.ts';
-import { type IpPrefix, ipPrefixAround, ipPrefixCovers, parseIpPrefix, withoutIpPrefixes } from '../../addr/ip-prefix.ts';
+import {
+  type IpPrefix,
+  ipPrefixAround,
+  ipPrefixCovers,
+  parseIpPrefix,
+  withoutIpPrefixes,
+} from '../../addr/ip-prefix.ts';
 import { type Family, type KernelObject, type Link, ROOT } from '../../plan/state.ts';
 import type { RoutedConfig } from '../config/config.ts';
 

@@ -8,6 +8,7 @@ import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
 import { publicKeyOf } from '../../mesh/keys.ts';
 import { plainText } from '../../plain-text.ts';
 import { type Link, ROOT } from '../../plan/state.ts';
+import type { SeenDevice } from '../../plan/wireguard/device.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
 import type { BackendKind } from '../device/device.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
@@ -21,6 +22,8 @@ export type Standing = {
   readonly folder: string;
   /** absent where another program made it, with our key */
   readonly mark?: Mark;
+  /** of its encrypted packets; 0 for none */
+  readonly fwMark: number;
 };
 
 export type StandingParts = {
@@ -51,16 +54,18 @@ export function standingAt({ kernel, name, folder, privateKey }: StandingParts):
   const mark = readMark(seen.alias);
   if (mark !== undefined) {
     assertAbandoned(name, mark);
-    return { link, backend: seen.kind === 'wireguard' ? 'kernel' : 'userspace', folder, mark };
+    const backend = seen.kind === 'wireguard' ? 'kernel' : 'userspace';
+    return { link, backend, folder, mark, fwMark: mark.fwMark };
   }
   if (seen.kind === 'wireguard') {
     using device = new KernelWireguard(name);
-    assertSameKey(name, device.read().privateKey, privateKey);
-    return { link, backend: 'kernel', folder };
+    const found = device.read();
+    assertSameKey(name, found.privateKey, privateKey);
+    return { link, backend: 'kernel', folder, fwMark: found.fwMark };
   }
   if (seen.kind !== 'tun') throw inUse(name, `a link of kind ${seen.kind ?? 'unknown'}${aliasText(seen)}`);
-  assertWireguardProgram(name, folder, privateKey);
-  return { link, backend: 'userspace', folder: SOCKETS };
+  const { fwMark } = readProgram(name, folder, privateKey);
+  return { link, backend: 'userspace', folder: SOCKETS, fwMark };
 }
 
 function assertAbandoned(name: string, { owner }: Mark): void {
@@ -77,7 +82,7 @@ function assertSameKey(name: string, found: Key | undefined, wanted: Key): void 
   throw inUse(name, `a WireGuard device with another key (public key ${publicKeyOf(found)})`);
 }
 
-function assertWireguardProgram(name: string, folder: string, privateKey: Key): void {
+function readProgram(name: string, folder: string, privateKey: Key): SeenDevice {
   const holder = tunHolder(name);
   if (holder === undefined) throw inUse(name, 'a TUN link that no process seen from here holds');
   const { program, process: id } = holder;
@@ -86,7 +91,9 @@ function assertWireguardProgram(name: string, folder: string, privateKey: Key): 
   for (const at of [folder, SOCKETS]) {
     try {
       using device = new UserspaceWireguard(at, name);
-      return assertSameKey(name, device.read().privateKey, privateKey);
+      const found = device.read();
+      assertSameKey(name, found.privateKey, privateKey);
+      return found;
     } catch (error) {
       if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
     }

@@ -77,7 +77,9 @@ function removeOrphanedRules(kernel: Kernel): string[] {
     const errors = socket.batch(orphans.map(deletePolicyRule));
     const failure = errors.find((error) => error !== undefined && error.errnoName !== 'ENOENT');
     if (failure !== undefined) throw failure;
-    return orphans.map(({ family, priority }) => `ip ${family === 'inet6' ? '-6 ' : ''}rule delete priority ${priority}`);
+    return orphans.map(
+      ({ family, priority }) => `ip ${family === 'inet6' ? '-6 ' : ''}rule delete priority ${priority}`,
+    );
   });
 }
 

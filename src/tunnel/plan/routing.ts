@@ -59,19 +59,20 @@ export function addressesOf({ addresses }: RoutedConfig, link: Link): KernelObje
 type How = { readonly full: readonly Family[]; readonly numbers: Numbers };
 
 /**
- * A default route stands in a table of its own, which all packets ask but the encrypted ones. With parts excluded the rest
- * of it is in pieces, and all of them stand there.
+ * A default route stands in a table of its own, which all packets ask but the encrypted ones. Where it is in pieces, since
+ * parts are excluded or as two halves, all of them stand there: in the main table they would lead the encrypted packets
+ * into the tunnel too.
  */
 function routeTo(
   prefix: IpPrefix,
-  { table, excluded, addresses }: RoutedConfig,
+  { table, routed, addresses }: RoutedConfig,
   link: Link,
   { full, numbers }: How,
 ): KernelObject[] {
   const family = familyOf(prefix);
   const route = { kind: 'route', namespace: ROOT, destination: prefix, link, protocol: TUNNEL_PROTOCOL } as const;
   if (typeof table === 'number') return [table === RT_TABLE_MAIN ? route : { ...route, table }];
-  const isInPieces = excluded.some((one) => familyOf(one) === family);
+  const isInPieces = !routed.some((one) => one.length === 0 && familyOf(one) === family);
   if (full.includes(family) && (prefix.length === 0 || isInPieces)) return [{ ...route, table: numbers.fwMark }];
   // the kernel has a route to the network of each address
   const isConnected = addresses.some((own) => ipPrefixCovers(ipPrefixAround(own.address, own.length), prefix));

@@ -31,8 +31,15 @@ type State = Readonly<Record<string, readonly string[]>>;
 /** What wg-quick and culvert are to have in common. */
 function stateOf(name: string): State {
   const { client } = vpn;
-  const lines = (...command: string[]): string[] => client.run(...command).split('\n').filter((line) => line !== '');
-  const sorted = (...command: string[]): string[] => lines(...command).map(plain).toSorted();
+  const lines = (...command: string[]): string[] =>
+    client
+      .run(...command)
+      .split('\n')
+      .filter((line) => line !== '');
+  const sorted = (...command: string[]): string[] =>
+    lines(...command)
+      .map(plain)
+      .toSorted();
   return {
     link: lines('ip', '-o', 'link', 'show', name).map((line) => /mtu \d+|,UP,|state \w+/g.exec(line)?.[0] ?? ''),
     size: [/mtu \d+/.exec(client.run('ip', 'link', 'show', name))?.[0] ?? ''],
@@ -43,24 +50,38 @@ function stateOf(name: string): State {
     routes6: sorted('ip', '-6', 'route', 'show', 'table', 'all').filter((line) => !line.includes('fe80::')),
     mark: lines('sysctl', '-n', 'net.ipv4.conf.all.src_valid_mark'),
     device: deviceLines(name),
-    rules: lines('nft', 'list', 'ruleset').flatMap((line) => ruleIn(line) ?? []).toSorted(),
+    rules: lines('nft', 'list', 'ruleset')
+      .flatMap((line) => ruleIn(line) ?? [])
+      .toSorted(),
   };
 }
 
 /** Whose a route or a rule is, culvert says; indexes of links are the kernel's to choose. */
-const plain = (line: string): string => line.replace(/ proto 203\b/, '').replace(/^\d+: (?=\S)/, '').trim();
+const plain = (line: string): string =>
+  line
+    .replace(/ proto 203\b/, '')
+    .replace(/^\d+: (?=\S)/, '')
+    .trim();
 
 /** As `wg show` has it, but for a port that nobody chose. */
 function deviceLines(name: string): string[] {
   const [own = '', ...peers] = vpn.client.run('wg', 'show', name, 'dump').trimEnd().split('\n');
   const [privateKey, publicKey, , fwMark] = own.split('\t');
-  const peerLines = peers.map((line) => line.split('\t').filter((_, index) => ![4, 5, 6].includes(index)).join(' '));
+  const peerLines = peers.map((line) =>
+    line
+      .split('\t')
+      .filter((_, index) => ![4, 5, 6].includes(index))
+      .join(' '),
+  );
   return [`${privateKey} ${publicKey} ${fwMark}`, ...peerLines.toSorted()];
 }
 
 /** A rule of nftables, in the one way of two in which nft(8) says marks. */
 function ruleIn(line: string): string | undefined {
-  const text = line.trim().replace(/\bmeta mark (?!set)/, 'mark ').replace(/ct mark set (meta )?mark/, 'ct mark set mark');
+  const text = line
+    .trim()
+    .replace(/\bmeta mark (?!set)/, 'mark ')
+    .replace(/ct mark set (meta )?mark/, 'ct mark set mark');
   return /\b(drop|mark set|ct mark)\b/.test(text) ? text.replace(/0x0*/, '0x') : undefined;
 }
 
@@ -101,17 +122,20 @@ async function byCulvert({ path, name }: Sample): Promise<State> {
 }
 
 describe('what is there by the file', { timeout: 60_000 }, () => {
-  it.each(corpus.filter(({ name }) => name !== HALVES))('$name is what wg-quick makes of it, and is gone when it ends', async (sample) => {
-    const empty = before();
-    const { rules: quickRules = [], ...quick } = byQuick(sample);
-    expect(before()).toBe(empty);
-    const { rules = [], ...own } = await byCulvert(sample);
-    expect(own).toEqual(quick);
-    // one table for both families: also the addresses of the one without a default route are guarded
-    expect(rules).toEqual(expect.arrayContaining([...new Set(quickRules)]));
-    expect(rules.filter((rule) => !quickRules.includes(rule) && !/ daddr .* drop$/.test(rule))).toEqual([]);
-    expect(before()).toBe(empty);
-  });
+  it.each(corpus.filter(({ name }) => name !== HALVES))(
+    '$name is what wg-quick makes of it, and is gone when it ends',
+    async (sample) => {
+      const empty = before();
+      const { rules: quickRules = [], ...quick } = byQuick(sample);
+      expect(before()).toBe(empty);
+      const { rules = [], ...own } = await byCulvert(sample);
+      expect(own).toEqual(quick);
+      // one table for both families: also the addresses of the one without a default route are guarded
+      expect(rules).toEqual(expect.arrayContaining([...new Set(quickRules)]));
+      expect(rules.filter((rule) => !quickRules.includes(rule) && !/ daddr .* drop$/.test(rule))).toEqual([]);
+      expect(before()).toBe(empty);
+    },
+  );
 
   it('is a default route where that is in two halves, of which wg-quick makes a loop', async () => {
     const sample = corpus.find(({ name }) => name === HALVES);

@@ -8,6 +8,7 @@ export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 
 /** asm-generic/socket.h */
+export const SO_MARK = 36;
 export const SOL_SOCKET = 1;
 export const SO_SNDBUF = 7;
 export const SO_SNDBUFFORCE = 32;

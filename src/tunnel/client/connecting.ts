@@ -1,13 +1,17 @@
+import { type Ip, parseIp } from '../../addr/ip.ts';
 import { CulvertError } from '../../errors.ts';
 import { processOf } from '../../linux/process.ts';
 import { availableWireguard } from '../../linux/wireguard/available.ts';
 import { diff, type Plan } from '../../plan/diff.ts';
 import { type KernelObject, objectKey, ROOT } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
-import type { SeenPeer } from '../../plan/wireguard/device.ts';
+import type { Endpoint, SeenPeer } from '../../plan/wireguard/device.ts';
+import { sameEndpoint } from '../../plan/wireguard/endpoint.ts';
+import type { Key } from '../../plan/wireguard/key.ts';
 import { TunnelDevice } from '../device/device.ts';
+import type { MarkedLookup } from '../endpoint/marked-lookup.ts';
 import { type Resolved, resolveEndpoints } from '../endpoint/resolve.ts';
-import { bringTo, difference } from '../firewall/keeper.ts';
+import { bringTo, difference, listFirewalls } from '../firewall/keeper.ts';
 import { killSwitchTable } from '../firewall/kill-switch.ts';
 import type { FirewallTable } from '../firewall/table.ts';
 import { wayTable } from '../firewall/way.ts';
@@ -61,35 +65,72 @@ export class Connecting {
     const adopted = standing === undefined ? undefined : await this.#adopt(standing);
     if (adopted !== undefined) return adopted;
     const keeps = this.#request.allow !== undefined;
+    // one that a dead client has left stands until there is another, or a person says otherwise
+    const wasClosed = keeps && isClosed(this.#place);
     this.#sweep(standing, keeps);
     let device: TunnelDevice | undefined;
     try {
-      const resolved = await this.#resolve();
-      const numbers = await inTurn(this.#place.common, () => this.#numbers());
+      const numbers = inTurn(this.#place.common, () => this.#numbers());
+      this.#closeOthers(NOBODY, numbers);
+      const resolved = await this.#resolve(numbers);
       this.#closeOthers(resolved, numbers);
       device = await this.#make(numbers);
       return await this.#finish(device, resolved, { numbers, signal });
     } catch (error) {
       device?.[Symbol.dispose]();
-      const { failed } = sweep(this.#place, device?.link, { keeps: false });
+      const { failed } = sweep(this.#place, device?.link, { keeps: wasClosed });
       if (failed.length > 0) throw new AggregateError([error, ...failed], messageOf(error), { cause: error });
       throw error;
     }
   }
 
+  /**
+   * Looks anew where peers are that do not answer, and has the device send there. What does not resolve stays as it is.
+   *
+   * @throws CulvertError where the device or the kill switch cannot be told
+   */
+  async refresh({ device, numbers }: Connected, stale: readonly SeenPeer[]): Promise<void> {
+    const keys = new Set<Key>(stale.map(({ publicKey }) => publicKey));
+    const peers = this.#request.config.peers.filter(({ publicKey }) => keys.has(publicKey));
+    const marked = this.#request.allow === undefined ? undefined : this.#marked(numbers);
+    const { endpoints } = await this.#place.kernel.withSocket(ROOT, (socket) =>
+      resolveEndpoints(socket, peers, marked),
+    );
+    if (!device.isAlive) return;
+    const seen = device.read().peers;
+    const moved = [...endpoints].filter(([key, endpoint]) => {
+      const now = seen.get(key)?.endpoint;
+      return now === undefined || !sameEndpoint(now, endpoint);
+    });
+    if (moved.length === 0) return;
+    const known = [...seen.values()].flatMap((peer): [Key, Endpoint][] =>
+      peer.endpoint === undefined ? [] : [[peer.publicKey, peer.endpoint]],
+    );
+    // whom it sent to before stays allowed until it sends elsewhere
+    this.#closeOthers({ endpoints: new Map([...known, ...moved]), unresolved: new Map() }, numbers);
+    device.edit(moved.map(([publicKey, endpoint]) => ({ verb: 'change', peer: { publicKey, endpoint } })));
+  }
+
+  #marked({ fwMark }: Numbers): MarkedLookup {
+    return { fwMark, servers: resolversOf(this.#place) };
+  }
+
   /** Takes away what a dead client, or another program with this key, has left. */
   #sweep(standing: Standing | undefined, keeps: boolean): void {
-    const { kernel, netfilter, dns, sysctls, name, folder } = this.#place;
-    const parts = { kernel, netfilter, dns, sysctls, name, folder: standing?.folder ?? folder };
+    const { kernel, netfilter, dns, dnsName, sysctls, name, folder } = this.#place;
+    const parts = { kernel, netfilter, dns, dnsName, sysctls, name, folder: standing?.folder ?? folder };
     this.#note(sweep(parts, standing?.link, { keeps }));
     if (standing !== undefined && standing.mark === undefined) {
       this.#notices.push(...sweepQuick(parts, standing.fwMark));
     }
   }
 
-  async #resolve(): Promise<Resolved> {
-    const { config } = this.#request;
-    const resolved = await this.#place.kernel.withSocket(ROOT, (socket) => resolveEndpoints(socket, config.peers));
+  async #resolve(numbers: Numbers): Promise<Resolved> {
+    const { config, allow } = this.#request;
+    const marked = allow === undefined ? undefined : this.#marked(numbers);
+    const resolved = await this.#place.kernel.withSocket(ROOT, (socket) =>
+      resolveEndpoints(socket, config.peers, marked),
+    );
     if (resolved.endpoints.size > 0 || resolved.unresolved.size === 0) {
       this.#notices.push(...resolved.unresolved.values());
       return resolved;
@@ -108,7 +149,7 @@ export class Connecting {
   /** Before the first packet of the tunnel: from then on nothing passes it. */
   #closeOthers(resolved: Resolved, numbers: Numbers): void {
     const table = this.#killSwitch(resolved, numbers);
-    if (table !== undefined) this.#notices.push(...bringTo(this.#place.netfilter, table));
+    if (table !== undefined) bringTo(this.#place.netfilter, table);
   }
 
   async #make({ fwMark }: Numbers): Promise<TunnelDevice> {
@@ -139,7 +180,7 @@ export class Connecting {
     // what was said to have it begin
     device.bringTo(deviceOf(config, known, false), Date.now());
     this.#guard(numbers);
-    await inTurn(this.#place.common, () => kernel.apply(this.#plan(objects)));
+    inTurn(this.#place.common, () => kernel.apply(this.#plan(objects)));
     this.#askNames();
     const heard = peer === undefined ? {} : { peer };
     return { device, numbers, mtu, ...heard, resolved, notices: this.#notices, wasAdopted: false };
@@ -170,8 +211,8 @@ export class Connecting {
   }
 
   #askNames(): void {
-    const { dns, name } = this.#place;
-    const { notices } = dns.set(name, name, this.#request.config.dns);
+    const { dns, dnsName, name } = this.#place;
+    const { notices } = dns.set(dnsName, name, this.#request.config.dns);
     this.#notices.push(...notices);
   }
 
@@ -196,7 +237,8 @@ export class Connecting {
     const { allow } = this.#request;
     const { name } = this.#place;
     if (allow === undefined) return undefined;
-    return killSwitchTable({ name, mark: fwMark, endpoints: [...endpoints.values()], resolvers: [], allow });
+    const resolvers = resolversOf(this.#place);
+    return killSwitchTable({ name, mark: fwMark, endpoints: [...endpoints.values()], resolvers, allow });
   }
 
   #plan(objects: readonly KernelObject[]): Plan {
@@ -215,8 +257,8 @@ export class Connecting {
       device = TunnelDevice.open({ kernel, name, folder }, link, backend);
       const peer = latestPeer(device.read());
       const isLive = peer !== undefined && Date.now() - peer.lastHandshakeMs < SESSION_MS;
-      const resolved = isLive ? await this.#resolve() : undefined;
       const numbers = this.#numbersOf(mark);
+      const resolved = isLive && numbers !== undefined ? await this.#resolve(numbers) : undefined;
       if (peer === undefined || resolved === undefined || numbers === undefined) {
         device[Symbol.dispose]();
         return undefined;
@@ -278,6 +320,22 @@ export class Connecting {
   #note({ done, failed }: Swept): void {
     this.#notices.push(...done, ...failed.map(({ message }) => message));
   }
+}
+
+/** Before it is known where peers are. */
+const NOBODY: Resolved = { endpoints: new Map(), unresolved: new Map() };
+
+/** Whether a kill switch of that tunnel stands. */
+function isClosed({ netfilter, name }: Workplace): boolean {
+  return listFirewalls(netfilter).some(({ purpose, tunnel }) => purpose === 'kill switch' && tunnel === name);
+}
+
+/** Whom the machine asked for names before any tunnel. */
+function resolversOf({ dns }: Workplace): Ip[] {
+  return dns.nameserversBefore().servers.flatMap((server) => {
+    // one of a link, with its zone, is no server that a set can hold
+    return server.includes('%') ? [] : [parseIp(server)];
+  });
 }
 
 function ownMark(fwMark: number): Mark {

@@ -6,13 +6,14 @@ import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
 import { sweep } from '../takeover/sweep.ts';
 import { type Connected, Connecting } from './connecting.ts';
 import { onExit } from './exits.ts';
+import { PeerWatch } from './peer-watch.ts';
 import { type ConnectOptions, readRequest } from './request.ts';
 import { Workplace } from './workplace.ts';
 
 export type TunnelEvents = {
   /** A new session with a peer has begun. */
   readonly handshake: [peer: SeenPeer];
-  /** There was none for longer than a session lasts. */
+  /** It is sent to, and does not answer. */
   readonly stale: [peer: SeenPeer];
   /** A peer is heard from another address or port. */
   readonly roamed: [peer: SeenPeer, former: SeenPeer];
@@ -34,6 +35,8 @@ export type TunnelStatus = {
 
 /** How often it is looked how the tunnel is. */
 const LOOK_MS = 1000;
+/** How often it is looked anew where a peer is that does not answer. */
+const REFRESH_MS = 10_000;
 
 /**
  * Connects, and returns when there was a handshake; where there is none nothing is left. What a dead client has left of
@@ -48,7 +51,9 @@ export async function connect(options: ConnectOptions, signal = new AbortControl
   const request = readRequest(options);
   const place = new Workplace(request.name, options);
   try {
-    return new Tunnel(place, await new Connecting(place, request).run(signal));
+    const connecting = new Connecting(place, request);
+    const connected = await connecting.run(signal);
+    return new Tunnel(place, connected, (stale) => connecting.refresh(connected, stale));
   } catch (error) {
     place[Symbol.dispose]();
     throw error;
@@ -64,18 +69,21 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   readonly #connected: Connected;
   readonly #keep: () => void;
   readonly #looking: NodeJS.Timeout;
-  #peers: ReadonlyMap<string, SeenPeer>;
-  readonly #stale = new Set<string>();
+  readonly #watch: PeerWatch;
+  readonly #refresh: (stale: readonly SeenPeer[]) => Promise<void>;
+  #refreshedMs = Number.NEGATIVE_INFINITY;
   #isDown = false;
   #isOver = false;
 
-  constructor(place: Workplace, connected: Connected) {
+  /** @param refresh looks anew where peers are that do not answer */
+  constructor(place: Workplace, connected: Connected, refresh: (stale: readonly SeenPeer[]) => Promise<void>) {
     super();
+    this.#refresh = refresh;
     this.#place = place;
     this.#connected = connected;
     this.notices = connected.notices;
     this.wasAdopted = connected.wasAdopted;
-    this.#peers = connected.device.read().peers;
+    this.#watch = new PeerWatch(connected.device.read().peers);
     this.#keep = onExit(() => this.close());
     this.#looking = setInterval(() => this.#look(), LOOK_MS);
   }
@@ -95,7 +103,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
       ...common,
       state: isLive ? 'connected' : 'stale',
       listenPort: seen.listenPort,
-      peers: [...seen.peers.values()].map(({ presharedKey: _, ...peer }) => peer),
+      peers: [...seen.peers.values()].map(withoutSecret),
     };
   }
 
@@ -130,28 +138,31 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
       this.#hear(device.read().peers);
       this.#isDown = false;
     } catch (error) {
-      if (this.#isDown) return;
-      this.#isDown = true;
-      this.emit('down', error instanceof Error ? error.message : String(error));
+      this.#tellDown(error);
     }
   }
 
   #hear(peers: ReadonlyMap<string, SeenPeer>): void {
-    const nowMs = Date.now();
-    for (const [key, peer] of peers) {
-      const former = this.#peers.get(key);
-      if (former !== undefined && hasRoamed(former, peer)) this.emit('roamed', peer, former);
-      const isStale = nowMs - peer.lastHandshakeMs >= SESSION_MS;
-      if (peer.lastHandshakeMs > (former?.lastHandshakeMs ?? 0)) this.emit('handshake', peer);
-      if (isStale && peer.lastHandshakeMs > 0 && !this.#stale.has(key)) this.emit('stale', peer);
-      if (isStale) this.#stale.add(key);
-      else this.#stale.delete(key);
+    const nowMs = performance.now();
+    for (const news of this.#watch.look(peers, nowMs)) {
+      if (news.kind === 'roamed') this.emit('roamed', news.peer, news.former);
+      else if (news.kind !== 'heard') this.emit(news.kind, news.peer);
     }
-    this.#peers = peers;
+    const { stale } = this.#watch;
+    if (stale.length === 0 || nowMs - this.#refreshedMs < REFRESH_MS) return;
+    this.#refreshedMs = nowMs;
+    // what does not resolve now may later
+    this.#refresh(stale).catch((error: unknown) => this.#tellDown(error));
+  }
+
+  #tellDown(error: unknown): void {
+    if (this.#isDown || this.#isOver) return;
+    this.#isDown = true;
+    this.emit('down', error instanceof Error ? error.message : String(error));
   }
 }
 
-function hasRoamed({ endpoint: former }: SeenPeer, { endpoint }: SeenPeer): boolean {
-  if (former === undefined || endpoint === undefined) return false;
-  return former.address !== endpoint.address || former.port !== endpoint.port;
+function withoutSecret(peer: SeenPeer): TunnelStatus['peers'][number] {
+  const { presharedKey: _, ...shown } = peer;
+  return shown;
 }

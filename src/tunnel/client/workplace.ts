@@ -23,9 +23,12 @@ export type Folders = {
 export function foldersOf({ runFolder = RUN_FOLDER, stateFolder = STATE_FOLDER }: Folders): {
   readonly common: string;
   readonly state: string;
+  /** of the namespace */
+  readonly inode: number;
 } {
   // a name is one of a network namespace
-  return { common: join(runFolder, `net-${statSync('/proc/thread-self/ns/net').ino}`), state: stateFolder };
+  const { ino: inode } = statSync('/proc/thread-self/ns/net');
+  return { common: join(runFolder, `net-${inode}`), state: stateFolder, inode };
 }
 
 /** Where one tunnel is worked on, by one process at a time: in the network namespace of the thread that opens it. */
@@ -35,6 +38,8 @@ export class Workplace implements Disposable {
   /** of NETLINK_NETFILTER */
   readonly netfilter: NetlinkSocket;
   readonly dns: MachineDns;
+  /** of the tunnel, among those of all namespaces that share a resolv.conf */
+  readonly dnsName: string;
   readonly sysctls: AlteredSysctls;
   /** of the tunnel: for a program's socket, and for who holds it */
   readonly folder: string;
@@ -46,8 +51,9 @@ export class Workplace implements Disposable {
   constructor(name: string, folders: Folders = {}) {
     this.name = name;
     using opened = new DisposableStack();
-    const { common, state } = foldersOf(folders);
+    const { common, state, inode } = foldersOf(folders);
     this.common = common;
+    this.dnsName = `${name}.${inode}`;
     this.folder = join(common, name);
     for (const folder of [this.folder, state]) makeFolder(folder);
     opened.use(held(name, this.folder));

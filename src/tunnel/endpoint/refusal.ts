@@ -1,14 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { isIpv6 } from '../../addr/ip.ts';
 import { SOCK_DGRAM } from '../../linux/inet/constants.ts';
-import { MSG_DONTWAIT, SOCK_CLOEXEC, SOL_SOCKET } from '../../linux/netlink/constants.ts';
+import { MSG_DONTWAIT, SO_MARK, SOCK_CLOEXEC, SOL_SOCKET } from '../../linux/netlink/constants.ts';
 import { AF_INET, AF_INET6 } from '../../linux/route/constants.ts';
 import { socketAddress } from '../../linux/socket-address.ts';
 import { close, connect, recvNow, SyscallError, send, setsockopt, socket } from '../../linux/syscall.ts';
 import type { Endpoint } from '../../plan/wireguard/device.ts';
-
-/** asm-generic/socket.h */
-const SO_MARK = 36;
 
 /** How long an answer of the network is waited for. */
 const WAIT_MS = 500;

@@ -1,6 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { SeenDevice, SeenPeer } from '../../plan/wireguard/device.ts';
-import type { Key } from '../../plan/wireguard/key.ts';
 
 /** How often it is looked. */
 const LOOK_MS = 10;
@@ -38,9 +37,4 @@ export function latestPeer({ peers }: SeenDevice): SeenPeer | undefined {
   return [...peers.values()]
     .filter(({ lastHandshakeMs }) => lastHandshakeMs > 0)
     .toSorted((one, other) => other.lastHandshakeMs - one.lastHandshakeMs)[0];
-}
-
-/** Whether a peer has been sent to and has never answered. */
-export function isSilent(peers: ReadonlyMap<Key, SeenPeer>): boolean {
-  return [...peers.values()].every(({ received }) => received === 0);
 }

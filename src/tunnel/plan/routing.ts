@@ -29,7 +29,7 @@ const ALL: Readonly<Record<Family, IpPrefix>> = {
   inet6: parseIpPrefix('::/0'),
 };
 
-export function familyOf({ address }: Pick<IpPrefix, 'address'>): Family {
+function familyOf({ address }: Pick<IpPrefix, 'address'>): Family {
   return isIpv6(address) ? 'inet6' : 'inet';
 }
 
@@ -52,7 +52,7 @@ export function tunnelObjects(config: RoutedConfig, link: Link, numbers: Numbers
   ];
 }
 
-export function addressesOf({ addresses }: RoutedConfig, link: Link): KernelObject[] {
+function addressesOf({ addresses }: RoutedConfig, link: Link): KernelObject[] {
   return addresses.map(({ address, length }) => ({ kind: 'address', namespace: ROOT, link, address, length }));
 }
 

@@ -16,6 +16,8 @@ export type SweepParts = {
   /** of NETLINK_NETFILTER, in the namespace of the tunnel */
   readonly netfilter: NetlinkSocket;
   readonly dns: MachineDns;
+  /** of the tunnel, among those of all namespaces that share a resolv.conf */
+  readonly dnsName: string;
   readonly sysctls: AlteredSysctls;
   readonly name: string;
   /** with the socket of a program */
@@ -36,7 +38,7 @@ const FAMILIES: readonly Family[] = ['inet', 'inet6'];
  * @param keeps whether the kill switch stays
  */
 export function sweep(parts: SweepParts, link: Link | undefined, { keeps }: { readonly keeps: boolean }): Swept {
-  const { kernel, netfilter, dns, sysctls, name } = parts;
+  const { kernel, netfilter, dns, dnsName, sysctls, name } = parts;
   const done: string[] = [];
   const failed: Error[] = [];
   const step = (body: () => readonly string[]): void => {
@@ -47,7 +49,7 @@ export function sweep(parts: SweepParts, link: Link | undefined, { keeps }: { re
     }
   };
   step(() => {
-    const { outcome, notices } = dns.unset(name);
+    const { outcome, notices } = dns.unset(dnsName);
     return [...(outcome === 'nothing' ? [] : [`name servers: ${outcome}`]), ...notices];
   });
   step(() => {

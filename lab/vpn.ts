@@ -12,6 +12,7 @@ const STAGE = `
   mkdir /run/wireguard
   mount --bind "$1/wireguard" /run/wireguard
   mount --bind "$1/resolv.conf" /etc/resolv.conf
+  mount --bind "$1/hosts" /etc/hosts
   shift
   exec "$@"`;
 
@@ -32,6 +33,7 @@ class Side {
     this.folder = folder;
     mkdirSync(join(folder, 'wireguard'), { recursive: true });
     writeFileSync(join(folder, 'resolv.conf'), RESOLV_CONF);
+    writeFileSync(join(folder, 'hosts'), '127.0.0.1 localhost\n');
   }
 
   command(...command: readonly string[]): string[] {

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CLIENT, PORT, RESOLV_CONF, SERVER, Vpn } from '../lab/vpn.ts';
@@ -131,6 +131,43 @@ describe('a tunnel', { timeout: 120_000 }, () => {
     culvert('disconnect', 'vpn');
     expect([pings(SERVER.outside4), pings(SERVER.outside6)]).toEqual([true, true]);
     expect(vpn.state()).toEqual(before);
+  });
+
+  it('runs the hooks of its file where they are allowed, and writes the file anew where that says so', async () => {
+    const log = join(vpn.client.folder, 'hooks');
+    const hook = (when: string): string => `${when} = echo ${when} %i >>${log}`;
+    const lines = [...['PreUp', 'PostUp', 'PreDown', 'PostDown'].map(hook), 'SaveConfig = true'];
+    const child = await connected(vpn.config({ lines }), '--allow-hooks');
+    expect(readFileSync(log, 'utf8')).toBe('PreUp vpn\nPostUp vpn\n');
+    await kill(child);
+    expect(readFileSync(log, 'utf8')).toBe('PreUp vpn\nPostUp vpn\nPreDown vpn\nPostDown vpn\n');
+    const saved = readFileSync(join(vpn.client.folder, 'vpn.conf'), 'utf8');
+    expect(saved).toMatch(/^ListenPort = \d+$/m);
+    expect(saved).toContain(`PostUp = echo PostUp %i >>${log}`);
+    expect(vpn.state()).toEqual(before);
+    // nobody said that they may run
+    await kill(await connected(saved));
+    expect(readFileSync(log, 'utf8')).toBe('PreUp vpn\nPostUp vpn\nPreDown vpn\nPostDown vpn\n');
+    const { stderr } = await ended(start(vpn.config({ lines: ['PostUp = echo no >&2; exit 3'] }), '--allow-hooks'));
+    expect(stderr).toMatch(/Cannot run PostUp of vpn, echo no .*: it ended with 3: no/);
+    expect(vpn.state()).toEqual(before);
+  });
+
+  it('finds its endpoint by name past its kill switch, and again where that has moved', async () => {
+    const hosts = join(vpn.client.folder, 'hosts');
+    writeFileSync(hosts, `${SERVER.outside4} vpn.example\n`);
+    const config = vpn.config({ peer: { Endpoint: `vpn.example:${PORT}`, PersistentKeepalive: '1' } });
+    const child = await connected(config, '--kill-switch');
+    await kill(child, 'SIGKILL');
+    vpn.client.namespace.ip('link delete vpn');
+    expect(pings(SERVER.outside4)).toBe(false);
+    const again = await connected(config, '--kill-switch');
+    expect(pings(SERVER.inside4)).toBe(true);
+    // the server is elsewhere now
+    vpn.server.namespace.ip('address add 203.0.113.99/24 dev eth0', `address delete ${SERVER.outside4}/24 dev eth0`);
+    writeFileSync(hosts, '203.0.113.99 vpn.example\n');
+    await expect.poll(() => pings(SERVER.inside4), { timeout: 60_000, interval: 500 }).toBe(true);
+    await kill(again);
   });
 
   it('is one at a time', async () => {

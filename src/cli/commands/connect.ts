@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { formatIp } from '../../addr/ip.ts';
 import { InputError } from '../../errors.ts';
@@ -18,6 +19,7 @@ type Options = Common &
     readonly mtu?: number;
     readonly timeout: number;
     readonly userspace?: true;
+    readonly allowHooks?: true;
   };
 
 const TIMEOUT_S = 15;
@@ -29,7 +31,7 @@ export function addConnect(program: Command): void {
     usage: 'connect <file>',
     summary: 'Connect through a WireGuard endpoint, by a wg-quick file',
     details:
-      'Says when there was a handshake, and keeps the tunnel until it is ended: by a signal, or culvert disconnect. Then all is as it was. What a client that was killed has left of the tunnel is taken over, or taken away. - reads the file from standard input. Hooks of the file are not run. Needs root.',
+      'Says when there was a handshake, and keeps the tunnel until it is ended: by a signal, or culvert disconnect. Then all is as it was. What a client that was killed has left of the tunnel is taken over, or taken away. - reads the file from standard input. With SaveConfig = true the file is written anew at the end. Needs root.',
     examples: [
       ['culvert connect /etc/wireguard/wg0.conf', 'as wg-quick up wg0, and back at Ctrl-C'],
       [
@@ -52,6 +54,7 @@ export function addConnect(program: Command): void {
     .option('--no-dns', 'leave name servers as they are')
     .option('--mtu <bytes>', 'of the tunnel', integer('--mtu'))
     .option('--timeout <seconds>', 'for the first handshake; 0 waits for none', integer('--timeout'), TIMEOUT_S)
+    .option('--allow-hooks', 'run PreUp, PostUp, PreDown and PostDown of the file, by bash')
     .option('--userspace', 'by wireguard-go, though the kernel could');
   addFolders(command).action(connectTo);
 }
@@ -76,6 +79,8 @@ async function connectTo(file: string, options: Options): Promise<void> {
       ...(dns === undefined ? {} : { dns }),
       ...(mtu === undefined ? {} : { mtu }),
       ...(userspace === undefined ? {} : { backend: 'userspace' as const }),
+      ...(options.allowHooks === undefined ? {} : { allowHooks: true }),
+      ...(file === '-' ? {} : { saveTo: resolve(file) }),
       timeoutMs: timeout * 1000,
       ...foldersGiven(options),
     },

@@ -26,6 +26,7 @@ import { tunnelMtu } from '../plan/size.ts';
 import { type Standing, standingAt } from '../takeover/standing.ts';
 import { type Swept, sweep } from '../takeover/sweep.ts';
 import { sweepQuick } from '../takeover/wg-quick.ts';
+import { runHooks } from './hooks.ts';
 import type { ConnectRequest } from './request.ts';
 import type { Workplace } from './workplace.ts';
 
@@ -68,14 +69,18 @@ export class Connecting {
     // one that a dead client has left stands until there is another, or a person says otherwise
     const wasClosed = keeps && isClosed(this.#place);
     this.#sweep(standing, keeps);
+    const { hooks } = this.#request;
     let device: TunnelDevice | undefined;
     try {
       const numbers = inTurn(this.#place.common, () => this.#numbers());
       this.#closeOthers(NOBODY, numbers);
       const resolved = await this.#resolve(numbers);
       this.#closeOthers(resolved, numbers);
+      runHooks('PreUp', hooks.preUp, this.#place.name);
       device = await this.#make(numbers);
-      return await this.#finish(device, resolved, { numbers, signal });
+      const connected = await this.#finish(device, resolved, { numbers, signal });
+      runHooks('PostUp', hooks.postUp, this.#place.name);
+      return connected;
     } catch (error) {
       device?.[Symbol.dispose]();
       const { failed } = sweep(this.#place, device?.link, { keeps: wasClosed });

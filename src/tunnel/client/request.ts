@@ -1,7 +1,7 @@
 import type { Ip } from '../../addr/ip.ts';
 import { type IpPrefix, parseIpPrefix } from '../../addr/ip-prefix.ts';
 import { InputError } from '../../errors.ts';
-import type { RoutedConfig } from '../config/config.ts';
+import type { Hooks, RoutedConfig, TunnelConfig } from '../config/config.ts';
 import { tunnelName } from '../config/name.ts';
 import { withOptions } from '../config/options.ts';
 import { readTunnelConfig } from '../config/read.ts';
@@ -24,6 +24,10 @@ export type ConnectOptions = {
   readonly dns?: readonly string[] | false;
   /** bytes */
   readonly mtu?: number;
+  /** Runs the hooks of the config, lines for bash(1): whoever writes it then runs what they like. */
+  readonly allowHooks?: boolean;
+  /** the config's file, which is written anew at the end where it says `SaveConfig = true`; else nothing is */
+  readonly saveTo?: string;
   /** for the first handshake; 15 s where absent, and with 0 none is waited for: who has no endpoints is called */
   readonly timeoutMs?: number;
   /** who makes the device; the kernel where it can, and absent */
@@ -37,11 +41,17 @@ export type ConnectOptions = {
 export type ConnectRequest = {
   readonly name: string;
   readonly config: RoutedConfig;
+  /** what the file says, without what was asked for besides */
+  readonly source: TunnelConfig;
   /** absent where there is no kill switch */
   readonly allow?: readonly IpPrefix[];
   readonly timeoutMs: number;
   readonly backend?: BackendKind;
+  readonly hooks: Hooks;
+  readonly saveTo?: string;
 };
+
+const NO_HOOKS: Hooks = { preUp: [], postUp: [], preDown: [], postDown: [] };
 
 const TIMEOUT_MS = 15_000;
 const TIMEOUT_MOST_MS = 3_600_000;
@@ -72,8 +82,11 @@ export function readRequest(options: ConnectOptions): ConnectRequest {
   return {
     name,
     config,
+    source: read,
     ...(allow === undefined ? {} : { allow: prefixes('killSwitch.allow', allow) }),
     timeoutMs,
+    hooks: options.allowHooks === true ? config.hooks : NO_HOOKS,
+    ...(options.saveTo === undefined || !config.saveConfig ? {} : { saveTo: options.saveTo }),
     ...(backend === undefined ? {} : { backend }),
   };
 }

@@ -6,8 +6,10 @@ import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
 import { sweep } from '../takeover/sweep.ts';
 import { type Connected, Connecting } from './connecting.ts';
 import { onExit } from './exits.ts';
+import { runHooks } from './hooks.ts';
 import { PeerWatch } from './peer-watch.ts';
-import { type ConnectOptions, readRequest } from './request.ts';
+import { type ConnectOptions, type ConnectRequest, readRequest } from './request.ts';
+import { saveConfig } from './save.ts';
 import { Workplace } from './workplace.ts';
 
 export type TunnelEvents = {
@@ -53,7 +55,7 @@ export async function connect(options: ConnectOptions, signal = new AbortControl
   try {
     const connecting = new Connecting(place, request);
     const connected = await connecting.run(signal);
-    return new Tunnel(place, connected, (stale) => connecting.refresh(connected, stale));
+    return new Tunnel(place, connected, request, (stale) => connecting.refresh(connected, stale));
   } catch (error) {
     place[Symbol.dispose]();
     throw error;
@@ -67,6 +69,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   readonly wasAdopted: boolean;
   readonly #place: Workplace;
   readonly #connected: Connected;
+  readonly #request: ConnectRequest;
   readonly #keep: () => void;
   readonly #looking: NodeJS.Timeout;
   readonly #watch: PeerWatch;
@@ -76,8 +79,14 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   #isOver = false;
 
   /** @param refresh looks anew where peers are that do not answer */
-  constructor(place: Workplace, connected: Connected, refresh: (stale: readonly SeenPeer[]) => Promise<void>) {
+  constructor(
+    place: Workplace,
+    connected: Connected,
+    request: ConnectRequest,
+    refresh: (stale: readonly SeenPeer[]) => Promise<void>,
+  ) {
     super();
+    this.#request = request;
     this.#refresh = refresh;
     this.#place = place;
     this.#connected = connected;
@@ -118,10 +127,23 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     this.#isOver = true;
     this.#keep();
     clearInterval(this.#looking);
-    const { device } = this.#connected;
+    const { device, mtu } = this.#connected;
+    const { hooks, saveTo, source } = this.#request;
+    const failed: Error[] = [];
+    // none of it keeps the tunnel from going
+    const attempt = (body: () => void): void => {
+      try {
+        body();
+      } catch (error) {
+        failed.push(error instanceof Error ? error : new Error(String(error)));
+      }
+    };
+    attempt(() => runHooks('PreDown', hooks.preDown, this.name));
+    if (saveTo !== undefined) attempt(() => saveConfig(saveTo, source, device.read(), mtu));
     device[Symbol.dispose]();
-    const { failed } = sweep(this.#place, device.link, { keeps: false });
+    failed.push(...sweep(this.#place, device.link, { keeps: false }).failed);
     this.#place[Symbol.dispose]();
+    attempt(() => runHooks('PostDown', hooks.postDown, this.name));
     if (failed.length === 0) return;
     const why = failed.map(({ message }) => message).join('; ');
     throw new AggregateError(failed, `Cannot take all of tunnel ${this.name} away: ${why}`);

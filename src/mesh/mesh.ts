@@ -129,12 +129,10 @@ export class Mesh {
     return clear.bringTo(new Map(accepted.map((peer) => [peer.name, clearPeerOf(peer)])), terms);
   }
 
-  /** What leads through a device that starts follows when that is there, with everything else. */
+  /** What leads through a device that starts, or has yet to, follows when that is there, with everything else. */
   #route(turns: readonly RouteTurn[]): string[] {
-    const starting = [...this.#devices].filter(([, { tunnel }]) => tunnel.isStarting).map(([way]) => way);
-    const links = this.#parts.links
-      .filter(({ way }) => starting.some((one) => one === way))
-      .map(({ link }) => link.index);
+    const isThere = (way: Way): boolean => way === 'clear' || this.#devices.get(way)?.tunnel.isStarting === false;
+    const links = this.#parts.links.filter(({ way }) => !isThere(way)).map(({ link }) => link.index);
     const waits = ({ next }: RouteTurn): boolean => next !== undefined && links.includes(next.link.index);
     this.#routes.note(turns.filter(waits));
     return this.#routes.update(turns.filter((turn) => !waits(turn)));

@@ -27,6 +27,8 @@ const TIMEOUT_MS = 3000;
 const WATCH_BACKOFF = { initialDelay: 100, maxDelay: 2000 };
 /** How long a follower waits before it asks again where the registry is away. */
 const RETRY_MS = 500;
+/** Of what was to be written, in a message. */
+const KEYS_SHOWN = 3;
 
 /** A connection that is dead is found by pings; etcd ends one that has more of them than one in five seconds. */
 const PINGS = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000 };
@@ -82,7 +84,7 @@ export class EtcdRegistry implements Registry {
       })),
       success: writes.map((write) => this.#operation(write)),
     };
-    const attempt = `write ${writes.map(({ key }) => key).join(', ')}`;
+    const attempt = `write ${namesOf(writes)}`;
     // not a second time: the first may have been done
     const { succeeded, header } = await this.#call(attempt, () => this.#client.kv.txn(request));
     return succeeded ? Number(header.revision) : undefined;
@@ -253,6 +255,12 @@ export class EtcdRegistry implements Registry {
     const value = Buffer.from(write.value);
     return { request_put: { key: this.#key(key), value, ...(lease === undefined ? {} : { lease: lease.id }) } };
   }
+}
+
+/** The first of them, for a message. */
+function namesOf(writes: readonly Write[]): string {
+  const some = writes.slice(0, KEYS_SHOWN).map(({ key }) => key);
+  return writes.length > some.length ? `${some.join(', ')} and ${writes.length - some.length} more` : some.join(', ');
 }
 
 /** Where it has no such revision yet, or has it no more. */

@@ -164,7 +164,7 @@ describe('a tunnel', { timeout: 120_000 }, () => {
     const again = await connected(config, '--kill-switch');
     expect(pings(SERVER.inside4)).toBe(true);
     // the server is elsewhere now
-    vpn.server.namespace.ip('address add 203.0.113.99/24 dev eth0', `address delete ${SERVER.outside4}/24 dev eth0`);
+    vpn.server.namespace.ip(`address delete ${SERVER.outside4}/24 dev eth0`, 'address add 203.0.113.99/24 dev eth0');
     writeFileSync(hosts, '203.0.113.99 vpn.example\n');
     await expect.poll(() => pings(SERVER.inside4), { timeout: 60_000, interval: 500 }).toBe(true);
     await kill(again);

@@ -4,12 +4,12 @@ import { syncBuiltinESMExports } from 'node:module';
 import { NetlinkSocket } from '../../src/linux/netlink/socket.ts';
 import { KernelWireguard } from '../../src/linux/wireguard/kernel.ts';
 import { UserspaceWireguard } from '../../src/linux/wireguard/userspace.ts';
-import { beginSteps, step, wrap } from './kill-at.ts';
+import { step, wrap } from './kill-at.ts';
 
 /*
  * Preloaded into a client of a tunnel (`--import`), so that it is killed at a step, see kill-at.ts. Steps are what outlives
  * it: what it says to the kernel and to the program that makes its device, the program itself, and files that it makes or
- * takes away. With KILL_BEGIN `end` they count from the signal on that ends it.
+ * takes away.
  */
 
 type Named = { readonly attempt: string; readonly flags: number; readonly type: number };
@@ -32,10 +32,8 @@ for (const kind of [UserspaceWireguard, KernelWireguard]) {
   wrap(kind.prototype, 'edit', (call, [edits]) => step(`wireguard ${(edits as unknown[]).length} edits`, call));
 }
 const short = (path: unknown): string => String(path).split('/').slice(-2).join('/');
-for (const name of ['renameSync', 'rmSync', 'writeFileSync', 'writeSync', 'mkdirSync', 'unlinkSync', 'ftruncateSync']) {
+for (const name of ['renameSync', 'rmSync', 'writeFileSync', 'writeSync', 'unlinkSync', 'ftruncateSync']) {
   wrap(fs, name, (call, [path]) => (path === 1 || path === 2 ? call() : step(`${name} ${short(path)}`, call)));
 }
 wrap(childProcess, 'spawn', (call, [command]) => step(`spawn ${String(command)}`, call));
 syncBuiltinESMExports();
-
-if (process.env['KILL_BEGIN'] === 'end') process.prependListener('SIGTERM', beginSteps);

@@ -108,12 +108,13 @@ export class Connecting {
       return now === undefined || !sameEndpoint(now, endpoint);
     });
     if (moved.length === 0) return;
-    const known = [...seen.values()].flatMap((peer): [Key, Endpoint][] =>
-      peer.endpoint === undefined ? [] : [[peer.publicKey, peer.endpoint]],
-    );
-    // whom it sent to before stays allowed until it sends elsewhere
-    this.#closeOthers({ endpoints: new Map([...known, ...moved]), unresolved: new Map() }, numbers);
+    this.#closeOthers({ endpoints: new Map([...endpointsOf(seen), ...moved]), unresolved: new Map() }, numbers);
     device.edit(moved.map(([publicKey, endpoint]) => ({ verb: 'change', peer: { publicKey, endpoint } })));
+  }
+
+  /** Lets encrypted packets go where peers are heard from now. @throws CulvertError where the kill switch cannot be told */
+  follow({ device, numbers }: Connected): void {
+    this.#closeOthers({ endpoints: endpointsOf(device.read().peers), unresolved: new Map() }, numbers);
   }
 
   #marked({ fwMark }: Numbers): MarkedLookup {
@@ -325,6 +326,14 @@ export class Connecting {
   #note({ done, failed }: Swept): void {
     this.#notices.push(...done, ...failed.map(({ message }) => message));
   }
+}
+
+function endpointsOf(peers: ReadonlyMap<Key, SeenPeer>): Map<Key, Endpoint> {
+  return new Map(
+    [...peers.values()].flatMap(({ publicKey, endpoint }): [Key, Endpoint][] =>
+      endpoint === undefined ? [] : [[publicKey, endpoint]],
+    ),
+  );
 }
 
 /** Before it is known where peers are. */

@@ -15,9 +15,9 @@ const first: SeenPeer = {
   sent: 100,
 };
 
-const watching = (): ((change: Partial<SeenPeer>, nowMs: number) => string[]) => {
-  const watch = new PeerWatch(new Map([[KEY, first]]));
-  let peer = first;
+const watching = (keepalive_s = 0): ((change: Partial<SeenPeer>, nowMs: number) => string[]) => {
+  let peer: SeenPeer = { ...first, keepalive_s };
+  const watch = new PeerWatch(new Map([[KEY, peer]]), 0);
   return (change, nowMs) => {
     peer = { ...peer, ...change };
     return watch.look(new Map([[KEY, peer]]), nowMs).map(({ kind }) => kind);
@@ -38,6 +38,17 @@ it('is not stale where nobody says anything', () => {
   expect(look({}, 0)).toEqual([]);
   expect(look({}, 1e9)).toEqual([]);
   expect(look({ sent: 200, received: 200 }, 2e9)).toEqual([]);
+});
+
+it('is not stale where it is only kept alive, which nobody answers, and is where not even that is sent', () => {
+  const look = watching(25);
+  for (let s = 25; s <= 300; s += 25) expect(look({ sent: 100 + (s / 25) * 32 }, s * 1000)).toEqual([]);
+  expect(look({}, 375_000)).toEqual([]);
+  expect(look({}, 380_001)).toEqual(['stale']);
+  expect(look({ sent: 2000, received: 200 }, 390_000)).toEqual(['heard']);
+  // a handshake is begun again and again
+  expect(look({ sent: 2148 }, 391_000)).toEqual([]);
+  expect(look({ sent: 2444 }, 406_000)).toEqual(['stale']);
 });
 
 it('has roamed when it is heard from elsewhere', () => {

@@ -55,7 +55,7 @@ export async function connect(options: ConnectOptions, signal = new AbortControl
   try {
     const connecting = new Connecting(place, request);
     const connected = await connecting.run(signal);
-    return new Tunnel(place, connected, request, (stale) => connecting.refresh(connected, stale));
+    return new Tunnel(place, connected, request, connecting);
   } catch (error) {
     place[Symbol.dispose]();
     throw error;
@@ -73,26 +73,20 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   readonly #keep: () => void;
   readonly #looking: NodeJS.Timeout;
   readonly #watch: PeerWatch;
-  readonly #refresh: (stale: readonly SeenPeer[]) => Promise<void>;
+  readonly #connecting: Connecting;
   #refreshedMs = Number.NEGATIVE_INFINITY;
   #isDown = false;
   #isOver = false;
 
-  /** @param refresh looks anew where peers are that do not answer */
-  constructor(
-    place: Workplace,
-    connected: Connected,
-    request: ConnectRequest,
-    refresh: (stale: readonly SeenPeer[]) => Promise<void>,
-  ) {
+  constructor(place: Workplace, connected: Connected, request: ConnectRequest, connecting: Connecting) {
     super();
     this.#request = request;
-    this.#refresh = refresh;
+    this.#connecting = connecting;
     this.#place = place;
     this.#connected = connected;
     this.notices = connected.notices;
     this.wasAdopted = connected.wasAdopted;
-    this.#watch = new PeerWatch(connected.device.read().peers);
+    this.#watch = new PeerWatch(connected.device.read().peers, performance.now());
     this.#keep = onExit(() => this.close());
     this.#looking = setInterval(() => this.#look(), LOOK_MS);
   }
@@ -166,7 +160,10 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
 
   #hear(peers: ReadonlyMap<string, SeenPeer>): void {
     const nowMs = performance.now();
-    for (const news of this.#watch.look(peers, nowMs)) {
+    const all = this.#watch.look(peers, nowMs);
+    // a kill switch lets nothing go where it does not know of
+    if (all.some(({ kind }) => kind === 'roamed')) this.#connecting.follow(this.#connected);
+    for (const news of all) {
       if (news.kind === 'roamed') this.emit('roamed', news.peer, news.former);
       else if (news.kind !== 'heard') this.emit(news.kind, news.peer);
     }
@@ -174,7 +171,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     if (stale.length === 0 || nowMs - this.#refreshedMs < REFRESH_MS) return;
     this.#refreshedMs = nowMs;
     // what does not resolve now may later
-    this.#refresh(stale).catch((error: unknown) => this.#tellDown(error));
+    this.#connecting.refresh(this.#connected, stale).catch((error: unknown) => this.#tellDown(error));
   }
 
   #tellDown(error: unknown): void {

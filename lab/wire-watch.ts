@@ -38,12 +38,19 @@ export class WireWatch implements AsyncDisposable {
     createInterface({ input: tcpdump.stdout }).on('line', (line) => this.#hear(line));
   }
 
-  /** Watches from when this resolves on. @throws Error where tcpdump does not start */
-  static async start({ wire }: Pick<Underlay, 'wire'>): Promise<WireWatch> {
-    // what comes from a host is heard at its port, and once
-    const links = ['-i', 'any', '-Q', 'in'];
+  /**
+   * Watches from when this resolves on: what comes from a host is heard at its port, and once.
+   *
+   * @param what link of the namespace, and packets as in pcap-filter(7); hosts' in clear where absent
+   * @throws Error where tcpdump does not start
+   */
+  static async start(
+    { wire }: Pick<Underlay, 'wire'>,
+    { link = 'any', filter = READABLE }: { readonly link?: string; readonly filter?: string } = {},
+  ): Promise<WireWatch> {
+    const links = ['-i', link, '-Q', 'in'];
     const lines = ['-n', '-q', '-tt', '-l', '--immediate-mode'];
-    const options = [...links, ...lines, '-s', SNAPPED, '-B', BUFFER, READABLE];
+    const options = [...links, ...lines, '-s', SNAPPED, '-B', BUFFER, filter];
     const command = [`--net=${wire}`, 'setpriv', '--pdeathsig', 'KILL', 'tcpdump', ...options];
     const watch = new WireWatch(spawn('nsenter', command, { stdio: ['ignore', 'pipe', 'pipe'] }));
     await watch.#listening();

@@ -2,8 +2,10 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CLIENT, PORT, RESOLV_CONF, SERVER, Vpn } from '../lab/vpn.ts';
+import { WireWatch } from '../lab/wire-watch.ts';
 import { CULVERT, ended, lineOf } from './support/command-line.ts';
 
 /* A tunnel as a person has it, on the command line, to a WireGuard that wg(8) configures: see the drawing in lab/vpn.ts. */
@@ -170,12 +172,67 @@ describe('a tunnel', { timeout: 120_000 }, () => {
     await kill(again);
   });
 
+  it('that is ended while it connects leaves nothing', async () => {
+    vpn.unserve();
+    const child = start(vpn.config({ lines: ['DNS = 10.9.0.1'] }), '--kill-switch');
+    await expect.poll(() => vpn.state()['links'], { timeout: 10_000 }).toContain('vpn');
+    await kill(child, 'SIGINT');
+    expect(vpn.state()).toEqual(before);
+  });
+
+  it('that was killed with a kill switch is taken over without one where none is wanted', async () => {
+    await kill(await connected(vpn.config(), '--kill-switch'), 'SIGKILL');
+    const child = start(vpn.config(), '--json');
+    expect(JSON.parse(await lineOf(child, /"connected"/))).toMatchObject({ wasAdopted: true });
+    expect(vpn.state()['tables']).not.toContain('culvert_kill_vpn');
+    await kill(child);
+    expect(vpn.state()).toEqual(before);
+  });
+
   it('is one at a time', async () => {
     const child = await connected(vpn.config());
     const { code, stderr } = await ended(start(vpn.config()));
     expect([code, stderr]).toEqual([1, expect.stringMatching(/pid \d+ keeps it; end that \(culvert disconnect vpn\)/)]);
     expect(pings(SERVER.inside4)).toBe(true);
     await kill(child);
+  });
+});
+
+describe('with a kill switch', { timeout: 180_000 }, () => {
+  /** What nobody may see: all but encrypted packets, and what keeps a link alive. */
+  const LEAKS =
+    'not arp and not udp port 51820 and not ip6 multicast and not (icmp6 and ip6[40] >= 133 and ip6[40] <= 136)';
+  /** Asks for names, and for others in both families, ten times a second. */
+  const TALK = `while :; do
+    echo x >/dev/udp/203.0.113.53/53; echo x >/dev/udp/192.0.2.1/9; echo x >/dev/udp/2001:db8:f::1/9; echo x >/dev/udp/${SERVER.inside4}/9
+    sleep 0.1
+  done 2>/dev/null`;
+
+  it('nothing passes by in clear: as it comes, is killed, is gone, comes back, and while its endpoint is away', async () => {
+    await using wire = await WireWatch.start({ wire: vpn.server.namespace.path }, { link: 'eth0', filter: LEAKS });
+    const talk = vpn.client.start('bash', '-c', TALK);
+    await expect.poll(async () => (await wire.seen()).length).toBeGreaterThan(3);
+    const config = vpn.config({ lines: ['DNS = 10.9.0.1'] });
+    const first = await connected(config, '--kill-switch');
+    await wire.seen();
+    await kill(first, 'SIGKILL');
+    vpn.client.namespace.ip('link delete vpn');
+    await pause(500);
+    const second = await connected(config, '--kill-switch');
+    vpn.unserve();
+    await pause(500);
+    await kill(second, 'SIGKILL');
+    const { code } = await ended(start(config, '--kill-switch', '--timeout', '2'));
+    expect(code).toBe(1);
+    // what stood before a client that could not connect stands after it
+    expect(culvert('tunnels')).toMatch(/^vpn +left +- +no +yes$/m);
+    await vpn.serve();
+    const third = await connected(config, '--kill-switch');
+    expect((await wire.seen()).map(({ line }) => line)).toEqual([]);
+    await kill(third);
+    await expect.poll(async () => (await wire.seen()).length).toBeGreaterThan(3);
+    await kill(talk);
+    expect(vpn.state()).toEqual(before);
   });
 });
 

@@ -90,6 +90,8 @@ async function connectTo(file: string, options: Options): Promise<void> {
     if (json) printJson({ event, ...fields });
     else print(text);
   };
+  const seen = othersMayRead(file);
+  if (seen !== undefined) say('notice', seen, { notice: seen });
   for (const notice of tunnel.notices) say('notice', `${tunnel.name}: ${notice}`, { notice });
   const { mtu: size, backend, peers } = await tunnel.status();
   const [peer] = peers;
@@ -105,6 +107,12 @@ async function connectTo(file: string, options: Options): Promise<void> {
   );
   tunnel.on('roamed', (one) => say('roamed', `${tunnel.name} hears its peer at ${endpointText(one)} now`, {}));
   tunnel.on('down', (reason) => say('down', reason, { reason }));
+}
+
+/** It holds a private key. */
+function othersMayRead(file: string): string | undefined {
+  const mode = file === '-' ? 0 : statSync(file).mode & 0o077;
+  return mode === 0 ? undefined : `others may read ${file}, which holds the private key: chmod 600 ${file}`;
 }
 
 function endpointText({ endpoint }: Pick<SeenPeer, 'endpoint'>): string {

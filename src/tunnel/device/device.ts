@@ -67,9 +67,15 @@ export class TunnelDevice implements Disposable {
     while (!start.isDone()) await pause(LOOK_MS);
     const index = kernel.withSocket(ROOT, (socket) => linkIndex(socket, name));
     if (index === undefined) throw new CulvertError('link_gone', `Cannot use ${name}: somebody has deleted its link`);
-    const device = TunnelDevice.open(parts, { name, index }, kind);
-    device.mark(mark);
-    return device;
+    const link = { name, index };
+    try {
+      const device = TunnelDevice.open(parts, link, kind);
+      device.mark(mark);
+      return device;
+    } catch (error) {
+      removeDevice(parts, link);
+      throw error;
+    }
   }
 
   /** Whether it is there, and still is; cheap to ask. */

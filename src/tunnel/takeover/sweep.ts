@@ -93,7 +93,7 @@ function orphansOf(socket: NetlinkSocket, family: Family, marks: ReadonlySet<num
   return own.filter((rule) => !isKept(rule) && !(rule.mark === undefined && kept.has(rule.priority + 1)));
 }
 
-/** The link of a name. */
+/** The link of a name, whosever it is. */
 export function linkNamed(kernel: Kernel, name: string): Link | undefined {
   return kernel.withSocket(ROOT, (socket) => findLinkNamed(socket, ROOT, name))?.end.link;
 }

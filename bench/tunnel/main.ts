@@ -1,0 +1,9 @@
+import { runProgram } from '../program.ts';
+import { connecting } from './rows/connect.ts';
+
+await runProgram({
+  name: 'bench:tunnel',
+  summary: 'Measures tunnels against wg-quick, in namespaces of its own.',
+  rows: [connecting],
+  touchesMemory: false,
+});

@@ -1,0 +1,117 @@
+import { ROOT } from '../../plan/state.ts';
+import { planText } from '../../plan/text.ts';
+import { TunnelDevice } from '../device/device.ts';
+import type { Resolved } from '../endpoint/resolve.ts';
+import { difference, removeFirewall } from '../firewall/keeper.ts';
+import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
+import type { Mark } from '../owner/mark.ts';
+import { deviceOf } from '../plan/device.ts';
+import { takenNumbers } from '../plan/numbers.ts';
+import { fullFamilies, type Numbers, TUNNEL_PROTOCOL, tunnelObjects } from '../plan/routing.ts';
+import type { Standing } from '../takeover/standing.ts';
+import type { Connected } from './connected.ts';
+import type { ConnectRequest } from './request.ts';
+import { ownMark, Wanted } from './wanted.ts';
+import type { Workplace } from './workplace.ts';
+
+/** Takes over what a dead client has left where it is just what is wanted: no link is made, and no session ends. */
+export class Adopting {
+  readonly #place: Workplace;
+  readonly #request: ConnectRequest;
+  readonly #wanted: Wanted;
+  /** why it was not */
+  readonly notices: string[] = [];
+
+  constructor(place: Workplace, request: ConnectRequest) {
+    this.#place = place;
+    this.#request = request;
+    this.#wanted = new Wanted(place, request);
+  }
+
+  /** undefined where it is otherwise, or nothing of ours */
+  async run({ link, backend, folder, mark }: Standing): Promise<Connected | undefined> {
+    const { kernel, name } = this.#place;
+    if (mark === undefined) return undefined;
+    let device: TunnelDevice | undefined;
+    try {
+      device = TunnelDevice.open({ kernel, name, folder }, link, backend);
+      const peer = latestPeer(device.read());
+      const isLive = peer !== undefined && Date.now() - peer.lastHandshakeMs < SESSION_MS;
+      const numbers = this.#numbersOf(mark);
+      const resolved = isLive && numbers !== undefined ? await this.#wanted.resolve(numbers) : undefined;
+      if (peer === undefined || resolved === undefined || numbers === undefined) {
+        device[Symbol.dispose]();
+        return undefined;
+      }
+      const mtu = this.#wanted.mtu(resolved, numbers);
+      const differs = this.#differences(device, resolved, { numbers, mtu });
+      if (differs.length > 0) {
+        device[Symbol.dispose]();
+        this.notices.push(`not adopted, since it differs: ${differs.slice(0, 3).join('; ')}`);
+        return undefined;
+      }
+      device.mark(ownMark(numbers.fwMark));
+      this.#dropTables(numbers);
+      const said = this.#wanted.askNames();
+      const notices = [
+        ...resolved.unresolved.values(),
+        ...said,
+        `adopted ${name}, which a dead client had left as it is to be`,
+      ];
+      return { device, numbers, mtu, peer, resolved, notices, wasAdopted: true };
+    } catch (error) {
+      device?.[Symbol.dispose]();
+      this.notices.push(`not adopted: ${messageOf(error)}`);
+      return undefined;
+    }
+  }
+
+  /** Of one that was wanted otherwise before. */
+  #dropTables(numbers: Numbers): void {
+    const { netfilter, name } = this.#place;
+    if (this.#request.allow === undefined) removeFirewall(netfilter, 'kill switch', name);
+    if (this.#wanted.way(numbers) === undefined) removeFirewall(netfilter, 'way', name);
+  }
+
+  /** Those that its rules have; undefined where they have none, as of half of a tunnel. */
+  #numbersOf({ fwMark }: Mark): Numbers | undefined {
+    const { config } = this.#request;
+    const taken = this.#place.kernel.withSocket(ROOT, takenNumbers);
+    const chosen = this.#wanted.numbers();
+    const priorities = { ...chosen.priorities };
+    for (const family of fullFamilies(config)) {
+      const rule = taken.rules[family].find((one) => one.protocol === TUNNEL_PROTOCOL && one.mark?.value === fwMark);
+      if (rule === undefined) return undefined;
+      priorities[family] = rule.priority;
+    }
+    const isOfConfig = config.fwMark === undefined || config.fwMark === fwMark;
+    const isNeeded = chosen.fwMark !== 0;
+    return isOfConfig && isNeeded === (fwMark !== 0) ? { fwMark, priorities } : undefined;
+  }
+
+  #differences(
+    device: TunnelDevice,
+    resolved: Resolved,
+    { numbers, mtu }: { readonly numbers: Numbers; readonly mtu: number },
+  ): string[] {
+    const { netfilter } = this.#place;
+    const { config } = this.#request;
+    const known = { endpoints: resolved.endpoints, fwMark: numbers.fwMark };
+    const edits = device.difference(deviceOf(config, known, false), Date.now());
+    const plan = this.#wanted.plan(tunnelObjects(config, device.link, numbers));
+    const tables = [this.#wanted.way(numbers), this.#wanted.killSwitch(resolved, numbers)].filter(
+      (table) => table !== undefined,
+    );
+    const end = device.seen?.end;
+    return [
+      ...edits.map(({ verb }) => `the device (${verb})`),
+      ...(plan.length === 0 ? [] : planText(plan).split('\n')),
+      ...tables.flatMap((table) => difference(netfilter, table)),
+      ...(end?.mtu === mtu && end.up ? [] : [`the link has MTU ${end?.mtu}`]),
+    ];
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,112 @@
+import { type Ip, parseIp } from '../../addr/ip.ts';
+import { CulvertError } from '../../errors.ts';
+import { processOf } from '../../linux/process.ts';
+import { diff, type Plan } from '../../plan/diff.ts';
+import { type KernelObject, objectKey, ROOT } from '../../plan/state.ts';
+import type { MarkedLookup } from '../endpoint/marked-lookup.ts';
+import { type Resolved, resolveEndpoints } from '../endpoint/resolve.ts';
+import { killSwitchTable } from '../firewall/kill-switch.ts';
+import type { FirewallTable } from '../firewall/table.ts';
+import { wayTable } from '../firewall/way.ts';
+import type { Mark } from '../owner/mark.ts';
+import { chooseNumbers, takenNumbers } from '../plan/numbers.ts';
+import { fullFamilies, type Numbers } from '../plan/routing.ts';
+import { tunnelMtu } from '../plan/size.ts';
+import type { ConnectRequest } from './request.ts';
+import type { Workplace } from './workplace.ts';
+
+/** What a tunnel is to have, by what is asked for and where it is worked on. */
+export class Wanted {
+  readonly #place: Workplace;
+  readonly #request: ConnectRequest;
+
+  constructor(place: Workplace, request: ConnectRequest) {
+    this.#place = place;
+    this.#request = request;
+  }
+
+  /** Those that it takes where nothing of it stands. @throws CulvertError `no_table_free` */
+  numbers(): Numbers {
+    const { config, allow } = this.#request;
+    const numbers = this.#place.kernel.withSocket(ROOT, (socket) => chooseNumbers(takenNumbers(socket), config.fwMark));
+    const needsMark = allow !== undefined || config.fwMark !== undefined || fullFamilies(config).length > 0;
+    return needsMark ? numbers : { ...numbers, fwMark: 0 };
+  }
+
+  /** Where its peers are. @throws CulvertError `endpoint_unresolved` where that is known of none, and of some it should be */
+  async resolve(numbers: Numbers): Promise<Resolved> {
+    const { config } = this.#request;
+    const marked = this.lookup(numbers);
+    const resolved = await this.#place.kernel.withSocket(ROOT, (socket) =>
+      resolveEndpoints(socket, config.peers, marked),
+    );
+    if (resolved.endpoints.size > 0 || resolved.unresolved.size === 0) {
+      return resolved;
+    }
+    const why = [...resolved.unresolved.values()].join('; ');
+    throw new CulvertError('endpoint_unresolved', `Cannot connect ${this.#place.name}: ${why}`);
+  }
+
+  /** How names are asked for past its kill switch; undefined where there is none. */
+  lookup({ fwMark }: Numbers): MarkedLookup | undefined {
+    if (this.#request.allow === undefined) return undefined;
+    return { fwMark, servers: resolversOf(this.#place) };
+  }
+
+  /** bytes */
+  mtu({ endpoints }: Resolved, { fwMark }: Numbers): number {
+    const addresses = [...endpoints.values()].map(({ address }) => address);
+    return (
+      this.#request.config.mtu ?? this.#place.kernel.withSocket(ROOT, (socket) => tunnelMtu(socket, addresses, fwMark))
+    );
+  }
+
+  /** undefined where no default route leads through it */
+  way({ fwMark }: Numbers): FirewallTable | undefined {
+    const { config } = this.#request;
+    if (fullFamilies(config).length === 0) return undefined;
+    return wayTable({
+      name: this.#place.name,
+      mark: fwMark,
+      addresses: config.addresses.map(({ address }) => address),
+    });
+  }
+
+  /** undefined where none is wanted */
+  killSwitch({ endpoints }: Resolved, { fwMark }: Numbers): FirewallTable | undefined {
+    const { allow } = this.#request;
+    const { name } = this.#place;
+    if (allow === undefined) return undefined;
+    const resolvers = resolversOf(this.#place);
+    return killSwitchTable({ name, mark: fwMark, endpoints: [...endpoints.values()], resolvers, allow });
+  }
+
+  /** What is to be done of these. */
+  plan(objects: readonly KernelObject[]): Plan {
+    const { kernel } = this.#place;
+    const keys = new Set(objects.map(objectKey));
+    const seen = kernel.find(ROOT, objects).objects.filter((object) => keys.has(objectKey(object)));
+    return diff(seen, objects);
+  }
+
+  /** Has the machine ask its name servers. @returns what a person is to know */
+  askNames(): readonly string[] {
+    const { dns, dnsName, name } = this.#place;
+    return dns.set(dnsName, name, this.#request.config.dns).notices;
+  }
+}
+
+/** Whom the machine asked for names before any tunnel. */
+function resolversOf({ dns }: Workplace): Ip[] {
+  return dns.nameserversBefore().servers.flatMap((server) => {
+    // one of a link, with its zone, is no server that a set can hold
+    return server.includes('%') ? [] : [parseIp(server)];
+  });
+}
+
+/** That this process keeps it. */
+export function ownMark(fwMark: number): Mark {
+  const owner = processOf(process.pid);
+  if (owner === undefined) throw new CulvertError('no_proc', 'Cannot tell who owns a tunnel: /proc is not there');
+  return { owner, fwMark };
+}

@@ -189,6 +189,21 @@ describe('a tunnel', { timeout: 120_000 }, () => {
     expect(vpn.state()).toEqual(before);
   });
 
+  it('has IPv4 alone where the host has IPv6 switched off', async () => {
+    vpn.client.namespace.run(
+      'sysctl',
+      '-qw',
+      'net.ipv6.conf.all.disable_ipv6=1',
+      'net.ipv6.conf.default.disable_ipv6=1',
+    );
+    before = vpn.state();
+    const child = await connected(vpn.config());
+    expect(pings(SERVER.inside4)).toBe(true);
+    expect(wayTo('192.0.2.1')).toBe('vpn');
+    await kill(child);
+    expect(vpn.state()).toEqual(before);
+  });
+
   it('is one at a time', async () => {
     const child = await connected(vpn.config());
     const { code, stderr } = await ended(start(vpn.config()));

@@ -40,6 +40,11 @@ export class Connecting {
     this.#wanted = new Wanted(place, request);
   }
 
+  /** What a person is to know besides. */
+  note(notice: string): void {
+    this.#notices.push(notice);
+  }
+
   /** @throws CulvertError, InputError */
   async run(signal: AbortSignal): Promise<Connected> {
     const { kernel, name, folder } = this.#place;

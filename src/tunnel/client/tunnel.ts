@@ -3,6 +3,7 @@ import { CulvertError } from '../../errors.ts';
 import type { SeenPeer } from '../../plan/wireguard/device.ts';
 import type { BackendKind } from '../device/device.ts';
 import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
+import { hasIpv6, withoutIpv6 } from '../plan/host-families.ts';
 import { sweep } from '../takeover/sweep.ts';
 import type { Connected } from './connected.ts';
 import { Connecting } from './connecting.ts';
@@ -54,9 +55,14 @@ export async function connect(options: ConnectOptions, signal = new AbortControl
   const request = readRequest(options);
   const place = new Workplace(request.name, options);
   try {
-    const connecting = new Connecting(place, request);
+    const hasBoth = hasIpv6();
+    const fit = hasBoth ? request : { ...request, config: withoutIpv6(request.config) };
+    const connecting = new Connecting(place, fit);
+    if (fit.config.addresses.length < request.config.addresses.length) {
+      connecting.note('this host has IPv6 switched off: the tunnel has IPv4 alone');
+    }
     const connected = await connecting.run(signal);
-    return new Tunnel(place, connected, request, connecting);
+    return new Tunnel(place, connected, fit, connecting);
   } catch (error) {
     place[Symbol.dispose]();
     throw error;

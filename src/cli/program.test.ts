@@ -32,9 +32,15 @@ async function failureFor(...parameters: string[]): Promise<ReturnType<typeof fa
   return program.parseAsync(parameters, { from: 'user' }).then(() => undefined, failureOf);
 }
 
+/** They ask no daemon. */
+const WITHOUT_DAEMON = ['up', 'connect', 'disconnect', 'tunnels'];
+
 describe('every command', () => {
   it('is there', () => {
-    const names = 'up down status create set rm ls inspect exec drain undrain leases reconcile events bench'.split(' ');
+    const names =
+      'up down status create set rm ls inspect exec drain undrain connect disconnect tunnels leases reconcile events bench'.split(
+        ' ',
+      );
     expect(all.map(([words]) => words)).toEqual(expect.arrayContaining([...names, 'leases explain', 'leases release']));
   });
 
@@ -42,7 +48,7 @@ describe('every command', () => {
     const help = helpOf(command);
     expect(help).toMatch(new RegExp(`^Examples:\n( {2}.*\n)* {2}culvert ${words}( |$)`, 'm'));
     expect(help).toContain('--json');
-    if (words !== 'up') expect(help).toMatch(/--socket <path> .*\n?.*CULVERT_SOCKET/);
+    if (!WITHOUT_DAEMON.includes(words)) expect(help).toMatch(/--socket <path> .*\n?.*CULVERT_SOCKET/);
   });
 
   it.each(all)('%s is loaded by its name alone', async (words) => {

@@ -237,6 +237,7 @@ describe('with a kill switch', { timeout: 180_000 }, () => {
     vpn.unserve();
     await pause(500);
     await kill(second, 'SIGKILL');
+    vpn.client.namespace.ip('link delete vpn');
     const { code } = await ended(start(config, '--kill-switch', '--timeout', '2'));
     expect(code).toBe(1);
     // what stood before a client that could not connect stands after it

@@ -297,6 +297,7 @@ describe('a mesh of two hosts', { timeout }, () => {
   it('is made anew also where that has failed at first', () => {
     one.know(other);
     one.underlay.run(one.router, 'ip', 'link', 'delete', 'wa-main');
+    for (const deadline = performance.now() + 5000; one.tunnel.isAlive && performance.now() < deadline; );
     const path = process.env['PATH'];
     try {
       process.env['PATH'] = '/nowhere';

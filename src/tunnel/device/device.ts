@@ -11,6 +11,7 @@ import { SyscallError } from '../../linux/syscall.ts';
 import type { WireguardBackend } from '../../linux/wireguard/backend.ts';
 import { KernelWireguard } from '../../linux/wireguard/kernel.ts';
 import { ProgramStart } from '../../linux/wireguard/program.ts';
+import { UapiSocket } from '../../linux/wireguard/uapi-socket.ts';
 import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
 import { type Link, ROOT } from '../../plan/state.ts';
 import type { Device, SeenDevice } from '../../plan/wireguard/device.ts';
@@ -26,8 +27,11 @@ export type DeviceParts = {
   readonly folder: string;
 };
 
-/** How often it is asked whether a program has started. */
+/** How often it is asked whether a program has started, or ended. */
 const LOOK_MS = 5;
+/** How long one may take to end when its link is gone. */
+const END_MS = 1000;
+const IDLE = new Int32Array(new SharedArrayBuffer(4));
 
 /** The WireGuard device of a tunnel, in the namespace of the calling thread, and its link. It outlives this process. */
 export class TunnelDevice implements Disposable {
@@ -138,14 +142,32 @@ export class TunnelDevice implements Disposable {
   }
 }
 
-/** Deletes a link, and the socket of who made it. */
+/**
+ * Deletes a link, and the socket of who made it. A program that ends takes its socket away by itself, and would take that
+ * of the next one: so its end is waited for.
+ */
 export function removeDevice({ kernel, folder, name }: DeviceParts, link: Link | undefined): void {
+  using program = programAt(folder, name);
   if (link !== undefined) {
     try {
       kernel.withSocket(ROOT, (socket) => socket.request(deleteLink(link)));
     } catch (error) {
       if (!(error instanceof SyscallError && error.errnoName === 'ENODEV')) throw error;
     }
+    const isThere = (): boolean => program?.isOpen === true;
+    for (const deadline = performance.now() + END_MS; isThere() && performance.now() < deadline; ) {
+      Atomics.wait(IDLE, 0, 0, LOOK_MS);
+    }
   }
   rmSync(join(folder, `${name}.sock`), { force: true });
+}
+
+/** A connection to a program, which ends when that does; undefined where nobody listens. */
+function programAt(folder: string, name: string): UapiSocket | undefined {
+  try {
+    return new UapiSocket(folder, `${name}.sock`);
+  } catch (error) {
+    if (error instanceof CulvertError && error.code === 'wireguard_away') return undefined;
+    throw error;
+  }
 }

@@ -1,11 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { formatIpv4 } from '../src/addr/ipv4.ts';
 import type { UnderlayHost } from './underlay.ts';
+import { waitUntil } from './wait.ts';
 
 const CLIENT_PORT = 2379;
 const PEER_PORT = 2380;
@@ -152,7 +153,12 @@ export class LabEtcd implements AsyncDisposable, Disposable {
 
   /** Stops a member where it stands, until it is let {@link go} on. */
   halt(index: number): void {
-    this.#member(index).process?.kill('SIGSTOP');
+    const { process: child } = this.#member(index);
+    child?.kill('SIGSTOP');
+    // each thread stops where it is next, and may answer before
+    const deadline = performance.now() + START_MS;
+    const { pid } = child ?? {};
+    if (pid !== undefined) waitUntil(() => isStopped(pid) || performance.now() > deadline);
   }
 
   go(index: number): void {
@@ -229,4 +235,10 @@ export class LabEtcd implements AsyncDisposable, Disposable {
     const signed = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-addext', names, '-addext', 'basicConstraints=CA:FALSE'];
     openssl(...fresh, ...signed, '-keyout', 'peer.key', '-out', 'peer.pem', '-subj', '/CN=lab member');
   }
+}
+
+/** Whether every thread of a process is (proc(5), state T). */
+function isStopped(pid: number): boolean {
+  const tasks = `/proc/${pid}/task`;
+  return readdirSync(tasks).every((task) => /\) [Tt] /.test(readFileSync(join(tasks, task, 'stat'), 'latin1')));
 }

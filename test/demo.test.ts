@@ -43,8 +43,7 @@ describe('the demo', () => {
     const { code, stdout, stderr } = await end.finally(() => burglar.kill('SIGKILL'));
     expect({ code }, stdout).toEqual({ code: 1 });
     expect(stderr).toMatch(/✗ Not so: netns-1 does not reach netns-2\n +done +sent 5 packets to 10\.11\.0\.5\n/);
-    // what arrived, or that nobody stopped it where the machine was too busy to hear it in time
-    expect(stderr).toMatch(/observed .*(arrived: \[\s*{ from: '10\.11\.0\.2'|stopped: 0)/s);
+    expect(stderr).toMatch(/observed .*arrived: \[\s*{ from: '10\.11\.0\.2'/s);
     expect(stdout).not.toContain('MEASURED');
     await run.gone();
     expect(run.processes()).toEqual([]);

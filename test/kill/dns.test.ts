@@ -66,6 +66,10 @@ type Case = {
 
 function killEverywhere(machine: DnsMachine, { parameters, calls, namespace, begin, end }: Case): void {
   const log = join(machine.root, 'strace.log');
+  // the first process of all compiles what the others find compiled, and writes that to files too
+  begin();
+  run(parameters(machine.root), '-o /dev/null -e trace=none', namespace);
+  end('undoes', 'not killed');
   begin();
   run(parameters(machine.root), `-o ${log} -e trace=${calls.join(',')}`, namespace);
   const points = pointsOf(readWhenFinished(log));
@@ -81,7 +85,7 @@ function killEverywhere(machine: DnsMachine, { parameters, calls, namespace, beg
   }
   expect(points.length).toBeGreaterThan(5);
   // how often it waits for a program, and for itself to end, depends on time
-  expect(killed).toBeGreaterThan(points.length);
+  expect(killed).toBeGreaterThan(1.4 * points.length);
 }
 
 let machine: DnsMachine;

@@ -1,9 +1,9 @@
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { formatIp } from '../../addr/ip.ts';
 import { InputError } from '../../errors.ts';
 import type { SeenPeer } from '../../plan/wireguard/device.ts';
+import { formatEndpoint } from '../../plan/wireguard/endpoint.ts';
 import { addCommand, type Common, integer } from '../command.ts';
 import { print, printJson } from '../output.ts';
 import { addFolders, type FolderOptions, foldersGiven } from '../tunnel-folders.ts';
@@ -116,9 +116,7 @@ function othersMayRead(file: string): string | undefined {
 }
 
 function endpointText({ endpoint }: Pick<SeenPeer, 'endpoint'>): string {
-  if (endpoint === undefined) return 'a peer without an endpoint';
-  const address = formatIp(endpoint.address);
-  return address.includes(':') ? `[${address}]:${endpoint.port}` : `${address}:${endpoint.port}`;
+  return endpoint === undefined ? 'a peer without an endpoint' : formatEndpoint(endpoint);
 }
 
 function readConfig(file: string): string {

@@ -1,6 +1,5 @@
-import { formatIp } from '../../addr/ip.ts';
-import type { Endpoint, SeenDevice } from '../../plan/wireguard/device.ts';
-import { formatEndpoint } from '../config/endpoint.ts';
+import type { SeenDevice } from '../../plan/wireguard/device.ts';
+import { formatEndpoint } from '../../plan/wireguard/endpoint.ts';
 import { refusalOf } from '../endpoint/refusal.ts';
 import type { Resolved } from '../endpoint/resolve.ts';
 
@@ -37,11 +36,14 @@ export async function whatWasSeen({ peers }: SeenDevice, resolved: Resolved, fwM
       code: 'endpoint_unreachable',
       text: `the network says ${first.said}`,
     };
-    return { code: trouble.code, text: told.map(({ endpoint }) => `${textOf(endpoint)}: ${trouble.text}`).join('; ') };
+    return {
+      code: trouble.code,
+      text: told.map(({ endpoint }) => `${formatEndpoint(endpoint)}: ${trouble.text}`).join('; '),
+    };
   }
   const sent = known.reduce((sum, [key]) => sum + (peers.get(key)?.sent ?? 0), 0);
   const received = known.reduce((sum, [key]) => sum + (peers.get(key)?.received ?? 0), 0);
-  const where = known.map(([, endpoint]) => textOf(endpoint)).join(', ');
+  const where = known.map(([, endpoint]) => formatEndpoint(endpoint)).join(', ');
   if (received > 0) {
     const text = `${received} bytes came from ${where}, but no handshake was done; see whether both have the same keys and pre-shared key`;
     return { code: 'handshake_refused', text };
@@ -49,8 +51,4 @@ export async function whatWasSeen({ peers }: SeenDevice, resolved: Resolved, fwM
   const keys =
     'it may be the wrong address or port, a firewall on the way, or a peer that does not know this key or takes its handshake for an old one (see whether this host’s clock is behind)';
   return { code: 'no_answer', text: `${sent} bytes sent to ${where}, and nothing came back: ${keys}` };
-}
-
-function textOf({ address, port }: Endpoint): string {
-  return formatEndpoint({ host: formatIp(address), port });
 }

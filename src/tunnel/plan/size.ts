@@ -1,5 +1,4 @@
-import type { Ip } from '../../addr/ip.ts';
-import { parseIp } from '../../addr/ip.ts';
+import { type Ip, parseIp } from '../../addr/ip.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { findLinkNamed } from '../../linux/observe/links.ts';
 import { findWay } from '../../linux/observe/way.ts';

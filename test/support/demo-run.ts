@@ -97,16 +97,20 @@ export class DemoRun {
     return resolve(this.#daemonFolder('state'), '..');
   }
 
-  /** Lets every sandbox of this run reach every other, again and again: the daemon puts right what it sees. */
-  breakOpen(): ChildProcess {
+  /** Lets every sandbox of this run reach every other, with the daemon halted: it would put that right. */
+  breakOpen(): void {
     const router = resolve(this.#daemonFolder('run'), 'netns/router');
+    for (const { pid } of this.#daemons()) process.kill(pid, 'SIGSTOP');
     const inRouter = ['--target', String(this.child.pid), '--mount', 'nsenter', `--net=${router}`];
-    const open = 'while nft insert rule inet culvert forward accept; do sleep 0.01; done';
-    return spawn('nsenter', [...inRouter, 'sh', '-c', open], { stdio: 'ignore' });
+    execFileSync('nsenter', [...inRouter, 'nft', 'insert', 'rule', 'inet', 'culvert', 'forward', 'accept']);
+  }
+
+  #daemons(): ReturnType<DemoRun['processes']> {
+    return this.processes().filter(({ command }) => command.includes('--state-dir'));
   }
 
   #daemonFolder(kind: 'state' | 'run'): string {
-    const command = this.processes().find((one) => one.command.includes('--state-dir'))?.command;
+    const command = this.#daemons()[0]?.command;
     const folder = new RegExp(`--${kind}-dir (\\S+)`).exec(command ?? '')?.[1];
     if (folder === undefined) throw new Error('No daemon of this run is to be seen');
     return folder;

@@ -228,6 +228,8 @@ export class KillLab implements AsyncDisposable {
         (await this.ask(daemon, (client) => client.reconcile({ dryRun: true }))).plan;
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       await expect.poll(plan, { ...PATIENCE, message: said }).toEqual([]);
+      // one that is being written is there for an instant; one that is left stays
+      await expect.poll(() => draftsOf(daemon), { ...PATIENCE, message: said }).toEqual([]);
       expect(this.#kernelState(daemon), said).toEqual(this.#kernelWanted(daemon, other));
     }
   }
@@ -298,7 +300,7 @@ export class KillLab implements AsyncDisposable {
         return { privateKey, publicKey, peers: peers.map(({ publicKey: key, allowed }) => `${key} ${allowed}`) };
       }),
       programs: programsIn(place.pin).map(({ link }) => link),
-      files: [keyFiles(daemon), readdirSync(daemon.stateDir).filter((name) => name.endsWith('.new'))],
+      files: keyFiles(daemon),
       seat: seatOf(daemon),
     };
   }
@@ -324,7 +326,7 @@ export class KillLab implements AsyncDisposable {
         },
       ],
       programs: [device],
-      files: [[file], []],
+      files: [file],
       seat: [own.identity, own.subnet, rotation],
     };
   }
@@ -344,4 +346,8 @@ function seatOf({ stateDir }: HostDaemon): unknown {
     place: { subnet: string; rotations: number[] };
   };
   return [identity, place.subnet, ...place.rotations];
+}
+
+function draftsOf({ stateDir }: HostDaemon): string[] {
+  return readdirSync(stateDir).filter((name) => name.endsWith('.new'));
 }

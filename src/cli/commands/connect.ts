@@ -17,6 +17,7 @@ type Options = Common &
     readonly allow?: string[];
     readonly dns?: string[] | false;
     readonly mtu?: number;
+    readonly namespace?: string;
     readonly timeout: number;
     readonly userspace?: true;
     readonly allowHooks?: true;
@@ -40,6 +41,7 @@ export function addConnect(program: Command): void {
       ],
       ['culvert connect vpn.conf --split 10.0.0.0/8', 'only these go through it'],
       ['culvert connect - --name vpn <vpn.conf', 'a file that is nowhere'],
+      ['culvert connect vpn.conf --namespace /run/netns/agent', 'for what runs in that namespace, and nothing else'],
     ],
   })
     .option('--name <name>', 'of the link; that of the file where absent')
@@ -53,6 +55,7 @@ export function addConnect(program: Command): void {
     .option('--dns <server...>', 'name servers and search domains in place of the file’s')
     .option('--no-dns', 'leave name servers as they are')
     .option('--mtu <bytes>', 'of the tunnel', integer('--mtu'))
+    .option('--namespace <path>', 'of the network namespace that it is for, which has no other way out then')
     .option('--timeout <seconds>', 'for the first handshake; 0 waits for none', integer('--timeout'), TIMEOUT_S)
     .option('--allow-hooks', 'run PreUp, PostUp, PreDown and PostDown of the file, by bash')
     .option('--userspace', 'by wireguard-go, though the kernel could');
@@ -61,7 +64,7 @@ export function addConnect(program: Command): void {
 
 async function connectTo(file: string, options: Options): Promise<void> {
   const { connect } = await import('../../tunnel/client/tunnel.ts');
-  const { json, name, split, exclude, killSwitch, allow, dns, mtu, timeout, userspace } = options;
+  const { json, name, split, exclude, killSwitch, allow, dns, mtu, namespace, timeout, userspace } = options;
   if (allow !== undefined && killSwitch === undefined) {
     throw new InputError('usage', 'Cannot allow what is not closed: want --kill-switch with --allow');
   }
@@ -78,6 +81,7 @@ async function connectTo(file: string, options: Options): Promise<void> {
       ...(killSwitch === undefined ? {} : { killSwitch: { allow: allow ?? [] } }),
       ...(dns === undefined ? {} : { dns }),
       ...(mtu === undefined ? {} : { mtu }),
+      ...(namespace === undefined ? {} : { namespace }),
       ...(userspace === undefined ? {} : { backend: 'userspace' as const }),
       ...(options.allowHooks === undefined ? {} : { allowHooks: true }),
       ...(file === '-' ? {} : { saveTo: resolve(file) }),

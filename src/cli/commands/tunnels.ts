@@ -24,12 +24,21 @@ async function tunnels({ json, clean: cleans, ...options }: Options): Promise<vo
   const folders = foldersGiven(options);
   const found = listTunnels(folders);
   if (!cleans) {
-    const rows = found.map(({ name, owner, hasLink, hasKillSwitch }) => {
+    // most machines have none of those
+    const hasNamespaces = found.some(({ namespace }) => namespace !== undefined);
+    const rows = found.map(({ name, owner, hasLink, hasKillSwitch, namespace }) => {
       const state = owner === undefined ? 'left' : 'kept';
-      return [name, state, String(owner?.pid ?? '-'), hasLink ? 'yes' : 'no', hasKillSwitch ? 'yes' : 'no'];
+      return [
+        name,
+        state,
+        String(owner?.pid ?? '-'),
+        hasLink ? 'yes' : 'no',
+        hasKillSwitch ? 'yes' : 'no',
+        namespace ?? '-',
+      ];
     });
     if (json) printJson(found);
-    else printTable(['TUNNEL', 'STATE', 'PID', 'LINK', 'KILL SWITCH'], rows);
+    else printTable(['TUNNEL', 'STATE', 'PID', 'LINK', 'KILL SWITCH', ...(hasNamespaces ? ['NAMESPACE'] : [])], rows);
     return;
   }
   const left = found.filter(({ owner }) => owner === undefined);

@@ -2,6 +2,7 @@ import { ROOT } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
 import { TunnelDevice } from '../device/device.ts';
 import type { Resolved } from '../endpoint/resolve.ts';
+import { withNetfilter } from '../firewall/inside.ts';
 import { difference, removeFirewall } from '../firewall/keeper.ts';
 import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
 import type { Mark } from '../owner/mark.ts';
@@ -30,11 +31,11 @@ export class Adopting {
 
   /** undefined where it is otherwise, or nothing of ours */
   async run({ link, backend, folder, mark }: Standing): Promise<Connected | undefined> {
-    const { kernel, name } = this.#place;
+    const { kernel, name, at } = this.#place;
     if (mark === undefined) return undefined;
     let device: TunnelDevice | undefined;
     try {
-      device = TunnelDevice.open({ kernel, name, folder }, link, backend);
+      device = TunnelDevice.open({ kernel, name, folder, at }, link, backend);
       const peer = latestPeer(device.read());
       const isLive = peer !== undefined && Date.now() - peer.lastHandshakeMs < SESSION_MS;
       const numbers = this.#numbersOf(mark);
@@ -70,7 +71,8 @@ export class Adopting {
   #dropTables(numbers: Numbers): void {
     const { netfilter, name } = this.#place;
     if (this.#request.allow === undefined) removeFirewall(netfilter, 'kill switch', name);
-    if (this.#wanted.way(numbers) === undefined) removeFirewall(netfilter, 'way', name);
+    if (this.#wanted.way(numbers) !== undefined) return;
+    withNetfilter(this.#place, (socket) => removeFirewall(socket, 'way', name));
   }
 
   /** Those that its rules have; undefined where they have none, as of half of a tunnel. */
@@ -94,19 +96,19 @@ export class Adopting {
     resolved: Resolved,
     { numbers, mtu }: { readonly numbers: Numbers; readonly mtu: number },
   ): string[] {
-    const { netfilter } = this.#place;
+    const { netfilter, at } = this.#place;
     const { config } = this.#request;
     const known = { endpoints: resolved.endpoints, fwMark: numbers.fwMark };
     const edits = device.difference(deviceOf(config, known, false), Date.now());
-    const plan = this.#wanted.plan(tunnelObjects(config, device.link, numbers));
-    const tables = [this.#wanted.way(numbers), this.#wanted.killSwitch(resolved, numbers)].filter(
-      (table) => table !== undefined,
-    );
+    const plan = this.#wanted.plan(tunnelObjects(config, device.link, numbers, at));
+    const way = this.#wanted.way(numbers);
+    const killSwitch = this.#wanted.killSwitch(resolved, numbers);
     const end = device.seen?.end;
     return [
       ...edits.map(({ verb }) => `the device (${verb})`),
       ...(plan.length === 0 ? [] : planText(plan).split('\n')),
-      ...tables.flatMap((table) => difference(netfilter, table)),
+      ...((way && withNetfilter(this.#place, (socket) => difference(socket, way))) ?? []),
+      ...(killSwitch === undefined ? [] : difference(netfilter, killSwitch)),
       ...(end?.mtu === mtu && end.up ? [] : [`the link has MTU ${end?.mtu}`]),
     ];
   }

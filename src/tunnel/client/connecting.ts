@@ -1,4 +1,5 @@
 import { CulvertError } from '../../errors.ts';
+import { writeSysctl } from '../../linux/sysctl.ts';
 import { availableWireguard } from '../../linux/wireguard/available.ts';
 import { diff } from '../../plan/diff.ts';
 import { ROOT } from '../../plan/state.ts';
@@ -7,12 +8,13 @@ import { sameEndpoint } from '../../plan/wireguard/endpoint.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
 import { TunnelDevice } from '../device/device.ts';
 import { type Resolved, resolveEndpoints } from '../endpoint/resolve.ts';
+import { withNetfilter } from '../firewall/inside.ts';
 import { bringTo, listFirewalls } from '../firewall/keeper.ts';
 import { whatWasSeen } from '../handshake/trouble.ts';
 import { untilHandshake } from '../handshake/wait.ts';
 import { inTurn } from '../journal/turn.ts';
 import { deviceOf } from '../plan/device.ts';
-import { fullFamilies, type Numbers, tunnelObjects } from '../plan/routing.ts';
+import { fullFamilies, type Numbers, RT_TABLE_MAIN, tunnelObjects } from '../plan/routing.ts';
 import { type Standing, standingAt } from '../takeover/standing.ts';
 import { linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
 import { sweepQuick } from '../takeover/wg-quick.ts';
@@ -47,9 +49,11 @@ export class Connecting {
 
   /** @throws CulvertError, InputError */
   async run(signal: AbortSignal): Promise<Connected> {
-    const { kernel, name, folder } = this.#place;
+    const { kernel, name, folder, at } = this.#place;
     const { privateKey } = this.#request.config;
-    const standing = standingAt({ kernel, name, folder, privateKey });
+    this.#wanted.assertApart();
+    if (at !== ROOT) this.#sweepRoot();
+    const standing = standingAt({ kernel, name, folder, privateKey, at });
     if (standing !== undefined) {
       const adopting = new Adopting(this.#place, this.#request);
       const adopted = await adopting.run(standing);
@@ -60,7 +64,7 @@ export class Connecting {
     // one that a dead client has left stands until there is another, or a person says otherwise
     const wasClosed = keeps && isClosed(this.#place);
     // from here on what stands under the name is ours
-    const settle = onExit(() => void sweep(this.#place, linkNamed(kernel, name), { keeps: wasClosed }));
+    const settle = onExit(() => void sweep(this.#place, linkNamed(kernel, name, at), { keeps: wasClosed }));
     try {
       this.#sweep(standing, keeps);
       return await this.#make(wasClosed, signal);
@@ -120,10 +124,17 @@ export class Connecting {
     this.#closeOthers({ endpoints: endpointsOf(device.read().peers), unresolved: new Map() }, numbers);
   }
 
+  /** For a link that is to be in another namespace: one of its name where it is born is in its way. */
+  #sweepRoot(): void {
+    const { root } = this.#place;
+    const standing = standingAt({ ...root, privateKey: this.#request.config.privateKey });
+    const parts = { ...root, folder: standing?.folder ?? root.folder };
+    this.#note(sweep(parts, standing?.link, { keeps: true, isElsewhere: standing === undefined }));
+  }
+
   /** Takes away what a dead client, or another program with this key, has left. */
   #sweep(standing: Standing | undefined, keeps: boolean): void {
-    const { kernel, netfilter, dns, dnsName, sysctls, name, folder } = this.#place;
-    const parts = { kernel, netfilter, dns, dnsName, sysctls, name, folder: standing?.folder ?? folder };
+    const parts = { ...this.#place.root, at: this.#place.at, folder: standing?.folder ?? this.#place.folder };
     this.#note(sweep(parts, standing?.link, { keeps }));
     if (standing !== undefined && standing.mark === undefined) {
       this.#notices.push(...sweepQuick(parts, standing.fwMark));
@@ -137,9 +148,9 @@ export class Connecting {
   }
 
   async #makeDevice({ fwMark }: Numbers): Promise<TunnelDevice> {
-    const { kernel, name, folder } = this.#place;
+    const { kernel, name, folder, at } = this.#place;
     const backend = this.#request.backend ?? availableWireguard();
-    return TunnelDevice.make({ kernel, name, folder }, backend, ownMark(fwMark));
+    return TunnelDevice.make({ kernel, name, folder, at }, backend, ownMark(fwMark));
   }
 
   async #finish(
@@ -147,11 +158,11 @@ export class Connecting {
     resolved: Resolved,
     { numbers, signal }: { readonly numbers: Numbers; readonly signal: AbortSignal },
   ): Promise<Connected> {
-    const { kernel } = this.#place;
+    const { kernel, at } = this.#place;
     const { config } = this.#request;
     const known = { endpoints: resolved.endpoints, fwMark: numbers.fwMark };
     device.bringTo(deviceOf(config, known, true), Date.now());
-    const objects = tunnelObjects(config, device.link, numbers);
+    const objects = tunnelObjects(config, device.link, numbers, at);
     kernel.apply(
       diff(
         [],
@@ -187,10 +198,16 @@ export class Connecting {
 
   /** What a default route needs beside rules. */
   #guard(numbers: Numbers): void {
-    const { netfilter, sysctls, name } = this.#place;
-    const full = fullFamilies(this.#request.config);
+    const { kernel, at, sysctls, name } = this.#place;
+    const { config, forwards } = this.#request;
+    const full = fullFamilies(config);
     const table = this.#wanted.way(numbers);
-    if (table !== undefined) bringTo(netfilter, table);
+    if (table !== undefined) withNetfilter(this.#place, (socket) => bringTo(socket, table));
+    if (forwards) kernel.inside(at, () => writeSysctl(`net/ipv4/conf/${name}/forwarding`, '1'));
+    // where it is not the main table that leads there, the way back is another one
+    if (typeof config.table === 'number' && config.table !== RT_TABLE_MAIN && at !== ROOT) {
+      kernel.inside(at, () => writeSysctl(`net/ipv4/conf/${name}/rp_filter`, '0'));
+    }
     if (full.includes('inet')) sysctls.want(name, SRC_VALID_MARK, '1');
   }
 

@@ -1,14 +1,15 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { isNamespace, NamespaceHandle } from '../../linux/namespace.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
-import { listLinks } from '../../linux/observe/links.ts';
+import { findLinkNamed, listLinks } from '../../linux/observe/links.ts';
 import { isRunning, type ProcessId, processOf } from '../../linux/process.ts';
 import { ROOT } from '../../plan/state.ts';
 import { listFirewalls } from '../firewall/keeper.ts';
-import { readMark } from '../owner/mark.ts';
-import { linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
-import { type Folders, foldersOf, Workplace } from './workplace.ts';
+import { type Mark, readMark } from '../owner/mark.ts';
+import { type linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
+import { type Folders, foldersOf, namespaceOf, Workplace } from './workplace.ts';
 
 /** What the kernel has of a tunnel in the network namespace of the calling thread. */
 export type Remains = {
@@ -16,6 +17,8 @@ export type Remains = {
   /** who keeps it, if anybody does */
   readonly owner?: ProcessId;
   readonly hasLink: boolean;
+  /** path of the namespace that it is for, where that is another */
+  readonly namespace?: string;
   readonly hasKillSwitch: boolean;
 };
 
@@ -39,8 +42,21 @@ export function listTunnels(folders: Folders = {}): Remains[] {
   for (const name of namesIn(foldersOf(folders).common)) {
     const owner = keeperOf(name, folders);
     if (owner !== undefined) add(name, { owner });
+    const namespace = namespaceOf(name, folders);
+    const mark = namespace === undefined ? undefined : markIn(namespace, name);
+    if (namespace === undefined || (mark === undefined && owner === undefined)) continue;
+    const keeper = mark !== undefined && isRunning(mark.owner) ? { owner: mark.owner } : {};
+    add(name, { namespace, hasLink: mark !== undefined, ...keeper });
   }
   return [...found.values()].toSorted((one, other) => one.name.localeCompare(other.name, 'en', { numeric: true }));
+}
+
+/** What the link of a tunnel says in a namespace, which may be gone. */
+function markIn(namespace: string, name: string): Mark | undefined {
+  if (!isNamespace(namespace)) return undefined;
+  using inside = new NamespaceHandle(namespace);
+  using socket = inside.run(() => new NetlinkSocket(NETLINK_ROUTE));
+  return readMark(findLinkNamed(socket, ROOT, name)?.alias ?? '');
 }
 
 /** The process that works on a tunnel, or keeps it. */
@@ -50,14 +66,28 @@ export function keeperOf(name: string, folders: Folders = {}): ProcessId | undef
   return processOf(Number(readFileSync(lock, 'utf8').trim()));
 }
 
-/** Takes away all there is of a tunnel that nobody keeps. @throws CulvertError `tunnel_in_use` */
-export function clean(name: string, folders: Folders = {}): Swept {
-  using place = new Workplace(name, folders);
-  return sweep(place, linkOf(place), { keeps: false });
+/**
+ * Takes away all there is of a tunnel that nobody keeps, wherever its link is.
+ *
+ * @param keeps whether a kill switch stays
+ * @throws CulvertError `tunnel_in_use`
+ */
+export function clean(
+  name: string,
+  folders: Folders = {},
+  { keeps }: { readonly keeps: boolean } = { keeps: false },
+): Swept {
+  using place = new Workplace(name, folders, namespaceOf(name, folders));
+  const swept = sweep(place, linkOf(place), { keeps });
+  if (place.at === ROOT) return swept;
+  // one that was killed before its link was where it was to be
+  const { done, failed } = sweep(place.root, linkOf(place.root), { keeps });
+  return { done: [...swept.done, ...done], failed: [...swept.failed, ...failed] };
 }
 
-function linkOf({ kernel, name }: Workplace): ReturnType<typeof linkNamed> {
-  const seen = kernel.withSocket(ROOT, (socket) => listLinks(socket, ROOT)).find(({ end }) => end.link.name === name);
+function linkOf({ kernel, name, at }: Workplace['root']): ReturnType<typeof linkNamed> {
+  if (!kernel.exists(at)) return undefined;
+  const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
   // another program's link of that name is not ours to take away
   return seen !== undefined && readMark(seen.alias) !== undefined ? seen.end.link : undefined;
 }

@@ -7,6 +7,7 @@ import { withOptions } from '../config/options.ts';
 import { readTunnelConfig } from '../config/read.ts';
 import { readDns } from '../config/values.ts';
 import type { BackendKind } from '../device/device.ts';
+import { RT_TABLE_MAIN } from '../plan/routing.ts';
 
 export type ConnectOptions = {
   readonly protocol?: 'wireguard';
@@ -24,6 +25,16 @@ export type ConnectOptions = {
   readonly dns?: readonly string[] | false;
   /** bytes */
   readonly mtu?: number;
+  /**
+   * Path of a network namespace, such as `/run/netns/NAME`, that the tunnel is for: its link is there, and its encrypted
+   * packets come and go where this process is. So what is inside has no other way than the tunnel, and needs no kill
+   * switch; one that has another default route is refused.
+   */
+  readonly namespace?: string;
+  /** What that namespace forwards, as of a virtual machine, leaves by the tunnel too, under the tunnel's address. */
+  readonly forwards?: boolean;
+  /** number of a table of routes in that namespace, in place of the main one and of the config's */
+  readonly table?: number;
   /** Runs the hooks of the config, lines for bash(1): whoever writes it then runs what they like. */
   readonly allowHooks?: boolean;
   /** the config's file, which is written anew at the end where it says `SaveConfig = true`; else nothing is */
@@ -45,6 +56,7 @@ export type ConnectRequest = {
   readonly source: TunnelConfig;
   /** absent where there is no kill switch */
   readonly allow?: readonly IpPrefix[];
+  readonly forwards: boolean;
   readonly timeoutMs: number;
   readonly backend?: BackendKind;
   readonly hooks: Hooks;
@@ -69,7 +81,7 @@ export function readRequest(options: ConnectOptions): ConnectRequest {
     throw new InputError('tunnel_options', message, { field: 'timeoutMs' });
   }
   const name = tunnelName(options.name);
-  const read = readTunnelConfig(options.config);
+  const read = inNamespace(readTunnelConfig(options.config), options);
   const dns =
     options.dns === false ? { servers: [] as readonly Ip[], search: [] } : options.dns && readDns(options.dns);
   const config = withOptions(read, {
@@ -84,11 +96,29 @@ export function readRequest(options: ConnectOptions): ConnectRequest {
     config,
     source: read,
     ...(allow === undefined ? {} : { allow: prefixes('killSwitch.allow', allow) }),
+    forwards: options.forwards === true,
     timeoutMs,
     hooks: options.allowHooks === true ? config.hooks : NO_HOOKS,
     ...(options.saveTo === undefined || !config.saveConfig ? {} : { saveTo: options.saveTo }),
     ...(backend === undefined ? {} : { backend }),
   };
+}
+
+/** In a namespace of its own a default route needs no table of its own: the encrypted packets are not there. */
+function inNamespace(config: TunnelConfig, { namespace, killSwitch, forwards, table }: ConnectOptions): TunnelConfig {
+  if (namespace === undefined) {
+    for (const [field, value] of Object.entries({ forwards, table })) {
+      if (value === undefined || value === false) continue;
+      throw new InputError('tunnel_options', `Cannot use ${field} without a namespace`, { field });
+    }
+    return config;
+  }
+  if (killSwitch !== undefined && killSwitch !== false) {
+    const message = 'Cannot have a kill switch for a namespace: what is in it has no way but the tunnel; leave it out';
+    throw new InputError('tunnel_options', message, { field: 'killSwitch' });
+  }
+  if (config.table === 'off') return config;
+  return { ...config, table: table ?? (config.table === 'auto' ? RT_TABLE_MAIN : config.table) };
 }
 
 function prefixes(field: string, texts: readonly string[]): IpPrefix[] {

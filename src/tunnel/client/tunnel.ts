@@ -1,5 +1,8 @@
 import { EventEmitter } from 'node:events';
+import { resolve } from 'node:path';
 import { CulvertError } from '../../errors.ts';
+import { isNamespace } from '../../linux/namespace.ts';
+import { ROOT } from '../../plan/state.ts';
 import type { SeenPeer } from '../../plan/wireguard/device.ts';
 import type { BackendKind } from '../device/device.ts';
 import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
@@ -10,9 +13,10 @@ import { Connecting } from './connecting.ts';
 import { onExit } from './exits.ts';
 import { runHooks } from './hooks.ts';
 import { PeerWatch } from './peer-watch.ts';
+import { clean } from './remains.ts';
 import { type ConnectOptions, type ConnectRequest, readRequest } from './request.ts';
 import { saveConfig } from './save.ts';
-import { Workplace } from './workplace.ts';
+import { namespaceOf, Workplace } from './workplace.ts';
 
 export type TunnelEvents = {
   /** A new session with a peer has begun. */
@@ -53,11 +57,21 @@ const REFRESH_MS = 10_000;
  */
 export async function connect(options: ConnectOptions, signal = new AbortController().signal): Promise<Tunnel> {
   const request = readRequest(options);
-  const place = new Workplace(request.name, options);
+  const { name } = request;
+  const namespace = options.namespace === undefined ? undefined : resolve(options.namespace);
+  if (namespace !== undefined && !isNamespace(namespace)) {
+    throw new CulvertError('namespace_gone', `Cannot connect ${name}: there is no network namespace ${namespace}`);
+  }
+  const former = namespaceOf(name, options);
+  // what a dead client has left where the link is not to be any more; of what cannot be done the next step tells
+  const swept = former === undefined || former === namespace ? undefined : clean(name, options, { keeps: true });
+  const place = new Workplace(name, options, namespace);
   try {
-    const hasBoth = hasIpv6();
+    const hasBoth = place.kernel.inside(place.at, hasIpv6);
     const fit = hasBoth ? request : { ...request, config: withoutIpv6(request.config) };
     const connecting = new Connecting(place, fit);
+    for (const done of swept?.done ?? []) connecting.note(done);
+    for (const { message } of swept?.failed ?? []) connecting.note(message);
     if (fit.config.addresses.length < request.config.addresses.length) {
       connecting.note('this host has IPv6 switched off: the tunnel has IPv4 alone');
     }
@@ -122,6 +136,16 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     this.close();
   }
 
+  /** Lets go of it: it stays, and whoever connects by its name next takes it over with its session. */
+  leave(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#keep();
+    clearInterval(this.#looking);
+    this.#connected.device[Symbol.dispose]();
+    this.#place[Symbol.dispose]();
+  }
+
   /** The same at once, for a process that ends. */
   close(): void {
     if (this.#isOver) return;
@@ -157,6 +181,10 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   #look(): void {
     try {
       const { device } = this.#connected;
+      const { kernel, at, namespace } = this.#place;
+      if (at !== ROOT && !isNamespace(kernel.pin(at))) {
+        throw new CulvertError('namespace_gone', `Tunnel ${this.name} is down: its namespace ${namespace} is gone`);
+      }
       if (!device.isAlive) throw new CulvertError('wireguard_away', `Tunnel ${this.name} is down: its device is gone`);
       this.#hear(device.read().peers);
       this.#isDown = false;

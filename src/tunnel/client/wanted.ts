@@ -1,16 +1,19 @@
-import { type Ip, parseIp } from '../../addr/ip.ts';
+import { formatIp, type Ip, parseIp } from '../../addr/ip.ts';
 import { CulvertError } from '../../errors.ts';
+import { listLinks } from '../../linux/observe/links.ts';
+import { listRoutes } from '../../linux/observe/routes.ts';
 import { processOf } from '../../linux/process.ts';
 import { diff, type Plan } from '../../plan/diff.ts';
 import { type KernelObject, objectKey, ROOT } from '../../plan/state.ts';
 import type { MarkedLookup } from '../endpoint/marked-lookup.ts';
 import { type Resolved, resolveEndpoints } from '../endpoint/resolve.ts';
+import { forwardTable } from '../firewall/forward.ts';
 import { killSwitchTable } from '../firewall/kill-switch.ts';
 import type { FirewallTable } from '../firewall/table.ts';
 import { wayTable } from '../firewall/way.ts';
 import type { Mark } from '../owner/mark.ts';
 import { chooseNumbers, takenNumbers } from '../plan/numbers.ts';
-import { fullFamilies, type Numbers } from '../plan/routing.ts';
+import { fullFamilies, type Numbers, RT_TABLE_MAIN, wholeFamilies } from '../plan/routing.ts';
 import { tunnelMtu } from '../plan/size.ts';
 import type { ConnectRequest } from './request.ts';
 import type { Workplace } from './workplace.ts';
@@ -61,12 +64,14 @@ export class Wanted {
     );
   }
 
-  /** undefined where no default route leads through it */
+  /** What stands where its link is; undefined where no default route leads through it, and nothing is forwarded. */
   way({ fwMark }: Numbers): FirewallTable | undefined {
-    const { config } = this.#request;
+    const { config, forwards } = this.#request;
+    const { name } = this.#place;
+    if (forwards) return forwardTable(name);
     if (fullFamilies(config).length === 0) return undefined;
     return wayTable({
-      name: this.#place.name,
+      name,
       mark: fwMark,
       addresses: config.addresses.map(({ address }) => address),
     });
@@ -83,15 +88,41 @@ export class Wanted {
 
   /** What is to be done of these. */
   plan(objects: readonly KernelObject[]): Plan {
-    const { kernel } = this.#place;
+    const { kernel, at } = this.#place;
     const keys = new Set(objects.map(objectKey));
-    const seen = kernel.find(ROOT, objects).objects.filter((object) => keys.has(objectKey(object)));
+    const seen = kernel.find(at, objects).objects.filter((object) => keys.has(objectKey(object)));
     return diff(seen, objects);
+  }
+
+  /**
+   * What goes by another way out of a namespace does not go by the tunnel.
+   *
+   * @throws CulvertError `namespace_has_way_out`
+   */
+  assertApart(): void {
+    const { kernel, at, namespace } = this.#place;
+    const { config } = this.#request;
+    if (at === ROOT || config.table !== RT_TABLE_MAIN) return;
+    const found = kernel.withSocket(at, (socket) => {
+      const links = new Map(listLinks(socket, at).map(({ end }) => [end.link.index, end.link]));
+      return wholeFamilies(config).flatMap((family) => listRoutes(socket, at, links, { family, protocol: 'each' }));
+    });
+    const other = found.find(({ destination, link, type }) => {
+      return destination.length === 0 && type === undefined && link.name !== this.#place.name;
+    });
+    if (other === undefined) return;
+    const message = `Cannot connect ${this.#place.name}: ${namespace} has a default route by ${other.link.name}, past the tunnel; delete it, or say --split`;
+    throw new CulvertError('namespace_has_way_out', message);
   }
 
   /** Has the machine ask its name servers. @returns what a person is to know */
   askNames(): readonly string[] {
-    const { dns, dnsName, name } = this.#place;
+    const { dns, dnsName, name, at } = this.#place;
+    const { servers } = this.#request.config.dns;
+    if (at !== ROOT) {
+      const text = servers.map(formatIp).join(', ');
+      return servers.length === 0 ? [] : [`name servers are for who lives in the namespace to set: ${text}`];
+    }
     return dns.set(dnsName, name, this.#request.config.dns).notices;
   }
 }

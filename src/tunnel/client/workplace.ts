@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
 import { CulvertError } from '../../errors.ts';
@@ -6,7 +6,7 @@ import { Kernel } from '../../linux/apply.ts';
 import { FolderLock } from '../../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
-import { ROOT } from '../../plan/state.ts';
+import { type NamespaceName, ROOT } from '../../plan/state.ts';
 import { MachineDns } from '../dns/machine-dns.ts';
 import { AlteredSysctls } from '../journal/altered-sysctls.ts';
 import { makeFolder } from '../journal/journal.ts';
@@ -31,11 +31,18 @@ export function foldersOf({ runFolder = RUN_FOLDER, stateFolder = STATE_FOLDER }
   return { common: join(runFolder, `net-${inode}`), state: stateFolder, inode };
 }
 
+/** Of the namespace that a tunnel's link is in, where that is not the root: a link to its path, in the tunnel's folder. */
+const INSIDE: NamespaceName = 'inside';
+
 /** Where one tunnel is worked on, by one process at a time: in the network namespace of the thread that opens it. */
 export class Workplace implements Disposable {
   readonly name: string;
   readonly kernel: Kernel;
-  /** of NETLINK_NETFILTER */
+  /** where its link is */
+  readonly at: NamespaceName;
+  /** path of that; undefined for the root */
+  readonly namespace: string | undefined;
+  /** of NETLINK_NETFILTER, in the root namespace */
   readonly netfilter: NetlinkSocket;
   readonly dns: MachineDns;
   /** of the tunnel, among those of all namespaces that share a resolv.conf */
@@ -47,8 +54,11 @@ export class Workplace implements Disposable {
   readonly common: string;
   readonly #opened: DisposableStack;
 
-  /** @throws CulvertError `tunnel_in_use`, `folder_unusable` */
-  constructor(name: string, folders: Folders = {}) {
+  /**
+   * @param namespace path of the one that its link is in; undefined for the root
+   * @throws CulvertError `tunnel_in_use`, `folder_unusable`
+   */
+  constructor(name: string, folders: Folders, namespace: string | undefined) {
     this.name = name;
     using opened = new DisposableStack();
     const { common, state, inode } = foldersOf(folders);
@@ -57,6 +67,9 @@ export class Workplace implements Disposable {
     this.folder = join(common, name);
     for (const folder of [this.folder, state]) makeFolder(folder);
     opened.use(held(name, this.folder));
+    this.namespace = namespace;
+    this.at = namespace === undefined ? ROOT : INSIDE;
+    pointTo(join(this.folder, INSIDE), namespace);
     const { bootId } = systemClock();
     this.kernel = opened.use(new Kernel(this.folder, [ROOT]));
     this.netfilter = opened.use(new NetlinkSocket(NETLINK_NETFILTER));
@@ -65,9 +78,30 @@ export class Workplace implements Disposable {
     this.#opened = opened.move();
   }
 
+  /** Where the root namespace is worked on for the tunnel, whose link is in another. */
+  get root(): Pick<Workplace, 'kernel' | 'netfilter' | 'dns' | 'dnsName' | 'sysctls' | 'name' | 'folder' | 'at'> {
+    const { kernel, netfilter, dns, dnsName, sysctls, name, folder } = this;
+    return { kernel, netfilter, dns, dnsName, sysctls, name, folder, at: ROOT };
+  }
+
   [Symbol.dispose](): void {
     this.#opened.dispose();
   }
+}
+
+/** Path of the namespace that a tunnel's link was put into last; undefined for the root. */
+export function namespaceOf(name: string, folders: Folders = {}): string | undefined {
+  try {
+    return readlinkSync(join(foldersOf(folders).common, name, INSIDE));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function pointTo(at: string, path: string | undefined): void {
+  rmSync(at, { force: true });
+  if (path !== undefined) symlinkSync(path, at);
 }
 
 function held(name: string, folder: string): FolderLock {

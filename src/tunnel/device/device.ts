@@ -3,17 +3,19 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { CulvertError } from '../../errors.ts';
 import type { Kernel } from '../../linux/apply.ts';
+import { NamespaceHandle } from '../../linux/namespace.ts';
 import { findLinkNamed, type SeenLink } from '../../linux/observe/links.ts';
 import { linkIndex } from '../../linux/route/ifreq.ts';
 import { deleteLink, setAlias, setLink, setLinkUp } from '../../linux/route/link.ts';
 import { makeMarkedLink } from '../../linux/route/marked-link.ts';
+import { moveLink } from '../../linux/route/move.ts';
 import { SyscallError } from '../../linux/syscall.ts';
 import type { WireguardBackend } from '../../linux/wireguard/backend.ts';
 import { KernelWireguard } from '../../linux/wireguard/kernel.ts';
 import { ProgramStart } from '../../linux/wireguard/program.ts';
 import { UapiSocket } from '../../linux/wireguard/uapi-socket.ts';
 import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
-import { type Link, ROOT } from '../../plan/state.ts';
+import { type Link, type NamespaceName, ROOT } from '../../plan/state.ts';
 import type { Device, SeenDevice } from '../../plan/wireguard/device.ts';
 import { type Edit, edits, editText } from '../../plan/wireguard/edit.ts';
 import { type Mark, markText } from '../owner/mark.ts';
@@ -25,6 +27,8 @@ export type DeviceParts = {
   readonly name: string;
   /** for a program's socket and log */
   readonly folder: string;
+  /** where its link is; its encrypted packets come and go in the root namespace, where it is born, all the same */
+  readonly at: NamespaceName;
 };
 
 /** How often it is asked whether a program has started, or ended. */
@@ -33,7 +37,7 @@ const LOOK_MS = 5;
 const END_MS = 1000;
 const IDLE = new Int32Array(new SharedArrayBuffer(4));
 
-/** The WireGuard device of a tunnel, in the namespace of the calling thread, and its link. It outlives this process. */
+/** The WireGuard device of a tunnel, and its link. It outlives this process. */
 export class TunnelDevice implements Disposable {
   readonly link: Link;
   readonly kind: BackendKind;
@@ -49,8 +53,9 @@ export class TunnelDevice implements Disposable {
 
   /** The one that is there. @throws CulvertError `wireguard_away` where it cannot be talked to */
   static open(parts: DeviceParts, link: Link, kind: BackendKind): TunnelDevice {
+    const { kernel, name, folder, at } = parts;
     const backend =
-      kind === 'kernel' ? new KernelWireguard(parts.name) : new UserspaceWireguard(parts.folder, parts.name);
+      kind === 'kernel' ? kernel.inside(at, () => new KernelWireguard(name)) : new UserspaceWireguard(folder, name);
     return new TunnelDevice(parts, link, kind, backend);
   }
 
@@ -64,7 +69,7 @@ export class TunnelDevice implements Disposable {
     const alias = markText(mark);
     if (kind === 'kernel') {
       const link = kernel.withSocket(ROOT, (socket) => makeMarkedLink(socket, { kind: 'wireguard', name, alias }));
-      return TunnelDevice.open(parts, link, kind);
+      return TunnelDevice.#openMoved(parts, link, kind);
     }
     using start = new ProgramStart(parts.folder, name);
     // oxlint-disable-next-line no-await-in-loop -- asked again and again; it has a limit of its own
@@ -73,11 +78,23 @@ export class TunnelDevice implements Disposable {
     if (index === undefined) throw new CulvertError('link_gone', `Cannot use ${name}: somebody has deleted its link`);
     const link = { name, index };
     try {
-      const device = TunnelDevice.open(parts, link, kind);
-      device.mark(mark);
-      return device;
+      kernel.withSocket(ROOT, (socket) => socket.request(setAlias(link, alias)));
     } catch (error) {
-      removeDevice(parts, link);
+      removeLink(kernel, ROOT, link);
+      throw error;
+    }
+    return TunnelDevice.#openMoved(parts, link, kind);
+  }
+
+  /** Of one that was born in the root namespace, where it is to be. */
+  static #openMoved(parts: DeviceParts, born: Link, kind: BackendKind): TunnelDevice {
+    let link = born;
+    try {
+      link = moved(parts, born);
+      return TunnelDevice.open(parts, link, kind);
+    } catch (error) {
+      removeLink(parts.kernel, ROOT, born);
+      removeDevice(parts, link === born ? undefined : link);
       throw error;
     }
   }
@@ -89,7 +106,8 @@ export class TunnelDevice implements Disposable {
 
   /** Says whose it is from now on. */
   mark(mark: Mark): void {
-    this.#parts.kernel.withSocket(ROOT, (socket) => socket.request(setAlias(this.link, markText(mark))));
+    const { kernel, at } = this.#parts;
+    kernel.withSocket(at, (socket) => socket.request(setAlias(this.link, markText(mark))));
   }
 
   /** @throws CulvertError `wireguard_away`, `wireguard_slow`, `dump_interrupted` */
@@ -115,7 +133,8 @@ export class TunnelDevice implements Disposable {
 
   /** undefined where it is gone */
   get seen(): SeenLink | undefined {
-    return this.#parts.kernel.withSocket(ROOT, (socket) => findLinkNamed(socket, ROOT, this.link.name));
+    const { kernel, at } = this.#parts;
+    return kernel.withSocket(at, (socket) => findLinkNamed(socket, at, this.link.name));
   }
 
   /** Has its link up, with this size. @param mtu bytes @throws CulvertError `link_gone` */
@@ -124,7 +143,8 @@ export class TunnelDevice implements Disposable {
     if (end === undefined) {
       throw new CulvertError('link_gone', `Cannot use ${this.link.name}: somebody has deleted its link`);
     }
-    this.#parts.kernel.withSocket(ROOT, (socket) => {
+    const { kernel, at } = this.#parts;
+    kernel.withSocket(at, (socket) => {
       if (end.mtu !== mtu) socket.request(setLink({ ...end, mtu }, end));
       if (!end.up) socket.request(setLinkUp(this.link, true));
     });
@@ -146,14 +166,10 @@ export class TunnelDevice implements Disposable {
  * Deletes a link, and the socket of who made it. A program that ends takes its socket away by itself, and would take that
  * of the next one: so its end is waited for.
  */
-export function removeDevice({ kernel, folder, name }: DeviceParts, link: Link | undefined): void {
+export function removeDevice({ kernel, folder, name, at }: DeviceParts, link: Link | undefined): void {
   using program = programAt(folder, name);
   if (link !== undefined) {
-    try {
-      kernel.withSocket(ROOT, (socket) => socket.request(deleteLink(link)));
-    } catch (error) {
-      if (!(error instanceof SyscallError && error.errnoName === 'ENODEV')) throw error;
-    }
+    removeLink(kernel, at, link);
     const isThere = (): boolean => program?.isOpen === true;
     for (const deadline = performance.now() + END_MS; isThere() && performance.now() < deadline; ) {
       Atomics.wait(IDLE, 0, 0, LOOK_MS);
@@ -161,6 +177,29 @@ export function removeDevice({ kernel, folder, name }: DeviceParts, link: Link |
   }
   rmSync(join(folder, `${name}.sock`), { force: true });
 }
+
+/** Takes a link to where it is to be. @returns it as it is there */
+function moved({ kernel, name, at }: DeviceParts, link: Link): Link {
+  if (at === ROOT) return link;
+  using inside = new NamespaceHandle(kernel.pin(at));
+  kernel.withSocket(ROOT, (socket) => socket.request(moveLink(link, undefined, inside.fd)));
+  const index = kernel.withSocket(at, (socket) => linkIndex(socket, name));
+  if (index === undefined) throw new CulvertError('link_gone', `Cannot use ${name}: somebody has deleted its link`);
+  return { name, index };
+}
+
+/** What is gone, or was in a namespace that is gone, is as good as removed. */
+function removeLink(kernel: Kernel, at: NamespaceName, link: Link): void {
+  if (!kernel.exists(at)) return;
+  try {
+    kernel.withSocket(at, (socket) => socket.request(deleteLink(link)));
+  } catch (error) {
+    if (!(error instanceof SyscallError && GONE.has(error.errnoName))) throw error;
+  }
+}
+
+/** ENODEV of the link; of a pin, that there is none, or that it pins nothing any more */
+const GONE: ReadonlySet<string> = new Set(['ENODEV', 'ENOENT', 'EINVAL']);
 
 /** A connection to a program, which ends when that does; undefined where nobody listens. */
 function programAt(folder: string, name: string): UapiSocket | undefined {

@@ -6,14 +6,14 @@ import {
   parseIpPrefix,
   withoutIpPrefixes,
 } from '../../addr/ip-prefix.ts';
-import { type Family, type KernelObject, type Link, ROOT } from '../../plan/state.ts';
+import { type Family, type KernelObject, type Link, type NamespaceName, ROOT } from '../../plan/state.ts';
 import type { RoutedConfig } from '../config/config.ts';
 
 /** Of routes and rules: whose they are, as rtnetlink has it (rtm_protocol, FRA_PROTOCOL). */
 export const TUNNEL_PROTOCOL = 203;
 
 /** linux/rtnetlink.h */
-const RT_TABLE_MAIN = 254;
+export const RT_TABLE_MAIN = 254;
 
 /** What a tunnel is told apart by where more than one could have it; chosen by what the kernel has. */
 export type Numbers = {
@@ -33,30 +33,43 @@ function familyOf({ address }: Pick<IpPrefix, 'address'>): Family {
   return isIpv6(address) ? 'inet6' : 'inet';
 }
 
-/** Of which everything goes through the tunnel, but for what is excluded: what has a default route there. */
-export function fullFamilies({ table, routed, excluded }: RoutedConfig): Family[] {
-  if (table !== 'auto') return [];
+/** Of which everything goes through the tunnel, but for what is excluded: what has a default route in a table of its own. */
+export function fullFamilies(config: RoutedConfig): Family[] {
+  return config.table === 'auto' ? wholeFamilies(config) : [];
+}
+
+/** The same, whatever table it stands in. */
+export function wholeFamilies({ routed, excluded }: Pick<RoutedConfig, 'routed' | 'excluded'>): Family[] {
   return FAMILIES.filter((family) => {
     const isThere = routed.some((prefix) => familyOf(prefix) === family);
     return isThere && withoutIpPrefixes([ALL[family]], [...routed, ...excluded]).length === 0;
   });
 }
 
-/** What a tunnel's link has, and what leads there, as wg-quick(8) has it. */
-export function tunnelObjects(config: RoutedConfig, link: Link, numbers: Numbers): KernelObject[] {
+/**
+ * What a tunnel's link has, and what leads there, as wg-quick(8) has it.
+ *
+ * @param namespace that the link is in
+ */
+export function tunnelObjects(
+  config: RoutedConfig,
+  link: Link,
+  numbers: Numbers,
+  namespace: NamespaceName = ROOT,
+): KernelObject[] {
   const full = fullFamilies(config);
   return [
-    ...addressesOf(config, link),
-    ...config.routed.flatMap((prefix) => routeTo(prefix, config, link, { full, numbers })),
+    ...addressesOf(config, link, namespace),
+    ...config.routed.flatMap((prefix) => routeTo(prefix, config, link, { full, numbers, namespace })),
     ...full.flatMap((family) => rulesOf(family, numbers)),
   ];
 }
 
-function addressesOf({ addresses }: RoutedConfig, link: Link): KernelObject[] {
-  return addresses.map(({ address, length }) => ({ kind: 'address', namespace: ROOT, link, address, length }));
+function addressesOf({ addresses }: RoutedConfig, link: Link, namespace: NamespaceName): KernelObject[] {
+  return addresses.map(({ address, length }) => ({ kind: 'address', namespace, link, address, length }));
 }
 
-type How = { readonly full: readonly Family[]; readonly numbers: Numbers };
+type How = { readonly full: readonly Family[]; readonly numbers: Numbers; readonly namespace: NamespaceName };
 
 /**
  * A default route stands in a table of its own, which all packets ask but the encrypted ones. Where it is in pieces, since
@@ -67,11 +80,11 @@ function routeTo(
   prefix: IpPrefix,
   { table, routed, addresses }: RoutedConfig,
   link: Link,
-  { full, numbers }: How,
+  { full, numbers, namespace }: How,
 ): KernelObject[] {
   const family = familyOf(prefix);
-  const route = { kind: 'route', namespace: ROOT, destination: prefix, link, protocol: TUNNEL_PROTOCOL } as const;
-  if (typeof table === 'number') return [table === RT_TABLE_MAIN ? route : { ...route, table }];
+  const route = { kind: 'route', namespace, destination: prefix, link, protocol: TUNNEL_PROTOCOL } as const;
+  if (typeof table === 'number' && table !== RT_TABLE_MAIN) return [{ ...route, table }];
   const isInPieces = !routed.some((one) => one.length === 0 && familyOf(one) === family);
   if (full.includes(family) && (prefix.length === 0 || isInPieces)) return [{ ...route, table: numbers.fwMark }];
   // the kernel has a route to the network of each address

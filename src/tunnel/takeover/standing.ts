@@ -7,7 +7,7 @@ import { KernelWireguard } from '../../linux/wireguard/kernel.ts';
 import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
 import { publicKeyOf } from '../../mesh/keys.ts';
 import { plainText } from '../../plain-text.ts';
-import { type Link, ROOT } from '../../plan/state.ts';
+import type { Link, NamespaceName } from '../../plan/state.ts';
 import type { SeenDevice } from '../../plan/wireguard/device.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
 import type { BackendKind } from '../device/device.ts';
@@ -33,6 +33,8 @@ export type StandingParts = {
   readonly folder: string;
   /** of the tunnel that is to be there */
   readonly privateKey: Key;
+  /** where it is to be */
+  readonly at: NamespaceName;
 };
 
 /** Where wireguard-go and others have their sockets unless they are told otherwise. */
@@ -47,8 +49,8 @@ const PROGRAMS: readonly string[] = ['wireguard-go', 'boringtun', 'boringtun-cli
  * @throws CulvertError `tunnel_in_use` where somebody alive keeps it, `link_in_use` where it is no tunnel of this key, with
  *   what it is
  */
-export function standingAt({ kernel, name, folder, privateKey }: StandingParts): Standing | undefined {
-  const seen = kernel.withSocket(ROOT, (socket) => findLinkNamed(socket, ROOT, name));
+export function standingAt({ kernel, name, folder, privateKey, at }: StandingParts): Standing | undefined {
+  const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
   if (seen === undefined) return undefined;
   const { link } = seen.end;
   const mark = readMark(seen.alias);
@@ -58,7 +60,7 @@ export function standingAt({ kernel, name, folder, privateKey }: StandingParts):
     return { link, backend, folder, mark, fwMark: mark.fwMark };
   }
   if (seen.kind === 'wireguard') {
-    using device = new KernelWireguard(name);
+    using device = kernel.inside(at, () => new KernelWireguard(name));
     const found = device.read();
     assertSameKey(name, found.privateKey, privateKey);
     return { link, backend: 'kernel', folder, fwMark: found.fwMark };

@@ -3,9 +3,10 @@ import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { findLinkNamed, listLinks } from '../../linux/observe/links.ts';
 import { listPolicyRules } from '../../linux/observe/rules.ts';
 import { deletePolicyRule, type PolicyRule } from '../../linux/route/rule.ts';
-import { type Family, type Link, ROOT } from '../../plan/state.ts';
+import { type Family, type Link, type NamespaceName, ROOT } from '../../plan/state.ts';
 import { removeDevice } from '../device/device.ts';
 import type { MachineDns } from '../dns/machine-dns.ts';
+import { withNetfilter } from '../firewall/inside.ts';
 import { removeFirewall } from '../firewall/keeper.ts';
 import type { AlteredSysctls } from '../journal/altered-sysctls.ts';
 import { readMark } from '../owner/mark.ts';
@@ -13,7 +14,7 @@ import { TUNNEL_PROTOCOL } from '../plan/routing.ts';
 
 export type SweepParts = {
   readonly kernel: Kernel;
-  /** of NETLINK_NETFILTER, in the namespace of the tunnel */
+  /** of NETLINK_NETFILTER, in the root namespace */
   readonly netfilter: NetlinkSocket;
   readonly dns: MachineDns;
   /** of the tunnel, among those of all namespaces that share a resolv.conf */
@@ -22,6 +23,8 @@ export type SweepParts = {
   readonly name: string;
   /** with the socket of a program */
   readonly folder: string;
+  /** where its link is */
+  readonly at: NamespaceName;
 };
 
 /** What was done of what had to go, or why it could not be. */
@@ -36,8 +39,13 @@ const FAMILIES: readonly Family[] = ['inet', 'inet6'];
  *
  * @param link that stands, if any
  * @param keeps whether the kill switch stays
+ * @param isElsewhere whether the device that there may be has its link in another namespace, and stays
  */
-export function sweep(parts: SweepParts, link: Link | undefined, { keeps }: { readonly keeps: boolean }): Swept {
+export function sweep(
+  parts: SweepParts,
+  link: Link | undefined,
+  { keeps, isElsewhere = false }: { readonly keeps: boolean; readonly isElsewhere?: boolean },
+): Swept {
   const { kernel, netfilter, dns, dnsName, sysctls, name } = parts;
   const done: string[] = [];
   const failed: Error[] = [];
@@ -53,11 +61,14 @@ export function sweep(parts: SweepParts, link: Link | undefined, { keeps }: { re
     return [...(outcome === 'nothing' ? [] : [`name servers: ${outcome}`]), ...notices];
   });
   step(() => {
-    removeDevice(parts, link);
+    if (!isElsewhere) removeDevice(parts, link);
     return link === undefined ? [] : [`ip link delete ${link.name}`];
   });
   step(() => removeOrphanedRules(kernel));
-  step(() => (removeFirewall(netfilter, 'way', name) ? [`nft delete table inet culvert_tunnel_${name}`] : []));
+  step(() => {
+    const isRemoved = withNetfilter(parts, (socket) => removeFirewall(socket, 'way', name));
+    return isRemoved === true ? [`nft delete table inet culvert_tunnel_${name}`] : [];
+  });
   step(() => {
     const foreign = sysctls.release(name);
     return foreign.map(({ name: setting, found }) => `${setting} stays ${found}, which somebody else has set`);
@@ -94,6 +105,7 @@ function orphansOf(socket: NetlinkSocket, family: Family, marks: ReadonlySet<num
 }
 
 /** The link of a name, whosever it is. */
-export function linkNamed(kernel: Kernel, name: string): Link | undefined {
-  return kernel.withSocket(ROOT, (socket) => findLinkNamed(socket, ROOT, name))?.end.link;
+export function linkNamed(kernel: Kernel, name: string, at: NamespaceName): Link | undefined {
+  if (!kernel.exists(at)) return undefined;
+  return kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name))?.end.link;
 }

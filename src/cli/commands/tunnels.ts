@@ -28,14 +28,8 @@ async function tunnels({ json, clean: cleans, ...options }: Options): Promise<vo
     const hasNamespaces = found.some(({ namespace }) => namespace !== undefined);
     const rows = found.map(({ name, owner, hasLink, hasKillSwitch, namespace }) => {
       const state = owner === undefined ? 'left' : 'kept';
-      return [
-        name,
-        state,
-        String(owner?.pid ?? '-'),
-        hasLink ? 'yes' : 'no',
-        hasKillSwitch ? 'yes' : 'no',
-        namespace ?? '-',
-      ];
+      const row = [name, state, String(owner?.pid ?? '-'), hasLink ? 'yes' : 'no', hasKillSwitch ? 'yes' : 'no'];
+      return hasNamespaces ? [...row, namespace ?? '-'] : row;
     });
     if (json) printJson(found);
     else printTable(['TUNNEL', 'STATE', 'PID', 'LINK', 'KILL SWITCH', ...(hasNamespaces ? ['NAMESPACE'] : [])], rows);

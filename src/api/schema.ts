@@ -17,6 +17,8 @@ import {
   sandboxId,
   sandboxIdText,
   topology,
+  via,
+  viaText,
 } from '../schema/values.ts';
 
 /** How many sandboxes one request may create or remove: it bounds what waits behind it. */
@@ -64,6 +66,7 @@ export const sandboxResource = z
     rates: ratesInForce,
     policy: policyInForce,
     group: groupText.optional(),
+    via: viaText.optional(),
   })
   .meta({ id: 'Sandbox' });
 
@@ -102,6 +105,7 @@ export const createBody = closedObject({
   rates: rates.optional(),
   policy: policyParts.optional(),
   group: group.optional(),
+  via: via.optional(),
 })
   .refine(({ id, count }) => id === undefined || count === 1, {
     path: ['count'],

@@ -24,5 +24,6 @@ export function sandboxView({ policy, ...sandbox }: Sandbox): SandboxResource {
     rates,
     policy: { egress: policy.egress, allow: policy.allow.map(formatPrefix), deny: policy.deny.map(formatPrefix) },
     ...(sandbox.group === undefined ? {} : { group: sandbox.group }),
+    ...(sandbox.via === undefined ? {} : { via: sandbox.via.tunnel }),
   };
 }

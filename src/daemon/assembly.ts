@@ -30,7 +30,13 @@ import { bridgeRuleset } from '../sandbox/ruleset/bridge.ts';
 import { rootTable } from '../sandbox/ruleset/names.ts';
 import { routerRuleset } from '../sandbox/ruleset/router.ts';
 import { Survey } from '../sandbox/survey.ts';
-import { bridgeGateway, isSandboxNamespace, resolverAddress, sandboxNamespace } from '../sandbox/topology/layout.ts';
+import {
+  bridgeGateway,
+  hostAddress,
+  isSandboxNamespace,
+  resolverAddress,
+  sandboxNamespace,
+} from '../sandbox/topology/layout.ts';
 import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
 import { adopt } from './adopt.ts';
@@ -102,6 +108,7 @@ function openRouter(options: CoreOptions, { kernel, rootNetfilter }: Ground, ope
   const { host, maxFlows, mesh: meshOptions } = options;
   const { layout, instance } = host;
   const resolver = resolverAddress(layout);
+  const near = hostAddress(layout, 0);
   const meshParts = { kernel, instance, mtu: layout.mtu };
   const mesh = meshOptions === undefined ? undefined : opened.use(new HostMesh(meshOptions, meshParts));
   const netfilter = opened.use(kernel.inside(ROUTER, () => new NetlinkSocket(NETLINK_NETFILTER)));
@@ -110,7 +117,15 @@ function openRouter(options: CoreOptions, { kernel, rootNetfilter }: Ground, ope
   const cluster = meshOptions === undefined ? {} : { cluster: meshOptions.range };
   const reported = { reportGroup: ROUTER_REPORT_GROUP };
   const rulesets = [
-    routerRuleset({ uplink: UPLINK.name, maxFlows, probePort: PROBE_PORT, resolver, ...reported, ...cluster }),
+    routerRuleset({
+      uplink: UPLINK.name,
+      maxFlows,
+      probePort: PROBE_PORT,
+      resolver,
+      host: near,
+      ...reported,
+      ...cluster,
+    }),
     bridgeRuleset({ gateway: bridgeGateway(layout), ...reported }),
   ];
   const gate = new Gate(netfilter, layout, rulesets, new HostAccess(rootNetfilter, rootTable(instance)));

@@ -112,6 +112,15 @@ export function isMarked(mark: number, op: '==' | '!=' = '=='): Rule {
   return meta('mark', op, hostInteger(mark));
 }
 
+/** Any of these bits of the mark is set. */
+export function isMarkedWith(mask: number): Rule {
+  return [
+    { kind: 'meta', key: 'mark', into: KEY },
+    { kind: 'bitwise', from: KEY, into: KEY, mask: hostInteger(mask) },
+    { kind: 'cmp', from: KEY, op: '!=', value: hostInteger(0) },
+  ];
+}
+
 /** linux/in.h */
 const IPPROTO_ICMP = 1;
 const IPPROTO_TCP = 6;

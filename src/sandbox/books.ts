@@ -22,7 +22,7 @@ export class Books {
 
   /** Enters a sandbox; a policy that is new goes into `requests` and `added`. */
   enter(pass: Pass, requests: Request[], added: InstalledPolicy[]): Standing {
-    const taken = this.policies.take(pass.policy);
+    const taken = this.policies.take(pass.policy, pass.via);
     if (taken.added !== undefined) {
       requests.push(...addRuleset(taken.added));
       added.push(taken.policy);

@@ -5,22 +5,26 @@ import { rateWith } from './rate.ts';
 import type { RateChange, RatesChange, SandboxChange } from './request.ts';
 import type { Specification } from './sandbox.ts';
 import type { Rate, Rates } from './topology/network.ts';
+import { assertPolicy } from './via.ts';
 
 /**
  * Lays a change over what a sandbox has, as a merge patch does (RFC 7396): what is absent stays, and null takes away.
  *
- * @throws InputError `invalid_rate` where what comes out is no rate, `group_topology`; `field` is a path in the change
+ * @throws InputError `invalid_rate` where what comes out is no rate, `group_topology`, `via_policy`; `field` is a path in the change
  */
 export function changedBy(former: Specification, change: SandboxChange): Specification {
-  const { topology, rates, policy } = former;
+  const { topology, rates, policy, via } = former;
   const { group = former.group } = change;
   if (group !== null) assertGroup(topology, group);
-  return {
+  const changed: Specification = {
     topology,
     rates: change.rates === undefined ? rates : ratesOver(rates, change.rates),
     policy: change.policy === undefined ? policy : policyOver(policy, change.policy),
     ...(group === undefined || group === null ? {} : { group }),
+    ...(via === undefined ? {} : { via }),
   };
+  assertPolicy(changed);
+  return changed;
 }
 
 function ratesOver(base: Rates, change: RatesChange | null): Rates {

@@ -17,6 +17,7 @@ import {
   TAP0,
 } from './topology/layout.ts';
 import type { Network } from './topology/network.ts';
+import { groupVia, ownVia } from './via.ts';
 
 /** A lease that has, or is to have, a network in the kernel. Without an owner it belongs to the warm pool. */
 export type Holding = {
@@ -46,22 +47,25 @@ export function holdingOf(lease: Lease): Holding {
 /** The network of a holding; a warm one has no limits yet. */
 export function networkOf({ key, topology, bridgeAddress, owner }: Holding): Network {
   const rates = owner?.specification.rates ?? {};
-  if (topology !== 'bridge') return { topology, slot: key.slot, rates };
+  const way = owner === undefined || ownVia(owner.specification) === undefined ? {} : { hasTunnel: true as const };
+  if (topology !== 'bridge') return { topology, slot: key.slot, rates, ...way };
   if (bridgeAddress === undefined) {
     throw new CulvertError(
       'lease_incomplete',
       `Cannot describe the network of slot ${key.slot}: it has no bridge address`,
     );
   }
-  return { topology, slot: key.slot, rates, address: bridgeAddress };
+  return { topology, slot: key.slot, rates, ...way, address: bridgeAddress };
 }
 
 export function passOf(holding: Owned): Pass {
   const { id, specification } = holding.owner;
+  const via = groupVia(specification);
   return {
     network: networkOf(holding),
     policy: specification.policy,
     ...(specification.group === undefined ? {} : { group: specification.group }),
+    ...(via === undefined ? {} : { via }),
     owner: `${id} generation ${holding.key.generation}`,
   };
 }

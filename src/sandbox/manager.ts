@@ -25,6 +25,7 @@ import type { Sandbox, Specification } from './sandbox.ts';
 import { differences, specificationText } from './specification.ts';
 import { desired } from './topology/desired.ts';
 import { cable, type Layout, sandboxNamespace } from './topology/layout.ts';
+import { assertPolicy, ownVia, Vias } from './via.ts';
 
 type Emit = (type: string, holding: Holding, message: string) => void;
 
@@ -49,7 +50,7 @@ type Leased = { readonly holding: Owned; readonly warm: Holding | undefined };
 
 /** Whether a warm network is as its owner wants it, who needs no more than to be let pass. */
 function fits({ specification }: Order): boolean {
-  return Object.keys(specification.rates).length === 0;
+  return Object.keys(specification.rates).length === 0 && ownVia(specification) === undefined;
 }
 
 type Order = { readonly id: SandboxId; readonly specification: Specification };
@@ -64,6 +65,7 @@ export class Manager {
   readonly #counts: Record<Topology, number> = { microvm: 0, netns: 0, bridge: 0 };
   readonly #pool: Pool;
   readonly #refill: Refill;
+  readonly #vias = new Vias();
   readonly #unwritten: Holding[] = [];
   /** Removed, and not cut off yet: nobody gets such a slot. */
   readonly #uncut: Owned[] = [];
@@ -84,21 +86,30 @@ export class Manager {
   /** All or none. An id that exists with the same specification is returned as it is. */
   create(requests: readonly CreateRequest[]): Sandbox[] {
     const orders = requests.map(({ id, specification }) => ({ id: id ?? this.#newId(), specification }));
-    for (const { specification } of orders) assertGroup(specification.topology, specification.group);
+    for (const { specification } of orders) {
+      assertGroup(specification.topology, specification.group);
+      assertPolicy(specification);
+    }
     for (const order of orders) this.#assertSame(order);
     const missing = orders.filter(({ id }) => !this.#live.has(id));
-    if (missing.length > 0) this.#provide(missing);
+    if (missing.length > 0) this.#provide(this.#numbered(missing));
     return orders.map(({ id }) => this.inspect(id));
+  }
+
+  #numbered(orders: readonly Order[]): Order[] {
+    const assigned = this.#vias.assign(orders.map(({ specification }) => specification));
+    return orders.map(({ id, specification }, index) => ({ id, specification: assigned[index] ?? specification }));
   }
 
   update(id: SandboxId, change: SandboxChange): Sandbox {
     const { store, gate, kernel, layout, emit, tell, cutDenied } = this.#parts;
     const former = this.#find(id);
     const specification = changedBy(former.owner.specification, change);
+    this.#vias.assertMayMove(former.owner.specification, specification);
     const changed: Owned = { ...former, owner: { id, specification } };
     // The lease first: after a crash in between, adoption brings the kernel to what the lease says.
     updateSpecification(store, former.key, specificationText(specification));
-    this.#live.set(id, changed);
+    this.#replace(former, changed);
     const pass = passOf(changed);
     try {
       kernel.apply(diff(desired(networkOf(former), layout), desired(networkOf(changed), layout)));
@@ -128,7 +139,7 @@ export class Manager {
     const { store, kernel, layout, emit } = this.#parts;
     const { id, specification } = former.owner;
     updateSpecification(store, former.key, specificationText(specification));
-    this.#live.set(id, former);
+    this.#replace(changed, former);
     try {
       kernel.apply(diff(desired(networkOf(changed), layout), desired(networkOf(former), layout)));
     } catch (error) {
@@ -262,13 +273,22 @@ export class Manager {
   #enter(owned: Owned): void {
     this.#live.set(owned.owner.id, owned);
     this.#counts[owned.topology]++;
+    this.#vias.enter(owned.owner.specification);
     if (owned.owner.specification.group !== undefined) this.#parts.tell([memberOf(owned, this.#parts.layout)]);
+  }
+
+  /** The same sandbox with another specification. */
+  #replace(former: Owned, next: Owned): void {
+    this.#vias.leave(former.owner.specification);
+    this.#vias.enter(next.owner.specification);
+    this.#live.set(next.owner.id, next);
   }
 
   #leave(owned: Owned): void {
     const { owner, topology } = owned;
     if (!this.#live.delete(owner.id)) return;
     this.#counts[topology]--;
+    this.#vias.leave(owner.specification);
     if (owner.specification.group !== undefined) this.#parts.tell([memberOf(owned, this.#parts.layout, true)]);
   }
 

@@ -27,6 +27,8 @@ export type Pass = {
   readonly network: Network;
   readonly policy: EgressPolicy;
   readonly group?: GroupName;
+  /** number of its group's tunnel, the one way that its policy leads by */
+  readonly via?: number;
   readonly owner: string;
 };
 

@@ -4,7 +4,7 @@ import type { Element, Ruleset } from '../plan/ruleset.ts';
 import { compilePolicy } from './policy/compile.ts';
 import type { Interval } from './policy/intervals.ts';
 import { type EgressPolicy, policyId } from './policy/policy.ts';
-import { FIRST_POLICY, policyRuleset } from './ruleset/elements.ts';
+import { FIRST_POLICY, markOf, POLICY_MAX, policyIn, policyRuleset } from './ruleset/elements.ts';
 
 /** Policies that no sandbox has stay for the next that asks, up to this many. */
 const MAX_IDLE = 64;
@@ -48,20 +48,25 @@ export class Policies {
       const known = former === undefined ? undefined : former.#installed.get(comment);
       const ruleset = known?.number === number ? known.ruleset : undefined;
       this.#installed.set(comment, { number, comment, users: 0, ...(ruleset && { ruleset }) });
-      this.#last = Math.max(this.#last, number);
+      this.#last = Math.max(this.#last, policyIn(number));
     }
   }
 
-  /** Counts one more user; `added` is what must go into the table in the same transaction as that user. */
-  take(policy: EgressPolicy): { readonly policy: InstalledPolicy; readonly added?: Ruleset } {
-    const { intervals, digest: comment } = this.#meaningOf(policy);
+  /**
+   * Counts one more user; `added` is what must go into the table in the same transaction as that user.
+   *
+   * @param via number of the tunnel that is the only way; 0 for none
+   */
+  take(policy: EgressPolicy, via = 0): { readonly policy: InstalledPolicy; readonly added?: Ruleset } {
+    const { intervals, digest } = this.#meaningOf(policy);
+    const comment = via === 0 ? digest : `${digest} via ${via}`;
     const known = this.#installed.get(comment);
     if (known !== undefined) {
       known.users++;
       known.ruleset ??= policyRuleset(known.number, intervals, comment);
       return { policy: known };
     }
-    const number = ++this.#last;
+    const number = markOf(this.#nextNumber(), via);
     const added = policyRuleset(number, intervals, comment);
     const made = { number, comment, users: 1, ruleset: added };
     this.#installed.set(comment, made);
@@ -97,6 +102,14 @@ export class Policies {
     const dropped = [...this.#installed.values()].filter(({ ruleset }) => ruleset === undefined);
     this.forget(dropped);
     return dropped;
+  }
+
+  /** After so many that a number comes again those that are in use are passed over. */
+  #nextNumber(): number {
+    const taken = new Set([...this.#installed.values()].map(({ number }) => policyIn(number)));
+    do this.#last = this.#last >= POLICY_MAX ? FIRST_POLICY : this.#last + 1;
+    while (taken.has(this.#last));
+    return this.#last;
   }
 
   #meaningOf(policy: EgressPolicy): Meaning {

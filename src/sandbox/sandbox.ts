@@ -4,6 +4,7 @@ import type { Generation, LeaseState, SandboxId, Slot, Topology } from '../ipam/
 import type { GroupName } from './group.ts';
 import type { EgressPolicy } from './policy/policy.ts';
 import type { Rates } from './topology/network.ts';
+import type { Via } from './via.ts';
 
 /** What a caller asks for; two requests with one id are the same sandbox exactly when these are equal. */
 export type Specification = {
@@ -12,6 +13,8 @@ export type Specification = {
   readonly policy: EgressPolicy;
   /** whose other members it reaches, on whatever host; absent for one that is alone */
   readonly group?: GroupName;
+  /** the tunnel that it leaves by, and by no other way; absent for one that leaves by its host */
+  readonly via?: Via;
 };
 
 /** A sandbox as its owner sees it. */

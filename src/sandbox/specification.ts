@@ -5,12 +5,14 @@ import { parseGroupName } from './group.ts';
 import { type EgressPolicy, parsePolicy } from './policy/policy.ts';
 import type { Specification } from './sandbox.ts';
 import type { Rate, Rates } from './topology/network.ts';
+import type { Via } from './via.ts';
 
 type Plain = {
   readonly topology: string;
   readonly rates: { readonly transmit?: Rate; readonly receive?: Rate };
   readonly policy: { readonly egress: string; readonly allow: string[]; readonly deny: string[] };
   readonly group?: string;
+  readonly via?: Via;
 };
 
 /** A specification as it stands in its lease. */
@@ -35,7 +37,7 @@ export function parseSpecification(text: string): Specification {
 
 function read(text: string): Specification {
   try {
-    const { topology, rates, policy, group } = JSON.parse(text) as Plain;
+    const { topology, rates, policy, group, via } = JSON.parse(text) as Plain;
     const known = TOPOLOGIES.find((name) => name === topology);
     if (known === undefined) throw new TypeError(`unknown topology ${JSON.stringify(topology)}`);
     return {
@@ -43,6 +45,7 @@ function read(text: string): Specification {
       rates: ratesOf(rates),
       policy: parsePolicy(policy),
       ...(group === undefined ? {} : { group: parseGroupName(group) }),
+      ...(via === undefined ? {} : { via: { tunnel: via.tunnel, number: via.number } }),
     };
   } catch (cause) {
     throw new CulvertError('specification_unreadable', `Cannot read the specification of a lease: ${text}`, { cause });
@@ -58,7 +61,7 @@ export function differences(asked: Specification, found: Specification): string[
     .map((name) => `${name} ${left[name]} instead of ${right[name]}`);
 }
 
-function flat({ topology, rates, policy, group }: Specification): Record<string, string> {
+function flat({ topology, rates, policy, group, via }: Specification): Record<string, string> {
   const { egress, allow, deny } = plainPolicy(policy);
   return {
     topology,
@@ -68,6 +71,7 @@ function flat({ topology, rates, policy, group }: Specification): Record<string,
     'policy.allow': `[${allow.join(' ')}]`,
     'policy.deny': `[${deny.join(' ')}]`,
     group: group ?? 'none',
+    via: via?.tunnel ?? 'none',
   };
 }
 
@@ -75,9 +79,13 @@ function rateText(rate: Rate | undefined): string {
   return rate === undefined ? 'none' : `${rate.rate} B/s burst ${rate.burst} B`;
 }
 
-function plain({ topology, rates, policy, group }: Specification): Plain {
+function plain({ topology, rates, policy, group, via }: Specification): Plain {
   const alone = { topology, rates: ratesOf(rates), policy: plainPolicy(policy) };
-  return group === undefined ? alone : { ...alone, group };
+  return {
+    ...alone,
+    ...(group === undefined ? {} : { group }),
+    ...(via === undefined ? {} : { via: { tunnel: via.tunnel, number: via.number } }),
+  };
 }
 
 function plainPolicy({ egress, allow, deny }: EgressPolicy): Plain['policy'] {

@@ -11,6 +11,7 @@ import { type Host, hostObjects, rootCable, UPLINK } from './host/objects.ts';
 import { Outside, type Part } from './outside.ts';
 import { desired } from './topology/desired.ts';
 import { cable, hostAddress, sandboxNamespace } from './topology/layout.ts';
+import { ofNetwork } from './whole.ts';
 
 /** Compares what is with what should be: of the host, and of one sandbox at a time. */
 export class Survey {
@@ -84,10 +85,11 @@ export class Survey {
    * @param outside what the router namespace has of it; looked for where it is not given
    */
   sandboxPlan(holding: Holding, outside?: Part): Plan {
-    const wanted = desired(networkOf(holding), this.#host.layout);
+    const network = networkOf(holding);
+    const wanted = desired(network, this.#host.layout);
     const states = [outside ?? new Outside(this.#kernel.find(ROUTER, wanted)).of(holding)];
     const inside = this.#inside(sandboxNamespace(holding.key.slot), wanted);
-    if (inside !== undefined) states.push(inside);
+    if (inside !== undefined) states.push(ofNetwork(inside, network));
     return diff(whole(states, ROUTER), wanted);
   }
 

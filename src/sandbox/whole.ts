@@ -1,7 +1,9 @@
 import type { HalfVeth } from '../linux/observe/links.ts';
 import { alike, sameObject } from '../plan/same.ts';
-import { type KernelObject, type NamespaceName, objectKey } from '../plan/state.ts';
+import { type KernelObject, LOOPBACK, type NamespaceName, objectKey } from '../plan/state.ts';
 import type { Part } from './outside.ts';
+import { ETH0, TAP0 } from './topology/layout.ts';
+import type { Network } from './topology/network.ts';
 
 /** Whether one of the two namespaces that a network spans holds what it should of it, and nothing else. */
 export function isWhole({ objects, halves }: Part, wanted: readonly KernelObject[], namespace: NamespaceName): boolean {
@@ -18,6 +20,18 @@ export function isWhole({ objects, halves }: Part, wanted: readonly KernelObject
   const ends = wanted.flatMap((object) => halvesIn(object, namespace));
   return missing.size === 0 && alike(ends, halves);
 }
+
+/**
+ * What of a sandbox's namespace is of its network. One that leaves by a tunnel has that inside too, which is for who
+ * keeps it to look after.
+ */
+export function ofNetwork(part: Part, { hasTunnel }: Network): Part {
+  if (hasTunnel !== true) return part;
+  const isOwn = (object: KernelObject): boolean => !('link' in object) || OWN_LINKS.has(object.link.index);
+  return { ...part, objects: part.objects.filter(isOwn) };
+}
+
+const OWN_LINKS: ReadonlySet<number> = new Set([LOOPBACK, ETH0, TAP0].map(({ index }) => index));
 
 /** Whether an object is a link, or what a link is said to be, and does not only hang on one. */
 export function isLink({ kind }: KernelObject): boolean {

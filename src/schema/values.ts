@@ -7,6 +7,7 @@ import { parseSandboxId, parseSlot, SLOT_MAX, type Slot, TOPOLOGIES } from '../i
 import { parseGroupName } from '../sandbox/group.ts';
 import { type Egress, MAX_PREFIXES, parsePolicy } from '../sandbox/policy/policy.ts';
 import { BURST_MAX, BURST_MIN, RATE_MAX, RATE_MIN, rateWith } from '../sandbox/rate.ts';
+import { parseVia } from '../sandbox/via.ts';
 import { closedObject, readWith } from './issue.ts';
 
 /**
@@ -72,6 +73,15 @@ export const groupText = z.string().meta({
 });
 
 export const group = groupText.transform(readWith((text: string) => parseGroupName(text)));
+
+export const viaText = z.string().meta({
+  pattern: '^[a-zA-Z0-9_=+.-]{1,15}$',
+  examples: ['nl1'],
+  description:
+    'The WireGuard tunnel that it leaves by, and by no other way: a file of that name, with `.conf`, in the config’s `tunnels`. It is its own; with `group` it is that of all of the group on this host',
+});
+
+export const via = viaText.transform(readWith((text: string) => parseVia(text)));
 
 /** A slot as it stands in a path. */
 export const slotInPath = z

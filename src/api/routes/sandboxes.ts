@@ -1,6 +1,6 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import type { CreateRequest } from '../../daemon/engine.ts';
-import { policyOver } from '../../sandbox/policy/policy.ts';
+import { type EgressPolicy, policyOver } from '../../sandbox/policy/policy.ts';
 import { sandboxId } from '../../schema/values.ts';
 import { firecrackerOf } from '../firecracker.ts';
 import {
@@ -95,17 +95,22 @@ const removeMany = createRoute({
   },
 });
 
+/** Past the router, of one that has a tunnel of its own. */
+const NOTHING: EgressPolicy = { egress: 'none', allow: [], deny: [] };
+
 export function sandboxRoutes({ engine, config }: Services): OpenAPIHono {
   const app = new OpenAPIHono();
 
   app.openapi(create, async (c) => {
-    const { id, count, topology, rates, policy, group } = c.req.valid('json');
+    const { id, count, topology, rates, policy, group, via } = c.req.valid('json');
     const defaults = config.topology[topology];
+    const basis = via !== undefined && group === undefined ? NOTHING : defaults.policy;
     const specification = {
       topology,
       rates: rates ?? defaults.rates,
-      policy: policy === undefined ? defaults.policy : policyOver(defaults.policy, policy),
+      policy: policy === undefined ? basis : policyOver(basis, policy),
       ...(group === undefined ? {} : { group }),
+      ...(via === undefined ? {} : { via: { tunnel: via, number: 0 } }),
     };
     const request: CreateRequest = id === undefined ? { specification } : { id, specification };
     const sandboxes = await engine.create(Array.from({ length: count }, () => request));

@@ -14,7 +14,11 @@ import {
 } from '../specification.ts';
 
 type Options = Common &
-  SpecificationOptions & { readonly topology: SandboxResource['topology']; readonly count: number };
+  SpecificationOptions & {
+    readonly topology: SandboxResource['topology'];
+    readonly count: number;
+    readonly via?: string;
+  };
 
 /** Sandboxes that one request creates: few enough for others' requests to come in between. */
 const BATCH = 250;
@@ -34,6 +38,7 @@ export function addCreate(program: Command): void {
       ['culvert create --topology netns --count 20 --json', 'twenty, with ids that the daemon makes'],
       ['culvert create a1 --topology netns --egress none --allow 192.0.2.0/24', 'that reaches one network only'],
       ['culvert create a3 --topology netns --group web', 'that reaches those in its group, and is reached by them'],
+      ['culvert create a4 --topology netns --via nl1', 'that leaves by the tunnel nl1 alone'],
       ['culvert create a2 --topology bridge --tx-rate 200MB --tx-burst 100MB', 'that sends no faster'],
     ],
   })
@@ -48,10 +53,12 @@ export function addCreate(program: Command): void {
       integer('--count'),
       1,
     );
-  addSpecificationOptions(command).action(create);
+  addSpecificationOptions(command)
+    .option('--via <tunnel>', 'the one way out, of /etc/culvert/tunnels; with --group that of all of the group')
+    .action(create);
 }
 
-async function create(id: string | undefined, { json, topology, count, ...given }: Options): Promise<void> {
+async function create(id: string | undefined, { json, topology, count, via, ...given }: Options): Promise<void> {
   if (count < 1 || count > COUNT_MAX) {
     throw new InputError('usage', `Cannot create ${count} sandboxes: want 1 to ${COUNT_MAX}`, { field: 'count' });
   }
@@ -64,6 +71,7 @@ async function create(id: string | undefined, { json, topology, count, ...given 
     ...(id === undefined ? {} : { id }),
     ...(saysRates(given) && { rates: ratesOf(given) }),
     ...(group && { group }),
+    ...(via === undefined ? {} : { via }),
     ...(saysPolicy(given) && { policy: { ...(egress && { egress }), ...(allow && { allow }), ...(deny && { deny }) } }),
   };
   using client = clientOf(given);

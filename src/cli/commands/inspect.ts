@@ -45,6 +45,7 @@ async function inspect(
     ['MTU', String(sandbox.mtu)],
     ['egress', policyText(policy)],
     ['group', sandbox.group ?? '-'],
+    ['via', sandbox.via ?? '-'],
     ['transmit', rateText(rates.transmit)],
     ['receive', rateText(rates.receive)],
   ]);

@@ -81,6 +81,10 @@ export const configSchema = closedObject({
     .default('/var/lib/culvert')
     .meta({ description: 'Holds the leases; on a disk that outlives a boot' }),
   runDir: runFolder.default('/run/culvert').meta({ description: 'Holds `api.sock`, `culvert.pid` and `netns/`' }),
+  tunnels: folder.default('/etc/culvert/tunnels').meta({
+    description:
+      'Holds the wg-quick files of tunnels that sandboxes may leave by, `NAME.conf` of mode 0600: who may create sandboxes may use them, and sees none',
+  }),
   uplink: z
     .string()
     .regex(/^[^\s/:]{1,15}$/, 'want the name of a link, 1 to 15 characters')

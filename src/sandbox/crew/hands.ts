@@ -9,7 +9,7 @@ import type { Part } from '../outside.ts';
 import { desired } from '../topology/desired.ts';
 import { BRIDGE, cable, ETH0, type Layout, sandboxNamespace } from '../topology/layout.ts';
 import type { Network } from '../topology/network.ts';
-import { isLink, isWhole } from '../whole.ts';
+import { isLink, isWhole, ofNetwork } from '../whole.ts';
 import type { Job, Task } from './job.ts';
 
 /** What one thread does the tasks with. */
@@ -83,7 +83,7 @@ export class Hands implements Disposable {
     const wanted = desired(network, this.#layout);
     try {
       return (
-        isWhole(this.#kernel.look(namespace, wanted), wanted, namespace) &&
+        isWhole(ofNetwork(this.#kernel.look(namespace, wanted), network), wanted, namespace) &&
         isWhole(this.#lookAtCable(network), wanted.filter(isLink), ROUTER)
       );
     } catch (error) {

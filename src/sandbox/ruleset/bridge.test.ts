@@ -96,6 +96,7 @@ beforeEach(() => {
         reportGroup: 7,
         maxFlows: 1000,
         resolver: parseIpv4('10.12.0.1'),
+        host: parseIpv4('10.11.0.0'),
       }),
     ),
     ...replaceRuleset(bridgeRuleset({ gateway: parseIpv4('10.8.64.1'), reportGroup: 7 })),

@@ -1,9 +1,10 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
 import type { Mac } from '../../addr/mac.ts';
 import type { Element, Ruleset, SetElements } from '../../plan/ruleset.ts';
-import { goto, isIn, isIpv4, rule } from '../../plan/words.ts';
+import { goto, isIn, isIpv4, oifname, rule } from '../../plan/words.ts';
 import type { Interval } from '../policy/intervals.ts';
 import type { Rate } from '../topology/network.ts';
+import { viaLink } from '../via.ts';
 import {
   acceptedSet,
   INBOUND,
@@ -54,8 +55,26 @@ export function hostAccessElement(source: Ipv4, destination: Ipv4, comment: stri
   return { key: [source, destination], comment };
 }
 
-/** Marks of policies; 0 is the mark of packets that no sandbox sent. */
+/** Numbers of policies; 0 is the mark of packets that no sandbox sent. */
 export const FIRST_POLICY = 1;
+/** Of a mark the lower bits; above them stands the number of the tunnel that is the only way. */
+const POLICY_BITS = 20;
+export const POLICY_MAX = 2 ** POLICY_BITS - 1;
+export const VIA_MASK = 0xffffffff - POLICY_MAX;
+
+/** What packets are marked with: the policy that they are under, and the tunnel that they leave by; 0 for none. */
+export function markOf(policy: number, via: number): number {
+  return via * 2 ** POLICY_BITS + policy;
+}
+
+export function policyIn(mark: number): number {
+  return mark % 2 ** POLICY_BITS;
+}
+
+export function viaIn(mark: number): number {
+  return Math.floor(mark / 2 ** POLICY_BITS);
+}
+
 /** In place of a policy's: nothing passes, not even what is established. */
 export const HELD = 0xffffffff;
 
@@ -63,11 +82,13 @@ export const HELD = 0xffffffff;
  * A policy as part of `inet culvert`: what it accepts, and the chain that asks. Sandboxes with equal policies share
  * one.
  *
+ * @param policy its mark, see {@link markOf}
  * @param comment by which an observer knows it again
  */
 export function policyRuleset(policy: number, intervals: readonly Interval[], comment: string): Ruleset {
   const accepted = acceptedSet(policy);
   const chain = policyChain(policy);
+  const via = viaIn(policy);
   const elements = intervals
     .filter(({ verdict }) => verdict === 'accept')
     .map(({ first, last }) => ({ key: [first], last: [last] }));
@@ -75,7 +96,14 @@ export function policyRuleset(policy: number, intervals: readonly Interval[], co
     table: ROUTER_TABLE,
     sets: [accepted],
     chains: [
-      { name: chain, rules: [rule(isIpv4, isIn(['ip daddr'], accepted.name), goto('new_flow')), goto('denied')] },
+      {
+        name: chain,
+        rules: [
+          ...(via === 0 ? [] : [rule(oifname(viaLink(via), '!='), goto('denied'))]),
+          rule(isIpv4, isIn(['ip daddr'], accepted.name), goto('new_flow')),
+          goto('denied'),
+        ],
+      },
     ],
     elements: [
       { set: accepted, elements },

@@ -53,6 +53,7 @@ const OPTIONS = {
   reportGroup: 7,
   maxFlows: 1000,
   resolver: parseIpv4(RESOLVER),
+  host: parseIpv4('10.11.0.0'),
 };
 
 let router: LabNamespace;

@@ -18,6 +18,7 @@ import {
   isIn,
   isIpv4,
   isMarked,
+  isMarkedWith,
   isNotIpv4,
   isSourceBehindLink,
   isTcp,
@@ -32,7 +33,7 @@ import {
   rule,
 } from '../../plan/words.ts';
 import { BRIDGE, SANDBOX_MAC } from '../topology/layout.ts';
-import { HELD } from './elements.ts';
+import { HELD, VIA_MASK } from './elements.ts';
 import {
   ASKERS,
   DENIED_SENDERS,
@@ -74,6 +75,8 @@ export type RouterOptions = {
   readonly reportGroup: number;
   /** that a sandbox may have opened at a time */
   readonly maxFlows: number;
+  /** the address that the host calls sandboxes from */
+  readonly host: Ipv4;
   /** the router's own address that sandboxes ask for names */
   readonly resolver: Ipv4;
   /** UDP, of the hosts’ questions to each other */
@@ -96,7 +99,7 @@ export type RouterOptions = {
  * What is in neither map passes in neither direction, so taking its elements out cuts a sandbox off at once.
  */
 export function routerRuleset(options: RouterOptions): Ruleset {
-  const { uplink, reportGroup, maxFlows, cluster } = options;
+  const { uplink, reportGroup, maxFlows } = options;
   return {
     table: ROUTER_TABLE,
     sets: [
@@ -118,7 +121,7 @@ export function routerRuleset(options: RouterOptions): Ruleset {
     chains: [
       ...outboundChains(uplink),
       ...inboundChains(),
-      forwardChain(uplink, cluster),
+      forwardChain(options),
       ...groupChains(),
       inputChain(options),
       ...resolverChains(),
@@ -230,12 +233,14 @@ function inboundChains(): Chain[] {
   ];
 }
 
-function forwardChain(uplink: string, cluster: Prefix | undefined): Chain {
+function forwardChain({ uplink, cluster, host }: RouterOptions): Chain {
   return {
     name: 'forward',
     base: { type: 'filter', hook: 'forward', priority: 0, policy: 'drop' },
     rules: [
       rule(isMarked(HELD), drop),
+      // whose one way is a tunnel answers the host, and sends nothing past it, not even where the tunnel is away
+      rule(isMarkedWith(VIA_MASK), oifname(uplink), equals('ip daddr', ipv4Bytes(host), '!='), counter, drop),
       // the default route would take it, where the way to its host is not there
       ...(cluster === undefined ? [] : [rule(isIpv4, isWithin('ip daddr', cluster), oifname(uplink), counter, drop)]),
       clampSegmentSize,

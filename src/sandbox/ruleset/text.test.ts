@@ -11,7 +11,7 @@ import type { Rule, Ruleset } from '../../plan/ruleset.ts';
 import { rulesetText } from '../../plan/ruleset-text.ts';
 import { compilePolicy } from '../policy/compile.ts';
 import { bridgeRuleset } from './bridge.ts';
-import { attachmentElements, hostAccessElement, policyRuleset, portElements } from './elements.ts';
+import { attachmentElements, hostAccessElement, markOf, policyRuleset, portElements } from './elements.ts';
 import { BRIDGE_TABLE, HOST_ACCESS, ROUTER_TABLE } from './names.ts';
 import { rootRuleset } from './root.ts';
 import { routerRuleset } from './router.ts';
@@ -43,12 +43,14 @@ const rulesets: [string, Ruleset][] = [
       reportGroup,
       maxFlows: 8192,
       resolver: parseIpv4('10.12.0.1'),
+      host: parseIpv4('10.11.0.0'),
       cluster: parsePrefix('10.64.0.0/10'),
     }),
   ],
   ['bridge', bridgeRuleset({ gateway: parseIpv4('10.8.64.1'), reportGroup })],
   ['root', rootRuleset({ instance: 'default', cable: 'culvert0', ranges, reportGroup, inbound: ['docker0'] })],
   ['policy', policyRuleset(5, internet, 'internet +10.0.0.0/8')],
+  ['policy-via', policyRuleset(markOf(5, 3), internet, 'internet +10.0.0.0/8 via 3')],
   ['attachment', attachment],
   [
     'port',

@@ -90,6 +90,7 @@ beforeAll(async () => {
         reportGroup: 7,
         maxFlows: 1000,
         resolver: parseIpv4('10.12.0.1'),
+        host: parseIpv4('10.11.0.0'),
       }),
     ),
     ...addRuleset(policyRuleset(OPEN, compilePolicy({ egress: 'open', allow: [], deny: [] }, []), 'open')),

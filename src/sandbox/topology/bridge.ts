@@ -1,6 +1,5 @@
-import type { Ipv4 } from '../../addr/ipv4.ts';
 import { type KernelObject, ROUTER } from '../../plan/state.ts';
-import { EVERYWHERE } from './cable.ts';
+import { reachOf } from './cable.ts';
 import {
   BRIDGE,
   BRIDGE_MAC,
@@ -12,7 +11,9 @@ import {
   ROUTER_MAC,
   sandboxNamespace,
 } from './layout.ts';
-import type { Rates } from './network.ts';
+import type { Network } from './network.ts';
+
+type BridgeNetwork = Extract<Network, { readonly topology: 'bridge' }>;
 
 /** The bridge itself, once per host. */
 export function bridgeItself(layout: Layout): KernelObject[] {
@@ -28,7 +29,8 @@ export function bridgeItself(layout: Layout): KernelObject[] {
  * A namespace on an isolated port of the shared bridge. The router's neighbour and forwarding entries are static:
  * nobody takes another's address by answering faster.
  */
-export function bridgeObjects(slot: number, address: Ipv4, rates: Rates, layout: Layout): KernelObject[] {
+export function bridgeObjects(network: BridgeNetwork, layout: Layout): KernelObject[] {
+  const { slot, address, rates, hasTunnel } = network;
   const namespace = sandboxNamespace(slot);
   const port = cable(slot);
   const mac = bridgeMac(address);
@@ -51,7 +53,7 @@ export function bridgeObjects(slot: number, address: Ipv4, rates: Rates, layout:
     { kind: 'neighbour', namespace: ROUTER, link: BRIDGE, address, mac },
     { kind: 'address', namespace, link: ETH0, address, length: layout.bridgeRange.length },
     { kind: 'neighbour', namespace, link: ETH0, address: gateway, mac: BRIDGE_MAC },
-    { kind: 'route', namespace, destination: EVERYWHERE, link: ETH0, via: gateway },
+    { kind: 'route', namespace, destination: reachOf(layout, hasTunnel), link: ETH0, via: gateway },
   ];
   if (rates.receive !== undefined) objects.push({ kind: 'shaper', namespace: ROUTER, link: port, ...rates.receive });
   return objects;

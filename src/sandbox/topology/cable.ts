@@ -1,5 +1,5 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
-import { parsePrefix } from '../../addr/prefix.ts';
+import { type Prefix, parsePrefix } from '../../addr/prefix.ts';
 import { type KernelObject, LOOPBACK, ROUTER } from '../../plan/state.ts';
 import {
   cable,
@@ -12,9 +12,15 @@ import {
   sandboxAddress,
   sandboxNamespace,
 } from './layout.ts';
+import type { Network } from './network.ts';
 
 /** Everything, as a route's destination. */
 export const EVERYWHERE = parsePrefix('0.0.0.0/0');
+
+/** What a sandbox reaches by its cable: one that leaves by a tunnel answers who calls it from the host, by slot 0's address. */
+export function reachOf(layout: Layout, hasTunnel: true | undefined): Prefix {
+  return hasTunnel === true ? { address: hostAddress(layout, 0), length: 32 } : EVERYWHERE;
+}
 
 /**
  * What the routed topologies have in common: a namespace on a cable of its own to the router, addressed as a /31
@@ -27,7 +33,7 @@ export const EVERYWHERE = parsePrefix('0.0.0.0/0');
  * @param inside the address that packets to the sandbox have on the cable. The router looks for the neighbour once it has
  *   translated, and a route without a gateway makes that the packet's own destination.
  */
-export function cableObjects(slot: number, inside: Ipv4, layout: Layout): KernelObject[] {
+export function cableObjects({ slot, hasTunnel }: Network, inside: Ipv4, layout: Layout): KernelObject[] {
   const namespace = sandboxNamespace(slot);
   const outer = cable(slot);
   const gateway = routerAddress(layout, slot);
@@ -50,6 +56,6 @@ export function cableObjects(slot: number, inside: Ipv4, layout: Layout): Kernel
     { kind: 'neighbour', namespace, link: ETH0, address: gateway, mac: ROUTER_MAC },
     { kind: 'neighbour', namespace: ROUTER, link: outer, address: inside, mac: SANDBOX_MAC },
     { kind: 'route', namespace: ROUTER, destination: { address, length: 32 }, link: outer },
-    { kind: 'route', namespace, destination: EVERYWHERE, link: ETH0, via: gateway, source: address },
+    { kind: 'route', namespace, destination: reachOf(layout, hasTunnel), link: ETH0, via: gateway, source: address },
   ];
 }

@@ -9,15 +9,23 @@ import { DEFAULT_LAYOUT } from './layout.ts';
 
 const layout = { ...DEFAULT_LAYOUT, mtu: 1420 };
 
-describe.each(NETWORKS)('a $topology network', (network) => {
+const named = [
+  ...NETWORKS.map((network) => ({ name: network.topology as string, network })),
+  ...NETWORKS.map((network) => ({
+    name: `${network.topology}-tunnel`,
+    network: { ...network, hasTunnel: true as const },
+  })),
+];
+
+describe.each(named)('a $name network', ({ name, network }) => {
   const objects = desired(network, layout);
 
   it('is made as written down', async () => {
-    await expect(`${planText(diff([], objects))}\n`).toMatchFileSnapshot(`./golden/${network.topology}.create.txt`);
+    await expect(`${planText(diff([], objects))}\n`).toMatchFileSnapshot(`./golden/${name}.create.txt`);
   });
 
   it('is removed as written down', async () => {
-    await expect(`${planText(diff(objects, []))}\n`).toMatchFileSnapshot(`./golden/${network.topology}.remove.txt`);
+    await expect(`${planText(diff(objects, []))}\n`).toMatchFileSnapshot(`./golden/${name}.remove.txt`);
   });
 
   it('needs no step when it is there', () => {

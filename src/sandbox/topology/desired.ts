@@ -9,10 +9,10 @@ import type { Network } from './network.ts';
 export function desired(network: Network, layout: Layout): KernelObject[] {
   switch (network.topology) {
     case 'microvm':
-      return microvmObjects(network.slot, network.rates, layout);
+      return microvmObjects(network, layout);
     case 'netns':
-      return netnsObjects(network.slot, network.rates, layout);
+      return netnsObjects(network, layout);
     case 'bridge':
-      return bridgeObjects(network.slot, network.address, network.rates, layout);
+      return bridgeObjects(network, layout);
   }
 }

@@ -12,7 +12,12 @@ export type Rates = {
 };
 
 /** All that decides what a sandbox's network looks like in the kernel. */
-export type Network = { readonly slot: number; readonly rates: Rates } & (
+export type Network = {
+  readonly slot: number;
+  readonly rates: Rates;
+  /** It leaves by a tunnel inside, and by its cable reaches the host alone. */
+  readonly hasTunnel?: true;
+} & (
   | { readonly topology: 'microvm' | 'netns' }
   /** `address` is the sandbox's own, on the bridge */
   | { readonly topology: 'bridge'; readonly address: Ipv4 }

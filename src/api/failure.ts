@@ -13,6 +13,8 @@ const STATUS: Readonly<Record<string, FailureStatus>> = {
   route_unknown: 404,
   request_timeout: 408,
   sandbox_exists: 409,
+  via_taken: 409,
+  via_group: 409,
   lease_state: 409,
   host_alive: 409,
   not_a_microvm: 409,
@@ -31,6 +33,8 @@ const STATUS: Readonly<Record<string, FailureStatus>> = {
   registry_unavailable: 503,
   registry_denied: 503,
   cluster_busy: 503,
+  via_down: 503,
+  via_exhausted: 503,
   store_locked: 503,
   store_read_only: 503,
   store_full: 503,
@@ -49,6 +53,7 @@ export function statusOf(error: CulvertError): FailureStatus {
 const EVERYDAY: ReadonlySet<string> = new Set([
   'slots_exhausted',
   'bridge_exhausted',
+  'via_exhausted',
   'subscribers_exhausted',
   'draining',
 ]);

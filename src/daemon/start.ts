@@ -16,6 +16,7 @@ import { Directory } from './groups/directory.ts';
 import { readHost } from './read-host.ts';
 import { loadKernelThread, ThreadEngine } from './thread-engine.ts';
 import { startThreadPool } from './thread-pool.ts';
+import { ViaEngine } from './via/via-engine.ts';
 
 /** An engine, and when and why it has ended. */
 export type StartedEngine = Engine & { readonly ended: ThreadEngine['ended'] };
@@ -44,13 +45,24 @@ export async function startEngine(
       const directory = new Directory();
       engine.watchMembers((members) => directory.takeOwn(members));
       engine.names.begin(directory);
-      return engine;
+      return await withTunnels(engine, config, report);
     }
-    return await startInCluster(config, config.cluster, { version, thread, held, report });
+    const engine = await startInCluster(config, config.cluster, { version, thread, held, report });
+    return await withTunnels(engine, config, report);
   } catch (error) {
     held[Symbol.dispose]();
     throw error;
   }
+}
+
+async function withTunnels(
+  engine: StartedEngine,
+  { runDir, stateDir, tunnels }: Config,
+  report: (error: unknown) => void,
+): Promise<StartedEngine> {
+  const whole = new ViaEngine(engine, { runDir, stateDir, tunnels, report });
+  await whole.start();
+  return Object.assign(whole, { ended: engine.ended });
 }
 
 type StartParts = { readonly version: string; readonly thread: Worker; readonly held: Disposable };

@@ -58,8 +58,8 @@ export class Policies {
    * @param via number of the tunnel that is the only way; 0 for none
    */
   take(policy: EgressPolicy, via = 0): { readonly policy: InstalledPolicy; readonly added?: Ruleset } {
-    const { intervals, digest } = this.#meaningOf(policy);
-    const comment = via === 0 ? digest : `${digest} via ${via}`;
+    const { intervals, digest: meaning } = this.#meaningOf(policy);
+    const comment = via === 0 ? meaning : `${meaning} via ${via}`;
     const known = this.#installed.get(comment);
     if (known !== undefined) {
       known.users++;

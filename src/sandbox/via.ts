@@ -11,7 +11,7 @@ export type Via = {
 };
 
 /** Twelve bits of a packet's mark, less the value that says that nothing passes. */
-export const VIA_MAX = 4094;
+const VIA_MAX = 4094;
 
 /** `.` and `..` are folders. */
 const TUNNEL = /^(?!\.{1,2}$)[a-zA-Z0-9_=+.-]{1,15}$/;

@@ -13,6 +13,8 @@ export type UpOptions = {
   readonly cluster?: object;
   readonly ranges?: object;
   readonly pool?: object;
+  /** folder of the files of tunnels */
+  readonly tunnels?: string;
   /** variables of its process, besides those of this one */
   readonly env?: Readonly<Record<string, string>>;
 };

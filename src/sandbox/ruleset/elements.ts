@@ -71,7 +71,7 @@ export function policyIn(mark: number): number {
   return mark % 2 ** POLICY_BITS;
 }
 
-export function viaIn(mark: number): number {
+function viaIn(mark: number): number {
   return Math.floor(mark / 2 ** POLICY_BITS);
 }
 

@@ -1,0 +1,97 @@
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { viaLink } from '../../sandbox/via.ts';
+import { connect, type Tunnel } from '../../tunnel/client/tunnel.ts';
+import type { Folders } from '../../tunnel/client/workplace.ts';
+import { viaTable } from './router-rules.ts';
+import { readViaFile, type Wish } from './wish.ts';
+
+export type KeptParts = {
+  readonly wish: Wish;
+  /** of the files of tunnels */
+  readonly files: string;
+  /** of the pins of namespaces */
+  readonly pins: string;
+  readonly folders: Folders;
+  /** Hears when it is there, and when it is not and why. */
+  readonly tell: (failure: Error | undefined) => void;
+};
+
+/** After the first failure, twice as long after each that follows. */
+const RETRY_MS = { first: 1000, most: 30_000 } as const;
+
+/** A tunnel that is made again whenever it is gone, until nobody wants it any more. */
+export class KeptTunnel {
+  readonly #parts: KeptParts;
+  readonly #over = new AbortController();
+  readonly #done: Promise<void>;
+  /** whether the tunnel stays when this ends */
+  #stays = false;
+
+  constructor(parts: KeptParts) {
+    this.#parts = parts;
+    this.#done = this.#run();
+  }
+
+  /** Takes it away. */
+  async end(): Promise<void> {
+    this.#over.abort();
+    await this.#done;
+  }
+
+  /** Lets go of it: it stays for the next to take over. */
+  async leave(): Promise<void> {
+    this.#stays = true;
+    await this.end();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#over;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await this.#keepOne(() => (failures = 0));
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#parts.tell(error instanceof Error ? error : new Error(String(error)));
+      }
+      const waitMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** failures++);
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await pause(waitMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** From its making to its end. @throws why it could not be made, or is gone */
+  async #keepOne(made: () => void): Promise<void> {
+    const { signal } = this.#over;
+    const tunnel = await this.#connect();
+    try {
+      made();
+      this.#parts.tell(undefined);
+      const [reason] = (await once(tunnel, 'down', { signal })) as [string];
+      throw new Error(reason);
+    } finally {
+      if (this.#stays) tunnel.leave();
+      else tunnel.close();
+    }
+  }
+
+  #connect(): Promise<Tunnel> {
+    const { wish, files, pins, folders } = this.#parts;
+    const isGroups = wish.namespace === 'router';
+    return connect(
+      {
+        config: readViaFile(files, wish.tunnel),
+        name: viaLink(wish.number),
+        namespace: join(pins, wish.namespace),
+        forwards: wish.forwards,
+        ...(isGroups ? { table: viaTable(wish.number) } : {}),
+        dns: false,
+        ...folders,
+      },
+      this.#over.signal,
+    );
+  }
+}

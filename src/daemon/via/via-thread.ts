@@ -1,0 +1,111 @@
+import { readdirSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { Kernel } from '../../linux/apply.ts';
+import { ROOT, ROUTER } from '../../plan/state.ts';
+import { viaLink } from '../../sandbox/via.ts';
+import { clean } from '../../tunnel/client/remains.ts';
+import { foldersOf } from '../../tunnel/client/workplace.ts';
+import { wireError } from '../../wire-error.ts';
+import { KeptTunnel } from './kept-tunnel.ts';
+import { keepRules } from './router-rules.ts';
+import type { Order, ViaData, ViaNews } from './via-tunnels.ts';
+import type { Wish } from './wish.ts';
+
+/*
+ * The thread that keeps the tunnels of sandboxes and groups: it is told which there are to be, and tells what becomes of
+ * them. To make one takes waiting, for a program, for a peer, for names, which no other thread of the daemon should do.
+ */
+
+const { files, pins, runFolder, stateFolder } = workerData as ViaData;
+const folders = { runFolder, stateFolder };
+const port = parentPort;
+if (port === null) throw new Error('via-thread.ts runs as a worker');
+const tell = (news: ViaNews): void => port.postMessage(news);
+
+const kernel = new Kernel(pins, [ROOT]);
+/** Those that are to be there, by number. */
+let wanted: ReadonlyMap<number, Wish> = new Map();
+type Kept = { readonly serial: number; readonly tunnel: KeptTunnel };
+const kept = new Map<number, Kept>();
+/** What is taken away, by number: its successor waits for it. */
+const ending = new Map<number, Promise<void>>();
+let isClosing = false;
+
+function report(error: unknown): void {
+  tell({ news: 'problem', error: wireError(error) });
+}
+
+function want(wishes: readonly Wish[]): void {
+  wanted = new Map(wishes.map((wish) => [wish.number, wish]));
+  for (const [number, { serial, tunnel }] of kept) if (wanted.get(number)?.serial !== serial) end(number, tunnel);
+  try {
+    const inRouter = wishes.filter(({ namespace }) => namespace === ROUTER);
+    keepRules(
+      kernel,
+      inRouter.map(({ number }) => number),
+    );
+  } catch (error) {
+    report(error);
+  }
+  for (const number of wanted.keys()) {
+    const former = ending.get(number);
+    if (former === undefined) begin(number);
+    else void former.then(() => begin(number));
+  }
+}
+
+function end(number: number, tunnel: KeptTunnel): void {
+  kept.delete(number);
+  const ended = tunnel.end().catch(report);
+  ending.set(number, ended);
+  void ended.then(() => ending.delete(number));
+}
+
+function begin(number: number): void {
+  const wish = wanted.get(number);
+  if (wish === undefined || isClosing || kept.has(number)) return;
+  const { serial } = wish;
+  const heard = (error: Error | undefined): void =>
+    tell({ news: 'tunnel', serial, ...(error === undefined ? {} : { error: wireError(error) }) });
+  kept.set(number, { serial, tunnel: new KeptTunnel({ wish, files, pins, folders, tell: heard }) });
+}
+
+/** What a daemon that was killed has left of sandboxes that are gone. */
+function sweep(wishes: readonly Wish[]): void {
+  const names = new Set(wishes.map(({ number }) => viaLink(number)));
+  for (const name of namesIn(foldersOf(folders).common)) {
+    if (!name.startsWith('via-') || names.has(name)) continue;
+    try {
+      for (const error of clean(name, folders).failed) report(error);
+    } catch (error) {
+      report(error);
+    }
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+async function close(): Promise<void> {
+  isClosing = true;
+  await Promise.all([...[...kept.values()].map(({ tunnel }) => tunnel.leave()), ...ending.values()]);
+  kernel[Symbol.dispose]();
+  port?.close();
+}
+
+let isFirst = true;
+
+port.on('message', (order: Order) => {
+  if (order === 'close') void close();
+  else {
+    if (isFirst) sweep(order);
+    isFirst = false;
+    want(order);
+  }
+});

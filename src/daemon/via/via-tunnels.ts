@@ -1,0 +1,141 @@
+import { Worker } from 'node:worker_threads';
+import { CulvertError } from '../../errors.ts';
+import type { Problem } from '../../sandbox/event.ts';
+import { errorOf, type WireError } from '../../wire-error.ts';
+import type { Wish } from './wish.ts';
+
+/** What the thread is made with. */
+export type ViaData = {
+  /** folder of the files of tunnels */
+  readonly files: string;
+  /** folder of the pins of namespaces */
+  readonly pins: string;
+  readonly runFolder: string;
+  readonly stateFolder: string;
+};
+
+/** All tunnels that are to be there, or that it is to end and leave them as they are. */
+export type Order = readonly Wish[] | 'close';
+
+export type ViaNews =
+  /** It is there, or why it is not. */
+  | { readonly news: 'tunnel'; readonly serial: number; readonly error?: WireError }
+  | { readonly news: 'problem'; readonly error: WireError };
+
+type Known = {
+  readonly wish: Wish;
+  /** undefined before anything is known */
+  state: 'connected' | Error | undefined;
+  readonly waiting: PromiseWithResolvers<void>[];
+};
+
+export type ViaTunnelsParts = ViaData & {
+  /** Hears of a tunnel that is there, and of one that is not any more or could not be made. */
+  readonly changed: (wish: Wish, failure: Error | undefined) => void;
+  readonly report: (error: unknown) => void;
+};
+
+/** The tunnels of sandboxes and groups, as the main thread sees them; the thread that keeps them runs from the first on. */
+export class ViaTunnels {
+  readonly #parts: ViaTunnelsParts;
+  #known = new Map<number, Known>();
+  #worker: Worker | undefined;
+  #lastSerial = 0;
+
+  constructor(parts: ViaTunnelsParts) {
+    this.#parts = parts;
+  }
+
+  /** These are to be there, and no others. */
+  want(wishes: readonly Omit<Wish, 'serial'>[]): void {
+    const former = this.#known;
+    this.#known = new Map(
+      wishes.map((wish) => {
+        const known = former.get(wish.number);
+        const isSame = known?.wish.tunnel === wish.tunnel && known.wish.namespace === wish.namespace;
+        return [wish.number, isSame ? known : this.#begin(wish)];
+      }),
+    );
+    for (const known of former.values()) {
+      if (this.#known.get(known.wish.number) !== known) settle(known, new CulvertError('via_down', 'it was removed'));
+    }
+    this.#send([...this.#known.values()].map(({ wish }) => wish));
+  }
+
+  /** Resolves when the tunnel of the number is there. @throws CulvertError why it is not */
+  async connected(number: number): Promise<void> {
+    const known = this.#known.get(number);
+    if (known === undefined) throw new CulvertError('via_down', 'it was removed');
+    if (known.state === 'connected') return;
+    const waiting = Promise.withResolvers<void>();
+    known.waiting.push(waiting);
+    await waiting.promise;
+  }
+
+  problems(): Problem[] {
+    const failed = [...this.#known.values()].flatMap(({ wish, state }) =>
+      state instanceof Error ? [`${wish.whose} has no tunnel ${wish.tunnel}, and so no way out: ${state.message}`] : [],
+    );
+    const [first, ...others] = failed;
+    if (first === undefined) return [];
+    const more = others.length === 0 ? '' : `; and ${others.length} others have none`;
+    return [{ code: 'via_down', message: `${first}${more}` }];
+  }
+
+  /** Ends the thread; the tunnels stay as they are. */
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    this.#worker = undefined;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    worker.once('exit', () => resolve());
+    worker.postMessage('close');
+    await promise;
+  }
+
+  #begin(wish: Omit<Wish, 'serial'>): Known {
+    return { wish: { ...wish, serial: ++this.#lastSerial }, state: undefined, waiting: [] };
+  }
+
+  #send(order: Order): void {
+    this.#worker ??= this.#start();
+    this.#worker.postMessage(order);
+  }
+
+  #start(): Worker {
+    const { files, pins, runFolder, stateFolder, report } = this.#parts;
+    const workerData: ViaData = { files, pins, runFolder, stateFolder };
+    const worker = new Worker(new URL('via-thread.ts', import.meta.url), { name: 'culvert-via', workerData });
+    worker.on('message', (news: ViaNews) => this.#hear(news));
+    worker.on('error', (error) => {
+      this.#worker = undefined;
+      report(error);
+      for (const known of this.#known.values())
+        this.#take(known, error instanceof Error ? error : new Error(String(error)));
+    });
+    return worker;
+  }
+
+  #hear(news: ViaNews): void {
+    const error = news.error && errorOf(news.error);
+    if (news.news === 'problem') {
+      this.#parts.report(error);
+      return;
+    }
+    const known = [...this.#known.values()].find(({ wish }) => wish.serial === news.serial);
+    if (known !== undefined) this.#take(known, error);
+  }
+
+  #take(known: Known, error: Error | undefined): void {
+    known.state = error ?? 'connected';
+    settle(known, error);
+    this.#parts.changed(known.wish, error);
+  }
+}
+
+function settle({ waiting }: Known, error: Error | undefined): void {
+  for (const { resolve, reject } of waiting.splice(0)) {
+    if (error === undefined) resolve();
+    else reject(error);
+  }
+}

@@ -1,0 +1,205 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HOST_ADDRESS, LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
+import { StandIn } from '../lab/stand-in/stand-in.ts';
+import { WireWatch } from '../lab/wire-watch.ts';
+import { WireguardServer } from '../lab/wireguard-server.ts';
+import { parseIpv4 } from '../src/addr/ipv4.ts';
+import type { SandboxResource, StatusResource } from '../src/api/client/client.ts';
+import { HostDaemon } from './support/host-daemon.ts';
+
+/* Sandboxes that leave by a tunnel and by no other way, of a daemon as people run it. */
+
+/** A public address that is nobody's but the far end's. */
+const FAR = '11.7.7.7';
+/** All but encrypted packets, and what keeps the link alive. */
+const LEAKS = 'not arp and not udp port 51820';
+
+let lab: LabHost;
+let server: WireguardServer;
+let daemon: HostDaemon;
+let files: string;
+
+beforeEach(async () => {
+  lab = new LabHost();
+  server = new WireguardServer(lab.pin('outside'), join(lab.folder, 'server'), 3);
+  lab.run('outside', 'ip', 'address', 'add', `${FAR}/32`, 'dev', 'lo');
+  files = join(lab.folder, 'tunnels');
+  mkdirSync(files);
+  for (const [index, name] of ['nl1', 'nl2', 'nl3'].entries()) give(name, server.file(index, OUTSIDE_ADDRESS));
+  const place = { name: 'via', pin: lab.pin('host'), address: parseIpv4(HOST_ADDRESS), folder: lab.folder };
+  daemon = new HostDaemon(place, '');
+  await up();
+});
+afterEach(async () => {
+  await daemon.kill();
+  for (const link of tunLinks()) lab.run(link.at, 'ip', 'link', 'delete', link.name);
+  server[Symbol.dispose]();
+  lab[Symbol.dispose]();
+});
+
+const up = (): Promise<void> => daemon.up({ alone: true, tunnels: files });
+
+function give(name: string, text: string): void {
+  writeFileSync(join(files, `${name}.conf`), text, { mode: 0o600 });
+}
+
+function create(id: string, ...options: string[]): SandboxResource {
+  const [sandbox] = daemon.json('create', id, ...options) as SandboxResource[];
+  if (sandbox === undefined) throw new Error('No sandbox was made');
+  return sandbox;
+}
+
+/** What `culvert` says where it does not do what it is told. */
+function refusal(...parameters: string[]): string {
+  const { status, stderr } = spawnSync('nsenter', daemon.command(...parameters), { encoding: 'utf8' });
+  expect(status).not.toBe(0);
+  return stderr;
+}
+
+function pings(netns: string, address: string): boolean {
+  return spawnSync('nsenter', [`--net=${netns}`, 'ping', '-c', '1', '-W', '2', address]).status === 0;
+}
+
+const router = (): string => join(daemon.runDir, 'netns', 'router');
+
+/** Links of programs, which hold the namespace that they were born in. */
+function tunLinks(): { readonly at: string; readonly name: string }[] {
+  const at = lab.pin('host');
+  const links = JSON.parse(lab.run(at, 'ip', '-j', 'link', 'show', 'type', 'tun')) as { ifname?: string }[];
+  return links.flatMap(({ ifname }) => (ifname === undefined ? [] : [{ at, name: ifname }]));
+}
+
+/** Names of links that tunnels have. */
+function viaLinks(netns: string): string[] {
+  const links = JSON.parse(lab.run(netns, 'ip', '-j', 'link')) as { ifname: string }[];
+  return links.map(({ ifname }) => ifname).filter((name) => name.startsWith('via-'));
+}
+
+describe('a sandbox that leaves by a tunnel of its own', { timeout: 120_000 }, () => {
+  it('leaves by that alone, under its address, whatever who is root in it does', async () => {
+    const sandbox = create('a', '--topology', 'netns', '--via', 'nl1');
+    expect(sandbox).toMatchObject({ via: 'nl1', policy: { egress: 'none' } });
+    await using wire = await WireWatch.start({ wire: lab.pin('outside') }, { link: 'eth0', filter: LEAKS });
+    expect([WireguardServer.inside, FAR].map((to) => pings(sandbox.netns, to))).toEqual([true, true]);
+    // the far end reaches it at its one address, and the host at the sandbox's
+    expect(pings(lab.pin('outside'), server.accounts[0]?.address ?? '')).toBe(true);
+    expect(pings(lab.pin('host'), sandbox.hostAddress)).toBe(true);
+    lab.run(sandbox.netns, 'ip', 'link', 'set', 'via-1', 'down');
+    lab.run(sandbox.netns, 'ip', 'route', 'replace', 'default', 'via', sandbox.gateway, 'dev', 'eth0');
+    expect([FAR, OUTSIDE_ADDRESS, HOST_ADDRESS].map((to) => pings(sandbox.netns, to))).toEqual([false, false, false]);
+    expect((await wire.seen()).map(({ line }) => line)).toEqual([]);
+    daemon.run('rm', 'a');
+    await expect.poll(() => daemon.json('leases'), { timeout: 10_000 }).toEqual([]);
+    expect(daemon.problems()).toEqual([]);
+  });
+
+  it('is a virtual machine or on the bridge as well', async () => {
+    const vm = create('vm', '--topology', 'microvm', '--via', 'nl1');
+    const bridged = create('br', '--topology', 'bridge', '--via', 'nl2');
+    using guest = await StandIn.start(lab, 'guest', { ...vm, tap: vm.tap ?? '' });
+    await using wire = await WireWatch.start({ wire: lab.pin('outside') }, { link: 'eth0', filter: LEAKS });
+    expect(pings(guest.netns, FAR)).toBe(true);
+    expect(pings(lab.pin('host'), vm.hostAddress)).toBe(true);
+    expect(pings(bridged.netns, FAR)).toBe(true);
+    expect(pings(lab.pin('host'), bridged.hostAddress)).toBe(true);
+    lab.run(vm.netns, 'ip', 'link', 'delete', 'via-1');
+    expect(pings(guest.netns, FAR)).toBe(false);
+    // its tunnel comes back by itself
+    await expect.poll(() => pings(guest.netns, FAR), { timeout: 30_000 }).toBe(true);
+    expect((await wire.seen()).map(({ line }) => line)).toEqual([]);
+    expect(daemon.json('reconcile', '--dry-run')).toMatchObject({ plan: [] });
+  });
+
+  it('has it through the death of the daemon and of the program, and none is left of one that was removed', async () => {
+    const sandbox = create('a', '--topology', 'netns', '--via', 'nl1');
+    await daemon.kill();
+    expect(pings(sandbox.netns, FAR)).toBe(true);
+    const linkNumber = (): string => lab.run(sandbox.netns, 'ip', '-o', 'link', 'show', 'via-1').split(':')[0] ?? '';
+    const number = linkNumber();
+    await up();
+    expect(pings(sandbox.netns, FAR)).toBe(true);
+    const { pid } = daemon.json('status') as StatusResource;
+    const alias = (): string => lab.run(sandbox.netns, 'ip', 'link', 'show', 'via-1');
+    await expect.poll(alias, { timeout: 20_000 }).toContain(`pid ${pid} `);
+    // it was adopted
+    expect(linkNumber()).toBe(number);
+    expect(daemon.json('reconcile', '--dry-run')).toMatchObject({ plan: [] });
+    expect(daemon.problems()).toEqual([]);
+    daemon.run('rm', 'a');
+    await expect.poll(() => daemon.json('leases'), { timeout: 10_000 }).toEqual([]);
+    const again = create('a', '--topology', 'netns', '--via', 'nl1');
+    expect(pings(again.netns, FAR)).toBe(true);
+  });
+
+  it('is not made where its tunnel cannot be, and says why', () => {
+    expect(refusal('create', 'a', '--topology', 'netns', '--via', 'none')).toMatch(/this host has no .*\/none\.conf/);
+    expect(refusal('create', 'a', '--topology', 'netns', '--via', '../x')).toMatch(/Cannot use "\.\.\/x" as a tunnel/);
+    give('bad', '[Interface]\nPrivateKey = x\n');
+    expect(refusal('create', 'a', '--topology', 'netns', '--via', 'bad')).toMatch(/bad\.conf: .*line 2/);
+    writeFileSync(join(files, 'open.conf'), server.file(2, OUTSIDE_ADDRESS), { mode: 0o644 });
+    expect(refusal('create', 'a', '--topology', 'netns', '--via', 'open')).toMatch(/others may read it.*chmod 600/);
+    expect(refusal('create', 'a', '--topology', 'netns', '--via', 'nl1', '--egress', 'open')).toMatch(
+      /Cannot have a policy/,
+    );
+    give('away', server.file(2, '192.0.2.99'));
+    expect(refusal('create', 'a', '--topology', 'netns', '--via', 'away')).toMatch(/192\.0\.2\.99:51820/);
+    expect(daemon.json('ls')).toEqual([]);
+    create('b', '--topology', 'netns', '--via', 'nl1');
+    expect(refusal('create', 'a', '--topology', 'netns', '--via', 'nl1')).toMatch(/it is that of another sandbox/);
+    expect(refusal('set', 'b', '--egress', 'open')).toMatch(/Cannot have a policy/);
+    expect(refusal('set', 'b', '--group', 'web')).toMatch(/leaves by a tunnel/);
+  });
+});
+
+describe('a group that leaves by one tunnel', { timeout: 120_000 }, () => {
+  const group = ['--group', 'web', '--via', 'nl1'];
+
+  it('leaves by that alone, all of it under one address, and its members reach each other', async () => {
+    const [a, b] = ['a', 'b'].map((id) => create(id, '--topology', 'netns', ...group)) as [
+      SandboxResource,
+      SandboxResource,
+    ];
+    const vm = create('vm', '--topology', 'microvm', ...group);
+    const other = create('c', '--topology', 'netns', '--egress', 'open');
+    using guest = await StandIn.start(lab, 'guest', { ...vm, tap: vm.tap ?? '' });
+    await using clear = await WireWatch.start({ wire: lab.pin('outside') }, { link: 'eth0', filter: LEAKS });
+    await using inside = await WireWatch.start({ wire: lab.pin('outside') }, { link: 'wgs', filter: 'icmp' });
+    for (const netns of [a.netns, b.netns, guest.netns]) expect(pings(netns, FAR)).toBe(true);
+    const sources = (await inside.seen()).map(({ line }) => / IP (\S+) > /.exec(line)?.[1]);
+    expect(new Set(sources)).toEqual(new Set([server.accounts[0]?.address]));
+    expect(pings(a.netns, b.hostAddress)).toBe(true);
+    expect(pings(lab.pin('host'), a.hostAddress)).toBe(true);
+    expect((await clear.seen()).map(({ line }) => line)).toEqual([]);
+    // who is not in it leaves as ever
+    expect(pings(other.netns, FAR)).toBe(true);
+    expect((await clear.seen()).length).toBeGreaterThan(0);
+    expect(refusal('create', 'd', '--topology', 'netns', '--group', 'web')).toMatch(/leave by nl1/);
+    expect(refusal('create', 'd', '--topology', 'netns', '--group', 'db', '--via', 'nl1')).toMatch(/that of group web/);
+    expect(daemon.json('reconcile', '--dry-run')).toMatchObject({ plan: [] });
+    daemon.run('rm', 'a', 'b');
+    expect(viaLinks(router())).toEqual(['via-1']);
+    daemon.run('rm', 'vm');
+    await expect.poll(() => viaLinks(router()), { timeout: 10_000 }).toEqual([]);
+    expect(lab.run(router(), 'ip', 'rule')).not.toContain('20000');
+    expect(lab.run(router(), 'nft', 'list', 'tables')).not.toContain('culvert_tunnel');
+  });
+
+  it('does not leave at all while its tunnel is away, rules or no rules', async () => {
+    const a = create('a', '--topology', 'netns', ...group, '--egress', 'open');
+    await using clear = await WireWatch.start({ wire: lab.pin('outside') }, { link: 'eth0', filter: LEAKS });
+    const talk = lab.spawn(a.netns, 'ping', '-i', '0.2', FAR);
+    await daemon.kill();
+    lab.run(router(), 'ip', 'link', 'delete', 'via-1');
+    expect(pings(a.netns, FAR)).toBe(false);
+    for (const priority of ['20000', '20002', '30000']) lab.run(router(), 'ip', 'rule', 'delete', 'priority', priority);
+    expect(pings(a.netns, FAR)).toBe(false);
+    expect((await clear.seen()).map(({ line }) => line)).toEqual([]);
+    await up();
+    await expect.poll(() => pings(a.netns, FAR), { timeout: 30_000 }).toBe(true);
+    expect((await clear.seen()).map(({ line }) => line)).toEqual([]);
+    talk.kill('SIGKILL');
+  });
+});

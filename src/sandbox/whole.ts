@@ -27,11 +27,11 @@ export function isWhole({ objects, halves }: Part, wanted: readonly KernelObject
  */
 export function ofNetwork(part: Part, { hasTunnel }: Network): Part {
   if (hasTunnel !== true) return part;
-  const isOwn = (object: KernelObject): boolean => !('link' in object) || OWN_LINKS.has(object.link.index);
+  const isOwn = (object: KernelObject): boolean => !('link' in object) || OWN_LINKS.has(object.link.name);
   return { ...part, objects: part.objects.filter(isOwn) };
 }
 
-const OWN_LINKS: ReadonlySet<number> = new Set([LOOPBACK, ETH0, TAP0].map(({ index }) => index));
+const OWN_LINKS: ReadonlySet<string> = new Set([LOOPBACK, ETH0, TAP0].map(({ name }) => name));
 
 /** Whether an object is a link, or what a link is said to be, and does not only hang on one. */
 export function isLink({ kind }: KernelObject): boolean {

@@ -14,8 +14,10 @@ export type KeptParts = {
   /** of the pins of namespaces */
   readonly pins: string;
   readonly folders: Folders;
-  /** Hears when it is there, and when it is not and why. */
-  readonly tell: (failure: Error | undefined) => void;
+  /** Hears that it is there, with what was done for it. */
+  readonly connected: (notices: readonly string[]) => void;
+  /** Hears why it is not, or not any more. */
+  readonly failed: (error: Error) => void;
 };
 
 /** After the first failure, twice as long after each that follows. */
@@ -55,7 +57,7 @@ export class KeptTunnel {
         await this.#keepOne(() => (failures = 0));
       } catch (error) {
         if (signal.aborted) return;
-        this.#parts.tell(error instanceof Error ? error : new Error(String(error)));
+        this.#parts.failed(error instanceof Error ? error : new Error(String(error)));
       }
       const waitMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** failures++);
       // oxlint-disable-next-line no-await-in-loop -- likewise
@@ -69,7 +71,7 @@ export class KeptTunnel {
     const tunnel = await this.#connect();
     try {
       made();
-      this.#parts.tell(undefined);
+      this.#parts.connected(tunnel.notices);
       const [reason] = (await once(tunnel, 'down', { signal })) as [string];
       throw new Error(reason);
     } finally {

@@ -36,7 +36,7 @@ export class ViaEngine implements Engine {
       pins: join(runDir, 'netns'),
       runFolder: this.#runFolder,
       stateFolder: join(stateDir, 'tunnels'),
-      changed: (wish, failure) => this.#say(wish, failure),
+      changed: (wish, now) => this.#say(wish, now),
       report,
     });
     this.#news = new ProblemNews(
@@ -173,11 +173,11 @@ export class ViaEngine implements Engine {
     this.#tunnels.want([...new Map([...this.#users.values()].map((wish) => [wish.number, wish])).values()]);
   }
 
-  #say({ tunnel, whose }: Wish, failure: Error | undefined): void {
+  #say({ tunnel, whose }: Wish, now: Error | { readonly notices: readonly string[] }): void {
     this.#listeners.publish(
-      failure === undefined
-        ? { type: 'via.connected', message: `Tunnel ${tunnel} is there for ${whose}` }
-        : { type: 'via.down', message: `Tunnel ${tunnel} is not there for ${whose}: ${failure.message}` },
+      now instanceof Error
+        ? { type: 'via.down', message: `Tunnel ${tunnel} is not there for ${whose}: ${now.message}` }
+        : { type: 'via.connected', message: [`Tunnel ${tunnel} is there for ${whose}`, ...now.notices].join('; ') },
     );
     this.#news.look();
   }

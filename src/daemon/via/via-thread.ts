@@ -65,9 +65,9 @@ function begin(number: number): void {
   const wish = wanted.get(number);
   if (wish === undefined || isClosing || kept.has(number)) return;
   const { serial } = wish;
-  const heard = (error: Error | undefined): void =>
-    tell({ news: 'tunnel', serial, ...(error === undefined ? {} : { error: wireError(error) }) });
-  kept.set(number, { serial, tunnel: new KeptTunnel({ wish, files, pins, folders, tell: heard }) });
+  const connected = (notices: readonly string[]): void => tell({ news: 'connected', serial, notices });
+  const failed = (error: Error): void => tell({ news: 'failed', serial, error: wireError(error) });
+  kept.set(number, { serial, tunnel: new KeptTunnel({ wish, files, pins, folders, connected, failed }) });
 }
 
 /** What a daemon that was killed has left of sandboxes that are gone. */

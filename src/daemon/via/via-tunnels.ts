@@ -18,8 +18,10 @@ export type ViaData = {
 export type Order = readonly Wish[] | 'close';
 
 export type ViaNews =
-  /** It is there, or why it is not. */
-  | { readonly news: 'tunnel'; readonly serial: number; readonly error?: WireError }
+  /** It is there, and what was done for it. */
+  | { readonly news: 'connected'; readonly serial: number; readonly notices: readonly string[] }
+  /** Why it is not. */
+  | { readonly news: 'failed'; readonly serial: number; readonly error: WireError }
   | { readonly news: 'problem'; readonly error: WireError };
 
 type Known = {
@@ -31,7 +33,7 @@ type Known = {
 
 export type ViaTunnelsParts = ViaData & {
   /** Hears of a tunnel that is there, and of one that is not any more or could not be made. */
-  readonly changed: (wish: Wish, failure: Error | undefined) => void;
+  readonly changed: (wish: Wish, now: Error | { readonly notices: readonly string[] }) => void;
   readonly report: (error: unknown) => void;
 };
 
@@ -117,19 +119,19 @@ export class ViaTunnels {
   }
 
   #hear(news: ViaNews): void {
-    const error = news.error && errorOf(news.error);
     if (news.news === 'problem') {
-      this.#parts.report(error);
+      this.#parts.report(errorOf(news.error));
       return;
     }
     const known = [...this.#known.values()].find(({ wish }) => wish.serial === news.serial);
-    if (known !== undefined) this.#take(known, error);
+    if (known !== undefined) this.#take(known, news.news === 'failed' ? errorOf(news.error) : news);
   }
 
-  #take(known: Known, error: Error | undefined): void {
+  #take(known: Known, now: Error | { readonly notices: readonly string[] }): void {
+    const error = now instanceof Error ? now : undefined;
     known.state = error ?? 'connected';
     settle(known, error);
-    this.#parts.changed(known.wish, error);
+    this.#parts.changed(known.wish, now);
   }
 }
 

@@ -1,6 +1,7 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HOST_ADDRESS, LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
 import { StandIn } from '../lab/stand-in/stand-in.ts';
@@ -8,7 +9,9 @@ import { WireWatch } from '../lab/wire-watch.ts';
 import { WireguardServer } from '../lab/wireguard-server.ts';
 import { parseIpv4 } from '../src/addr/ipv4.ts';
 import type { SandboxResource, StatusResource } from '../src/api/client/client.ts';
+import { ended } from './support/command-line.ts';
 import { HostDaemon } from './support/host-daemon.ts';
+import { programsIn } from './support/wireguard-seen.ts';
 
 /* Sandboxes that leave by a tunnel and by no other way, of a daemon as people run it. */
 
@@ -77,6 +80,11 @@ function tunLinks(): { readonly at: string; readonly name: string }[] {
   return links.flatMap(({ ifname }) => (ifname === undefined ? [] : [{ at, name: ifname }]));
 }
 
+/** Programs of tunnels that run on the host. */
+function programs(): string[] {
+  return programsIn(lab.pin('host')).map(({ link }) => link);
+}
+
 /** Names of links that tunnels have. */
 function viaLinks(netns: string): string[] {
   const links = JSON.parse(lab.run(netns, 'ip', '-j', 'link')) as { ifname: string }[];
@@ -137,6 +145,45 @@ describe('a sandbox that leaves by a tunnel of its own', { timeout: 120_000 }, (
     await expect.poll(ownLeases, { timeout: 10_000 }).toEqual([]);
     const again = create('a', '--topology', 'netns', '--via', 'nl1');
     expect(pings(again.netns, FAR)).toBe(true);
+  });
+
+  it('is there whole, or not at all, whenever the daemon is killed, and stays where the daemon is stopped', async () => {
+    for (const killedAfterMs of [60, 250, 600, 1200]) {
+      const creating = spawn('nsenter', daemon.command('create', 'a', '--topology', 'netns', '--via', 'nl1'));
+      const created = ended(creating);
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await pause(killedAfterMs);
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await daemon.kill();
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await created;
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await up();
+      // whatever was done is taken over, and what was not is done
+      const sandbox = create('a', '--topology', 'netns', '--via', 'nl1');
+      expect(pings(sandbox.netns, FAR), `killed after ${killedAfterMs} ms`).toBe(true);
+      const removed = ended(spawn('nsenter', daemon.command('rm', 'a')));
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await pause(killedAfterMs);
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await daemon.kill();
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await removed;
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await up();
+      if ((daemon.json('ls') as unknown[]).length > 0) daemon.run('rm', 'a');
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await expect.poll(ownLeases, { timeout: 20_000 }).toEqual([]);
+    }
+    const sandbox = create('a', '--topology', 'netns', '--via', 'nl1');
+    const member = create('m', '--topology', 'netns', '--group', 'web', '--via', 'nl2');
+    daemon.run('down');
+    expect([sandbox, member].map(({ netns }) => pings(netns, FAR))).toEqual([true, true]);
+    await up();
+    expect([sandbox, member].map(({ netns }) => pings(netns, FAR))).toEqual([true, true]);
+    daemon.run('down', '--purge');
+    await expect.poll(programs, { timeout: 10_000 }).toEqual([]);
+    expect(tunLinks()).toEqual([]);
   });
 
   it('is not made where its tunnel cannot be, and says why', () => {

@@ -9,8 +9,14 @@ export function printSandboxes(sandboxes: readonly SandboxResource[]): void {
   printTable(HEAD, sandboxes.map(row));
 }
 
+/** `internet via nl1`; of one that has the tunnel for itself no router sees what leaves. */
+function egressText({ policy, via, group }: SandboxResource): string {
+  if (via === undefined) return policyText(policy);
+  return group === undefined ? `via ${via}` : `${policyText(policy)} via ${via}`;
+}
+
 function row(sandbox: SandboxResource): string[] {
-  const { id, topology, slot, generation, hostAddress, guestAddress, gateway, policy, rates } = sandbox;
+  const { id, topology, slot, generation, hostAddress, guestAddress, gateway, rates } = sandbox;
   const numbers = [String(slot), String(generation)];
   const addresses = [hostAddress, guestAddress, gateway];
   return [
@@ -19,7 +25,7 @@ function row(sandbox: SandboxResource): string[] {
     ...numbers,
     ...addresses,
     sandbox.group ?? '-',
-    policyText(policy),
+    egressText(sandbox),
     rateText(rates.transmit),
     rateText(rates.receive),
   ];

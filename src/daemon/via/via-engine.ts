@@ -30,12 +30,12 @@ export class ViaEngine implements Engine {
     const { runDir, stateDir, tunnels: files, report } = options;
     this.inner = inner;
     this.#options = options;
-    this.#runFolder = join(runDir, 'tunnels');
+    this.#runFolder = join(runDir, 'via');
     this.#tunnels = new ViaTunnels({
       files,
       pins: join(runDir, 'netns'),
       runFolder: this.#runFolder,
-      stateFolder: join(stateDir, 'tunnels'),
+      stateFolder: join(stateDir, 'via'),
       changed: (wish, now) => this.#say(wish, now),
       report,
     });

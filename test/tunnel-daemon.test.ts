@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SERVER, Vpn } from '../lab/vpn.ts';
 import type { StatusResource } from '../src/api/client/client.ts';
 import { GRACE_MS } from '../src/daemon/tunnels/tunnel-watch.ts';
+import { createNamespace, removeNamespace } from '../src/linux/namespace.ts';
 import { CULVERT, ended, lineOf } from './support/command-line.ts';
 
 /* A daemon in a host's root namespace, and clients there that are killed: see the drawing in lab/vpn.ts. */
@@ -158,6 +159,23 @@ describe('a daemon beside a tunnel', { timeout: 180_000 }, () => {
     expect(vpn.client.namespace.run('ip', 'route')).toContain('10.0.0.0/8 dev live');
     await kill(live, 'SIGTERM');
     expect(vpn.state()).toEqual(before);
+  });
+
+  it('takes away one whose link is in another namespace', async () => {
+    const inner = at('inner');
+    createNamespace(inner, () => undefined);
+    try {
+      await up();
+      const child = await connected('vpn', vpn.config(), '--namespace', inner);
+      const inside = (): string => vpn.client.namespace.run('nsenter', `--net=${inner}`, 'ip', '-br', 'link');
+      expect(inside()).toMatch(/^vpn /m);
+      await kill(child, 'SIGKILL');
+      await expect.poll(cleanings, { timeout: 60_000 }).toHaveLength(1);
+      expect(inside()).not.toMatch(/^vpn /m);
+      expect(vpn.state()).toEqual(before);
+    } finally {
+      removeNamespace(inner);
+    }
   });
 
   it('says what it cannot take away, and does it when it can', async () => {

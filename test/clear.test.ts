@@ -336,7 +336,9 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     expect(() => one.ping(two, '-W', '1')).toThrow();
     one.inside(() => {
       using netfilter = new NetlinkSocket(NETLINK_NETFILTER);
-      const accept = new ForwardAccept(netfilter, rootTable('main'), rootCable('main').name, directCable('main').name);
+      const accept = new ForwardAccept(netfilter, rootTable('main'), rootCable('main').name, {
+        direct: directCable('main').name,
+      });
       applyTransaction(netfilter, accept.missing());
       expect(accept.missing()).toEqual([]);
     });

@@ -51,6 +51,21 @@ describe('a chain of others that drops what is forwarded', () => {
     });
   });
 
+  it('is left as it is where it is a tunnel’s kill switch', () => {
+    const table = 'inet culvert_kill_vpn';
+    host.lab.run(
+      'host',
+      'nft',
+      `add table ${table}; add chain ${table} forward { type filter hook forward priority 400; policy drop; }`,
+    );
+    host.withCore((core) => {
+      const { netns } = create(core);
+      expect(core.reconcile({ dryRun: true }).plan).toEqual([]);
+      expect(host.lab.run('host', 'nft', 'list', 'table', ...table.split(' '))).not.toContain('culvert-lab');
+      expect(host.answers(netns, OUTSIDE_ADDRESS)).toBe(false);
+    });
+  });
+
   it.each([
     ['a chain without rules', 'flush', 'chain', 'inet', 'culvert-lab', 'input'],
     ['a range that is missing', 'flush', 'set', 'inet', 'culvert-lab', 'ranges'],

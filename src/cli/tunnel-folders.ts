@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { Folders } from '../tunnel/client/workplace.ts';
+import type { Folders } from '../tunnel/client/folders.ts';
 
 export type FolderOptions = { readonly runDir?: string; readonly stateDir?: string };
 

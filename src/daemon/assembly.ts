@@ -39,6 +39,7 @@ import {
 } from '../sandbox/topology/layout.ts';
 import { Tracking } from '../sandbox/tracking.ts';
 import { Verification } from '../sandbox/verification.ts';
+import { ownerOf } from '../tunnel/firewall/names.ts';
 import { adopt } from './adopt.ts';
 import type { CoreOptions } from './core-options.ts';
 import { Draining } from './draining.ts';
@@ -93,6 +94,8 @@ function openGround(options: CoreOptions, opened: DisposableStack) {
     reportGroup: rootReportGroup(host.instance),
     formerSettings: join(stateDir, 'former-settings.json'),
     bootId: store.clock.bootId,
+    // what a tunnel's kill switch is there to stop
+    isShut: ({ name }) => ownerOf(name)?.purpose === 'kill switch',
     ...(mesh === undefined ? {} : { direct: directCable(host.instance).name }),
   });
   root.setUp();

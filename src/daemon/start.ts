@@ -117,7 +117,11 @@ function inClusterOf(config: Config, { place, linksMtu }: Cluster): Config {
   return { ...withHostRange(config, place.subnet), mtu: linksMtu };
 }
 
-function startThread(config: Config, { version, thread, held }: StartParts, mesh?: MeshOptions): Promise<ThreadEngine> {
+async function startThread(
+  config: Config,
+  { version, thread, held }: StartParts,
+  mesh?: MeshOptions,
+): Promise<ThreadEngine> {
   const options = {
     host: readHost(config),
     version,
@@ -129,5 +133,7 @@ function startThread(config: Config, { version, thread, held }: StartParts, mesh
     maxFlows: config.limits.flows,
     ...(mesh === undefined ? {} : { mesh }),
   };
-  return ThreadEngine.start(thread, options, held);
+  const engine = await ThreadEngine.start(thread, options, held);
+  engine.tunnels.begin({ runFolder: config.connect.runDir, stateFolder: config.connect.stateDir });
+  return engine;
 }

@@ -20,6 +20,7 @@ import { Listeners } from './listeners.ts';
 import { AnsweredNames } from './names/answered.ts';
 import { Outbox } from './outbox.ts';
 import { ProbeSockets } from './probes/sockets.ts';
+import { WatchedTunnels } from './tunnels/watched-tunnels.ts';
 import type { Answer, Call, Method, Notice } from './wire.ts';
 
 /** Calls that may wait for the kernel thread at one time; more are refused at once. */
@@ -54,6 +55,7 @@ export class ThreadEngine implements Engine, MemberSource, MeshSource {
   readonly probes = new ProbeSockets();
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Listeners();
+  readonly tunnels = new WatchedTunnels((event) => this.#listeners.publish(event));
   /** What nobody has listened to yet. */
   #members: OwnMember[] = [];
   #memberListener: ((members: readonly OwnMember[]) => void) | undefined;
@@ -130,7 +132,7 @@ export class ThreadEngine implements Engine, MemberSource, MeshSource {
   async status(): Promise<Status> {
     const status = await this.#call<Status>('status');
     const { counts } = this.names;
-    const problems = [...status.problems, ...this.names.problems()];
+    const problems = [...status.problems, ...this.names.problems(), ...this.tunnels.problems()];
     return { ...status, problems, ...(counts === undefined ? {} : { names: counts }) };
   }
 
@@ -190,7 +192,7 @@ export class ThreadEngine implements Engine, MemberSource, MeshSource {
 
   async close(): Promise<void> {
     this.#isClosing = true;
-    await Promise.all([this.names.close(), this.probes.close()]);
+    await Promise.all([this.names.close(), this.probes.close(), this.tunnels.close()]);
     this.#calls.flush();
     this.#worker.postMessage('close');
     await this.ended;

@@ -6,10 +6,13 @@ import * as netlink from './netlink/constants.ts';
 import * as nflog from './nflog/constants.ts';
 import * as route from './route/constants.ts';
 import { headerNames } from './testing/header-names.ts';
+import * as waiting from './waiting/constants.ts';
 import * as wireguard from './wireguard/constants.ts';
 
 const names = headerNames(
   'asm-generic/socket.h',
+  'asm-generic/poll.h',
+  'asm-generic/unistd.h',
   'linux/netlink.h',
   'linux/genetlink.h',
   'linux/rtnetlink.h',
@@ -39,7 +42,16 @@ const OF_LIBC = /^(AF|SOCK|MSG)_|^SOL_(NETLINK|PACKET|IP)$/;
 const COMPUTED = new Set(['NLMSG_HDRLEN', 'NLA_HDRLEN', 'NLA_TYPE_MASK', 'GENL_HDRLEN']);
 
 describe.skipIf(names === undefined)('the numbers of the kernel', () => {
-  const all = Object.entries({ ...netlink, ...route, ...conntrack, ...nflog, ...arp, ...inet, ...wireguard });
+  const all = Object.entries({
+    ...netlink,
+    ...route,
+    ...conntrack,
+    ...nflog,
+    ...arp,
+    ...inet,
+    ...waiting,
+    ...wireguard,
+  });
 
   it.each(all.filter(([name]) => !OF_LIBC.test(name) && !COMPUTED.has(name)))(
     '%s is what the header says',

@@ -54,8 +54,11 @@ export function folderUnusable(folder: string, cause: unknown): CulvertError {
 export class FolderLock implements Disposable {
   readonly #fd: number;
 
-  /** @throws CulvertError `folder_in_use` that names the holder, `folder_unusable` */
-  constructor(folder: string) {
+  /**
+   * @param purpose stands in the lock after the process's id
+   * @throws CulvertError `folder_in_use` that names the holder, `folder_unusable`
+   */
+  constructor(folder: string, purpose = '') {
     const path = join(folder, 'lock');
     try {
       this.#fd = open(path, O_RDWR_CREAT_CLOEXEC, 0o600);
@@ -71,7 +74,7 @@ export class FolderLock implements Disposable {
       throw new CulvertError('folder_in_use', message, { cause });
     }
     try {
-      writeFileSync(path, `${process.pid}\n`);
+      writeFileSync(path, `${`${process.pid} ${purpose}`.trim()}\n`);
     } catch (cause) {
       close(this.#fd);
       throw folderUnusable(folder, cause);

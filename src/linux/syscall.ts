@@ -1,6 +1,7 @@
 import koffi from 'koffi';
 import { CulvertError } from '../errors.ts';
 import { errnoName } from './errno.ts';
+import { __NR_pidfd_open } from './waiting/constants.ts';
 
 /*
  * The only file that knows FFI: thin, synchronous calls into libc. Everything here acts on the calling thread, which
@@ -8,8 +9,13 @@ import { errnoName } from './errno.ts';
  */
 
 /** asm-generic/errno-base.h */
+const ESRCH = 3;
+const EINTR = 4;
 const EAGAIN = 11;
 const ENODEV = 19;
+const EINVAL = 22;
+/** fcntl.h: EFD_CLOEXEC of sys/eventfd.h is the same */
+const O_CLOEXEC = 0o2000000;
 
 const libc = koffi.load('libc.so.6');
 
@@ -35,6 +41,10 @@ const c = {
   schedGetcpu: libc.func('int sched_getcpu()'),
   schedGetaffinity: libc.func('int sched_getaffinity(int pid, uint64_t size, _Out_ uint8_t *mask)'),
   schedSetaffinity: libc.func('int sched_setaffinity(int pid, uint64_t size, const uint8_t *mask)'),
+  eventfd: libc.func('int eventfd(uint32_t initval, int flags)'),
+  poll: libc.func('int poll(_Inout_ uint8_t *fds, uint64_t count, int timeout)'),
+  // in the C library by a name of its own since 2.36 only
+  pidfdOpen: libc.func('int64_t syscall(int64_t number, int64_t pid, int64_t flags)'),
 };
 
 /** A system call that the kernel refused. `errno` is positive; `errnoName` is as in errno.h. */
@@ -174,4 +184,29 @@ export function lockFile(fd: number, path: string): void {
   const LOCK_EX = 2;
   const LOCK_NB = 4;
   checked(`lock ${path}`, Number(c.flock(fd, LOCK_EX | LOCK_NB)));
+}
+
+/** A counter that can be read from as soon as anything was added to it. */
+export function eventfd(): number {
+  return checked('make an eventfd', Number(c.eventfd(0, O_CLOEXEC)));
+}
+
+/**
+ * Waits for descriptors, and fills in what came of them.
+ *
+ * @param fds of struct pollfd, so many as `count` says
+ * @param timeout ms; without an end where it is negative
+ * @returns false where nothing came of any: time is up, or a signal came
+ */
+export function poll(fds: Uint8Array, count: number, timeout: number): boolean {
+  const result = Number(c.poll(fds, count, timeout));
+  if (result < 0 && koffi.errno() === EINTR) return false;
+  return checked(`wait for ${count} descriptors`, result) > 0;
+}
+
+/** A descriptor of the process that has this number now; undefined where none has, or it is that of a thread. */
+export function pidfdOpen(pid: number): number | undefined {
+  const result = Number(c.pidfdOpen(__NR_pidfd_open, pid, 0));
+  if (result < 0 && [ESRCH, EINVAL].includes(koffi.errno())) return undefined;
+  return checked(`watch process ${pid}`, result);
 }

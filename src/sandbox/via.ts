@@ -29,6 +29,11 @@ export function viaLink(number: number): string {
   return `via-${number}`;
 }
 
+/** Whether that is what it is called: another program may have one of such a name in another place. */
+export function isViaLink(name: string): boolean {
+  return /^via-\d{1,4}$/.test(name);
+}
+
 /** The number of a tunnel that is a sandbox's own: no router sees what leaves by it. */
 export function ownVia({ via, group }: Pick<Specification, 'via' | 'group'>): number | undefined {
   return group === undefined ? via?.number : undefined;

@@ -3,6 +3,7 @@ import { NAME } from '../../cluster/records.ts';
 import { SLOT_MAX } from '../../ipam/lease.ts';
 import { closedObject } from '../../schema/issue.ts';
 import { interfaceAddress, ipv4, mac, policy, prefix, rates } from '../../schema/values.ts';
+import { RUN_FOLDER, STATE_FOLDER } from '../../tunnel/client/folders.ts';
 
 /** sockaddr_un holds 108 bytes, the last one a zero (unix(7)). */
 const SOCKET_PATH_MAX = 107;
@@ -205,6 +206,13 @@ export const configSchema = closedObject({
     .meta({
       description: 'Makes the host one of several; `ranges.host` is then the subnet that it has in the cluster',
     }),
+  connect: closedObject({
+    runDir: folder.default(RUN_FOLDER).meta({
+      description:
+        '`--run-dir` of `culvert connect`: the daemon takes away what is left of a tunnel there when who kept it was killed',
+    }),
+    stateDir: folder.default(STATE_FOLDER).meta({ description: 'Its `--state-dir`' }),
+  }).prefault({}),
   api: closedObject({
     tcp: closedObject({
       listen: listen.meta({ description: 'IPv4 address and port, such as `127.0.0.1:7070`' }),

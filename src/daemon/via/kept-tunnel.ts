@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { viaLink } from '../../sandbox/via.ts';
+import type { Folders } from '../../tunnel/client/folders.ts';
 import { connect, type Tunnel } from '../../tunnel/client/tunnel.ts';
-import type { Folders } from '../../tunnel/client/workplace.ts';
 import { viaTable } from './router-rules.ts';
 import { readViaFile, type Wish } from './wish.ts';
 

@@ -1,10 +1,11 @@
 import { CulvertError } from '../../errors.ts';
-import { close, ioctlLink, recv, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
+import { bind, close, ioctlLink, recv, recvNow, SyscallError, send, setsockopt, socket } from '../syscall.ts';
 import { readAttributes, readString } from './attribute.ts';
 import {
   AF_NETLINK,
   MSG_DONTWAIT,
   MSG_TRUNC,
+  NETLINK_ADD_MEMBERSHIP,
   NETLINK_CAP_ACK,
   NETLINK_EXT_ACK,
   NETLINK_GET_STRICT_CHK,
@@ -37,6 +38,9 @@ const MAX_TRANSACTION_BYTES = 32 * 1024 * 1024;
  * that has 208 kB where nobody may raise it, a description of a link up to 5 kB.
  */
 const MESSAGES_PER_SEND = 32;
+
+/** bytes of struct sockaddr_nl: the family, then a port and groups, of which the kernel chooses the one */
+const SOCKADDR_NL_LENGTH = 12;
 
 /** What a socket writes and reads with. Making one costs more than opening a socket, so it serves the next one too. */
 type Buffers = { readonly writer: MessageWriter; readonly received: Uint8Array };
@@ -208,6 +212,20 @@ export class NetlinkSocket implements Disposable {
       'dump_interrupted',
       `Cannot ${request.attempt}: interrupted ${DUMP_ATTEMPTS} times in a row by other changes`,
     );
+  }
+
+  /** For poll(2); it can be read from when {@link receive} has something. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Has the kernel tell of what changes from now on. @param group one of RTNLGRP_*; {@link receive} gives what it tells */
+  hear(group: number): void {
+    const address = new Uint8Array(SOCKADDR_NL_LENGTH);
+    new DataView(address.buffer).setUint16(0, AF_NETLINK, true);
+    // one without a port is told nothing
+    bind(this.#fd, address, 'bind a netlink socket');
+    setsockopt(this.#fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
   }
 
   /**

@@ -14,7 +14,7 @@ import { replaceRuleset } from '../../linux/nftables/ruleset.ts';
 import { deleteTable } from '../../linux/nftables/table.ts';
 import { isRunning } from '../../linux/route/ifreq.ts';
 import type { Plan } from '../../plan/diff.ts';
-import type { Ruleset } from '../../plan/ruleset.ts';
+import type { Ruleset, Table } from '../../plan/ruleset.ts';
 import { ROOT } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
 import type { Problem } from '../event.ts';
@@ -40,6 +40,8 @@ export type RootParts = {
   readonly bootId: string;
   /** the root's end of the cable by which goes what is for hosts on the same link, where there is one */
   readonly direct?: string;
+  /** tables of others that are to drop what sandboxes send as well */
+  readonly isShut?: (table: Table) => boolean;
 };
 
 /**
@@ -60,13 +62,13 @@ export class RootNamespace {
   #generation: number | undefined;
 
   constructor(parts: RootParts) {
-    const { host, netfilter, reportGroup, formerSettings, bootId, direct } = parts;
+    const { host, netfilter, reportGroup, formerSettings, bootId, direct, isShut } = parts;
     const { hostRange, bridgeRange } = host.layout;
     const cable = rootCable(host.instance).name;
     this.#parts = parts;
     const { instance, inbound } = host;
     this.#ruleset = rootRuleset({ instance, cable, ranges: [hostRange, bridgeRange], reportGroup, inbound });
-    this.#forward = new ForwardAccept(netfilter, this.#ruleset.table, cable, direct);
+    this.#forward = new ForwardAccept(netfilter, this.#ruleset.table, cable, { direct, isShut });
     this.#former = new FormerSettings(formerSettings, bootId, netfilter);
     const cables = direct === undefined ? [cable] : [cable, direct];
     this.#legacyRules = cables.flatMap((name) => [`-i ${name} -j ACCEPT`, `-o ${name} -j ACCEPT`]);

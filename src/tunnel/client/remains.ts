@@ -1,15 +1,21 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { systemClock } from '../../clock.ts';
+import { CulvertError } from '../../errors.ts';
 import { isNamespace, NamespaceHandle } from '../../linux/namespace.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
-import { findLinkNamed, listLinks } from '../../linux/observe/links.ts';
-import { isRunning, type ProcessId, processOf } from '../../linux/process.ts';
+import { findLinkNamed, listLinks, type SeenLink } from '../../linux/observe/links.ts';
+import { isRunning, type ProcessId } from '../../linux/process.ts';
 import { ROOT } from '../../plan/state.ts';
+import { MachineDns } from '../dns/machine-dns.ts';
 import { listFirewalls } from '../firewall/keeper.ts';
+import { AlteredSysctls } from '../journal/altered-sysctls.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
-import { type linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
-import { type Folders, foldersOf, namespaceOf, Workplace } from './workplace.ts';
+import { type Swept, sweep } from '../takeover/sweep.ts';
+import { type Folders, foldersOf, namespaceOf } from './folders.ts';
+import { holderOf, namesIn } from './hold.ts';
+import { Workplace } from './workplace.ts';
 
 /** What the kernel has of a tunnel in the network namespace of the calling thread. */
 export type Remains = {
@@ -22,7 +28,13 @@ export type Remains = {
   readonly hasKillSwitch: boolean;
 };
 
-/** Tunnels of which anything is there: links that say so, tables, and processes that are about to make one. */
+/** What was done, and whether a kill switch is there still. */
+export type CleanedAfter = Swept & { readonly isClosed: boolean };
+
+/**
+ * Tunnels of which anything is there: links that say so, tables, what of the machine is altered for them, and processes
+ * that are about to make one.
+ */
 export function listTunnels(folders: Folders = {}): Remains[] {
   using socket = new NetlinkSocket(NETLINK_ROUTE);
   using netfilter = new NetlinkSocket(NETLINK_NETFILTER);
@@ -39,6 +51,7 @@ export function listTunnels(folders: Folders = {}): Remains[] {
   for (const { purpose, tunnel } of listFirewalls(netfilter)) {
     add(tunnel, purpose === 'kill switch' ? { hasKillSwitch: true } : {});
   }
+  for (const name of alteredFor(folders)) add(name, {});
   for (const name of namesIn(foldersOf(folders).common)) {
     const owner = keeperOf(name, folders);
     if (owner !== undefined) add(name, { owner });
@@ -61,9 +74,7 @@ function markIn(namespace: string, name: string): Mark | undefined {
 
 /** The process that works on a tunnel, or keeps it. */
 export function keeperOf(name: string, folders: Folders = {}): ProcessId | undefined {
-  const lock = join(foldersOf(folders).common, name, 'lock');
-  if (!existsSync(lock) || !isLocked(lock)) return undefined;
-  return processOf(Number(readFileSync(lock, 'utf8').trim()));
+  return holderOf(join(foldersOf(folders).common, name));
 }
 
 /**
@@ -77,30 +88,59 @@ export function clean(
   folders: Folders = {},
   { keeps }: { readonly keeps: boolean } = { keeps: false },
 ): Swept {
-  using place = new Workplace(name, folders, namespaceOf(name, folders));
-  const swept = sweep(place, linkOf(place), { keeps });
+  using place = new Workplace(name, folders, namespaceOf(name, folders), 'cleaning');
+  return cleanAt(place, keeps);
+}
+
+/**
+ * Takes away what a client that has ended has left of a tunnel, but for its kill switch: that stays until there is
+ * another tunnel, or a person says otherwise.
+ *
+ * @returns undefined where none of it is to be touched: somebody keeps it or works on it, or it was made with other
+ *   folders, where what it altered is written down
+ * @throws CulvertError `folder_unusable`, `dump_interrupted`
+ */
+export function cleanAfter(name: string, folders: Folders = {}): CleanedAfter | undefined {
+  const isOfOthers = !existsSync(join(foldersOf(folders).common, name, 'lock')) && !alteredFor(folders).includes(name);
+  if (isOfOthers) return undefined;
+  using place = placeToClean(name, folders);
+  if (place === undefined) return undefined;
+  const owners = [place, place.root].flatMap((where) => readMark(ownLink(where)?.alias ?? '')?.owner ?? []);
+  if (owners.some(isRunning)) return undefined;
+  const swept = cleanAt(place, true);
+  const tables = listFirewalls(place.netfilter);
+  return { ...swept, isClosed: tables.some(({ purpose, tunnel }) => purpose === 'kill switch' && tunnel === name) };
+}
+
+function cleanAt(place: Workplace, keeps: boolean): Swept {
+  const swept = sweep(place, ownLink(place)?.end.link, { keeps });
   if (place.at === ROOT) return swept;
   // one that was killed before its link was where it was to be
-  const { done, failed } = sweep(place.root, linkOf(place.root), { keeps });
+  const { done, failed } = sweep(place.root, ownLink(place.root)?.end.link, { keeps });
   return { done: [...swept.done, ...done], failed: [...swept.failed, ...failed] };
 }
 
-function linkOf({ kernel, name, at }: Workplace['root']): ReturnType<typeof linkNamed> {
+function placeToClean(name: string, folders: Folders): Workplace | undefined {
+  try {
+    return new Workplace(name, folders, namespaceOf(name, folders), 'cleaning');
+  } catch (error) {
+    if (error instanceof CulvertError && error.code === 'tunnel_in_use') return undefined;
+    throw error;
+  }
+}
+
+/** Another program's link of that name is not ours to take away. */
+function ownLink({ kernel, name, at }: Workplace['root']): SeenLink | undefined {
   if (!kernel.exists(at)) return undefined;
   const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
-  // another program's link of that name is not ours to take away
-  return seen !== undefined && readMark(seen.alias) !== undefined ? seen.end.link : undefined;
+  return seen !== undefined && readMark(seen.alias) !== undefined ? seen : undefined;
 }
 
-/** As /proc/locks tells, which takes no lock to find out. */
-function isLocked(path: string): boolean {
-  const { ino } = statSync(path);
-  return readFileSync('/proc/locks', 'utf8')
-    .split('\n')
-    .some((line) => line.includes('FLOCK') && line.split(' ').some((word) => word.endsWith(`:${ino}`)));
-}
-
-function namesIn(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+/** Those for which something of the machine is altered that is to be put back. */
+function alteredFor(folders: Folders): string[] {
+  const { common, state, inode } = foldersOf(folders);
+  const { bootId } = systemClock();
+  const asking = existsSync(state) ? new MachineDns({ folder: state, bootId }).tunnels() : [];
+  const own = asking.filter((name) => name.endsWith(`.${inode}`)).map((name) => name.slice(0, name.lastIndexOf('.')));
+  return [...own, ...(existsSync(common) ? new AlteredSysctls(common, bootId).tunnels() : [])];
 }

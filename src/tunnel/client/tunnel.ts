@@ -11,12 +11,13 @@ import { sweep } from '../takeover/sweep.ts';
 import type { Connected } from './connected.ts';
 import { Connecting } from './connecting.ts';
 import { onExit } from './exits.ts';
+import { namespaceOf } from './folders.ts';
 import { runHooks } from './hooks.ts';
 import { PeerWatch } from './peer-watch.ts';
 import { clean } from './remains.ts';
 import { type ConnectOptions, type ConnectRequest, readRequest } from './request.ts';
 import { saveConfig } from './save.ts';
-import { namespaceOf, Workplace } from './workplace.ts';
+import { Workplace } from './workplace.ts';
 
 export type TunnelEvents = {
   /** A new session with a peer has begun. */

@@ -1,38 +1,15 @@
-import { readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
-import { CulvertError } from '../../errors.ts';
 import { Kernel } from '../../linux/apply.ts';
-import { FolderLock } from '../../linux/folder.ts';
 import { NETLINK_NETFILTER } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { type NamespaceName, ROOT } from '../../plan/state.ts';
 import { MachineDns } from '../dns/machine-dns.ts';
 import { AlteredSysctls } from '../journal/altered-sysctls.ts';
 import { makeFolder } from '../journal/journal.ts';
-
-const RUN_FOLDER = '/run/culvert/tunnels';
-const STATE_FOLDER = '/var/lib/culvert/tunnels';
-
-export type Folders = {
-  readonly runFolder?: string;
-  readonly stateFolder?: string;
-};
-
-/** Where what is of this boot is, all of the calling thread's network namespace, and what outlives a boot. */
-export function foldersOf({ runFolder = RUN_FOLDER, stateFolder = STATE_FOLDER }: Folders): {
-  readonly common: string;
-  readonly state: string;
-  /** of the namespace */
-  readonly inode: number;
-} {
-  // a name is one of a network namespace
-  const { ino: inode } = statSync('/proc/thread-self/ns/net');
-  return { common: join(runFolder, `net-${inode}`), state: stateFolder, inode };
-}
-
-/** Of the namespace that a tunnel's link is in, where that is not the root: a link to its path, in the tunnel's folder. */
-const INSIDE: NamespaceName = 'inside';
+import { type Folders, foldersOf, INSIDE } from './folders.ts';
+import { hold, type Purpose } from './hold.ts';
 
 /** Where one tunnel is worked on, by one process at a time: in the network namespace of the thread that opens it. */
 export class Workplace implements Disposable {
@@ -58,7 +35,7 @@ export class Workplace implements Disposable {
    * @param namespace path of the one that its link is in; undefined for the root
    * @throws CulvertError `tunnel_in_use`, `folder_unusable`
    */
-  constructor(name: string, folders: Folders, namespace: string | undefined) {
+  constructor(name: string, folders: Folders, namespace: string | undefined, purpose: Purpose = 'keeping') {
     this.name = name;
     using opened = new DisposableStack();
     const { common, state, inode } = foldersOf(folders);
@@ -66,7 +43,7 @@ export class Workplace implements Disposable {
     this.dnsName = `${name}.${inode}`;
     this.folder = join(common, name);
     for (const folder of [this.folder, state]) makeFolder(folder);
-    opened.use(held(name, this.folder));
+    opened.use(hold(name, this.folder, purpose));
     this.namespace = namespace;
     this.at = namespace === undefined ? ROOT : INSIDE;
     pointTo(join(this.folder, INSIDE), namespace);
@@ -89,28 +66,7 @@ export class Workplace implements Disposable {
   }
 }
 
-/** Path of the namespace that a tunnel's link was put into last; undefined for the root. */
-export function namespaceOf(name: string, folders: Folders = {}): string | undefined {
-  try {
-    return readlinkSync(join(foldersOf(folders).common, name, INSIDE));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
 function pointTo(at: string, path: string | undefined): void {
   rmSync(at, { force: true });
   if (path !== undefined) symlinkSync(path, at);
-}
-
-function held(name: string, folder: string): FolderLock {
-  try {
-    return new FolderLock(folder);
-  } catch (error) {
-    if (!(error instanceof CulvertError && error.code === 'folder_in_use')) throw error;
-    const pid = readFileSync(join(folder, 'lock'), 'utf8').trim();
-    const message = `Cannot work on tunnel ${name}: pid ${pid} keeps it; end that (culvert disconnect ${name}), or choose another name`;
-    throw new CulvertError('tunnel_in_use', message, { cause: error });
-  }
 }

@@ -5,12 +5,12 @@ import { rateWith } from './rate.ts';
 import type { RateChange, RatesChange, SandboxChange } from './request.ts';
 import type { Specification } from './sandbox.ts';
 import type { Rate, Rates } from './topology/network.ts';
-import { assertPolicy } from './via.ts';
+import { assertVia } from './via.ts';
 
 /**
  * Lays a change over what a sandbox has, as a merge patch does (RFC 7396): what is absent stays, and null takes away.
  *
- * @throws InputError `invalid_rate` where what comes out is no rate, `group_topology`, `via_policy`; `field` is a path in the change
+ * @throws InputError `invalid_rate` where what comes out is no rate, `group_topology`, `via_policy`, `via_rates`; `field` is a path in the change
  */
 export function changedBy(former: Specification, change: SandboxChange): Specification {
   const { topology, rates, policy, via } = former;
@@ -23,7 +23,7 @@ export function changedBy(former: Specification, change: SandboxChange): Specifi
     ...(group === undefined || group === null ? {} : { group }),
     ...(via === undefined ? {} : { via }),
   };
-  assertPolicy(changed);
+  assertVia(changed);
   return changed;
 }
 

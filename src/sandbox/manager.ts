@@ -25,7 +25,7 @@ import type { Sandbox, Specification } from './sandbox.ts';
 import { differences, specificationText } from './specification.ts';
 import { desired } from './topology/desired.ts';
 import { cable, type Layout, sandboxNamespace } from './topology/layout.ts';
-import { assertPolicy, ownVia, Vias } from './via.ts';
+import { assertVia, ownVia, Vias } from './via.ts';
 
 type Emit = (type: string, holding: Holding, message: string) => void;
 
@@ -88,7 +88,7 @@ export class Manager {
     const orders = requests.map(({ id, specification }) => ({ id: id ?? this.#newId(), specification }));
     for (const { specification } of orders) {
       assertGroup(specification.topology, specification.group);
-      assertPolicy(specification);
+      assertVia(specification);
     }
     for (const order of orders) this.#assertSame(order);
     const missing = orders.filter(({ id }) => !this.#live.has(id));

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { type GroupName, parseGroupName } from './group.ts';
 import { markOf, policyIn } from './ruleset/elements.ts';
 import type { Specification } from './sandbox.ts';
-import { assertPolicy, parseVia, Vias } from './via.ts';
+import { assertVia, parseVia, Vias } from './via.ts';
 
 const OPEN = { egress: 'open', allow: [], deny: [] } as const;
 const NONE = { ...OPEN, egress: 'none' } as const;
@@ -61,10 +61,17 @@ describe('tunnels of sandboxes', () => {
     vias.assertMayMove(own, own);
   });
 
-  it('that are a sandbox’s own leave no policy to the router', () => {
-    assertPolicy(wanted('a'));
-    assertPolicy(wanted('a', 'web'));
-    expect(() => assertPolicy({ ...wanted('a'), policy: OPEN })).toThrow(/no router sees/);
+  it('that are a sandbox’s own leave neither policy nor limits to the router', () => {
+    assertVia(wanted('a'));
+    assertVia(wanted('a', 'web'));
+    expect(() => assertVia({ ...wanted('a'), policy: OPEN })).toThrow(/no router sees/);
+    const rate = { rate: 1000, burst: 500 };
+    expect(() => assertVia({ ...wanted('a'), rates: { receive: rate } })).toThrow(/rates\.receive/);
+    expect(() => assertVia({ ...wanted('a'), topology: 'microvm', rates: { transmit: rate } })).toThrow(
+      /rates\.transmit/,
+    );
+    assertVia({ ...wanted('a'), topology: 'microvm', rates: { receive: rate } });
+    assertVia({ ...wanted('a', 'web'), rates: { transmit: rate, receive: rate } });
   });
 
   it('have the names of files, and of none elsewhere', () => {

@@ -44,14 +44,25 @@ export function groupVia({ via, group }: Pick<Specification, 'via' | 'group'>): 
   return group === undefined ? undefined : via?.number;
 }
 
-/** @throws InputError `via_policy` where a policy is wanted for what no router sees */
-export function assertPolicy(specification: Specification): void {
-  const { egress, allow } = specification.policy;
-  if (ownVia(specification) === undefined || (egress === 'none' && allow.length === 0)) return;
-  const why = 'what leaves by its own tunnel no router sees; want none, or a tunnel of its group';
-  throw new InputError('via_policy', `Cannot have a policy for a sandbox that leaves by a tunnel: ${why}`, {
-    field: 'policy',
-  });
+/**
+ * What leaves by a sandbox's own tunnel no router sees, and so holds to nothing; what a virtual machine gets passes its
+ * namespace, where it has no say.
+ *
+ * @throws InputError `via_policy`, `via_rates`
+ */
+export function assertVia(specification: Specification): void {
+  if (ownVia(specification) === undefined) return;
+  const { policy, rates, topology } = specification;
+  const instead = 'what leaves by its own tunnel no router sees; leave it out, or give its group a tunnel';
+  if (policy.egress !== 'none' || policy.allow.length > 0) {
+    const message = `Cannot have a policy for a sandbox that leaves by a tunnel: ${instead}`;
+    throw new InputError('via_policy', message, { field: 'policy' });
+  }
+  if (rates.transmit !== undefined || (rates.receive !== undefined && topology !== 'microvm')) {
+    const field = rates.transmit === undefined ? 'rates.receive' : 'rates.transmit';
+    const message = `Cannot hold a sandbox that leaves by a tunnel to ${field}: ${instead}`;
+    throw new InputError('via_rates', message, { field });
+  }
 }
 
 type User = Pick<Specification, 'via' | 'group'>;

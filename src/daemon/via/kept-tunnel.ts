@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { ROUTER } from '../../plan/state.ts';
 import { viaLink } from '../../sandbox/via.ts';
 import type { Folders } from '../../tunnel/client/folders.ts';
 import { connect, type Tunnel } from '../../tunnel/client/tunnel.ts';
@@ -22,6 +23,8 @@ export type KeptParts = {
 
 /** After the first failure, twice as long after each that follows. */
 const RETRY_MS = { first: 1000, most: 30_000 } as const;
+/** One that was there for so long did not fail: who is root where its link is may take it away again and again. */
+const LASTING_MS = 60_000;
 
 /** A tunnel that is made again whenever it is gone, until nobody wants it any more. */
 export class KeptTunnel {
@@ -52,13 +55,15 @@ export class KeptTunnel {
     const { signal } = this.#over;
     let failures = 0;
     while (!signal.aborted) {
+      const beganMs = performance.now();
       try {
         // oxlint-disable-next-line no-await-in-loop -- one after the other
-        await this.#keepOne(() => (failures = 0));
+        await this.#keepOne();
       } catch (error) {
         if (signal.aborted) return;
         this.#parts.failed(error instanceof Error ? error : new Error(String(error)));
       }
+      if (performance.now() - beganMs > LASTING_MS) failures = 0;
       const waitMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** failures++);
       // oxlint-disable-next-line no-await-in-loop -- likewise
       await pause(waitMs, undefined, { signal }).catch(() => undefined);
@@ -66,11 +71,10 @@ export class KeptTunnel {
   }
 
   /** From its making to its end. @throws why it could not be made, or is gone */
-  async #keepOne(made: () => void): Promise<void> {
+  async #keepOne(): Promise<void> {
     const { signal } = this.#over;
     const tunnel = await this.#connect();
     try {
-      made();
       this.#parts.connected(tunnel.notices);
       const [reason] = (await once(tunnel, 'down', { signal })) as [string];
       throw new Error(reason);
@@ -82,14 +86,14 @@ export class KeptTunnel {
 
   #connect(): Promise<Tunnel> {
     const { wish, files, pins, folders } = this.#parts;
-    const isGroups = wish.namespace === 'router';
     return connect(
       {
         config: readViaFile(files, wish.tunnel),
         name: viaLink(wish.number),
         namespace: join(pins, wish.namespace),
         forwards: wish.forwards,
-        ...(isGroups ? { table: viaTable(wish.number) } : {}),
+        ...(wish.namespace === ROUTER ? { table: viaTable(wish.number) } : {}),
+        ...(wish.backend === undefined ? {} : { backend: wish.backend }),
         dns: false,
         ...folders,
       },

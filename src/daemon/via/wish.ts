@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { CulvertError, InputError } from '../../errors.ts';
 import { ROUTER } from '../../plan/state.ts';
 import type { Sandbox } from '../../sandbox/sandbox.ts';
+import { sandboxNamespace } from '../../sandbox/topology/layout.ts';
 import { readTunnelConfig } from '../../tunnel/config/read.ts';
+import type { BackendKind } from '../../tunnel/device/device.ts';
 
 /** A tunnel that is to be there for a sandbox, or for a group. */
 export type Wish = {
@@ -17,6 +19,8 @@ export type Wish = {
   readonly namespace: string;
   /** whether what leaves by it comes from elsewhere: a guest, or the sandboxes of a group */
   readonly forwards: boolean;
+  /** who makes the device; absent for whoever can */
+  readonly backend?: BackendKind;
   /** for whom it is, in words */
   readonly whose: string;
 };
@@ -31,7 +35,10 @@ export function wishOf({ id, slot, via, group, topology }: Sandbox): Omit<Wish, 
   if (group !== undefined) {
     return { number, tunnel, namespace: ROUTER, forwards: true, whose: `group ${group}` };
   }
-  return { number, tunnel, namespace: `s${slot}`, forwards: topology === 'microvm', whose: `sandbox ${id}` };
+  const common = { number, tunnel, namespace: sandboxNamespace(slot), whose: `sandbox ${id}` };
+  if (topology === 'microvm') return { ...common, forwards: true };
+  // who is root where a device of the kernel is reads its key, and has it send where they like from the host
+  return { ...common, forwards: false, backend: 'userspace' };
 }
 
 /**

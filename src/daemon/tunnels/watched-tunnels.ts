@@ -1,13 +1,14 @@
+import { existsSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { Bell } from '../../linux/waiting/bell.ts';
 import type { NewEvent, Problem } from '../../sandbox/event.ts';
-import type { Folders } from '../../tunnel/client/folders.ts';
+import { type Folders, foldersOf } from '../../tunnel/client/folders.ts';
 import { ProblemNews } from '../problem-news.ts';
 import type { WatchNotice } from './notice.ts';
 
-/** Who waited for the daemon to be back comes before what can wait. */
-const START_REST_MS = 500;
+/** How often it is looked whether this host has had a tunnel: until then nobody need watch, and a thread is 20 MB. */
+const LOOK_MS = 500;
 /** For what it has begun; what is left then is the next daemon's. */
 const END_MS = 10_000;
 
@@ -26,9 +27,14 @@ export class WatchedTunnels {
     this.#news = new ProblemNews(() => this.#problems, emit);
   }
 
-  /** Begins to watch, in a moment. @param folders of the tunnels */
+  /** Begins to watch, in a moment, or when there is a first tunnel. @param folders of the tunnels */
   begin(folders: Folders): void {
-    this.#starting = setTimeout(() => this.#start(folders), START_REST_MS);
+    const { common, state } = foldersOf(folders);
+    this.#starting = setInterval(() => {
+      if (!existsSync(common) && !existsSync(state)) return;
+      clearInterval(this.#starting);
+      this.#start(folders);
+    }, LOOK_MS);
     this.#starting.unref();
   }
 
@@ -39,7 +45,7 @@ export class WatchedTunnels {
   /** Resolves when the thread has ended; where it is held up in what it does, it ends with the process. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    clearTimeout(this.#starting);
+    clearInterval(this.#starting);
     const running = this.#running;
     if (running === undefined) return;
     running.bell.ring();

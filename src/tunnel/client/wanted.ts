@@ -58,10 +58,9 @@ export class Wanted {
 
   /** bytes */
   mtu({ endpoints }: Resolved, { fwMark }: Numbers): number {
-    const addresses = [...endpoints.values()].map(({ address }) => address);
-    return (
-      this.#request.config.mtu ?? this.#place.kernel.withSocket(ROOT, (socket) => tunnelMtu(socket, addresses, fwMark))
-    );
+    const { mtu, addresses: own } = this.#request.config;
+    const sized = { endpoints: [...endpoints.values()].map(({ address }) => address), fwMark, own };
+    return mtu ?? this.#place.kernel.withSocket(ROOT, (socket) => tunnelMtu(socket, sized));
   }
 
   /** What stands where its link is; undefined where no default route leads through it, and nothing is forwarded. */

@@ -83,7 +83,9 @@ export class Adopting {
     const of = config.peers.find(({ publicKey }) => publicKey === peer.publicKey);
     const whom = of === undefined ? [] : whomToAsk(config, of);
     if (whom.length === 0) return false;
-    const listening = { link: device.link, peer: peer.publicKey, whom, isContent: true, timeoutMs, signal };
+    const { kernel, at } = this.#place;
+    const inside = { kernel, at, link: device.link };
+    const listening = { inside, peer: peer.publicKey, whom, isContent: true, timeoutMs, signal };
     return (await hear(() => device.read(), listening)) !== 'nothing';
   }
 

@@ -181,7 +181,10 @@ export class Connecting {
     device.bringTo(deviceOf(config, known, false), Date.now());
     this.#guard(numbers);
     inTurn(this.#place.common, () => kernel.apply(this.#wanted.plan(objects)));
-    if (peer !== undefined && waitsForData) await untilData({ device, config, peer, timeoutMs, signal });
+    if (peer !== undefined && waitsForData) {
+      const inside = { kernel, at, link: device.link };
+      await untilData({ device, inside, config, peer, timeoutMs, signal });
+    }
     this.#notices.push(...this.#wanted.askNames());
     const heard = peer === undefined ? {} : { peer };
     return { device, numbers, mtu, ...heard, resolved, notices: this.#notices, wasAdopted: false };

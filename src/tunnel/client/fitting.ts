@@ -1,6 +1,6 @@
-import type { Kernel } from '../../linux/apply.ts';
 import type { SeenDevice } from '../../plan/wireguard/device.ts';
 import type { RoutedConfig } from '../config/config.ts';
+import type { Inside } from '../inside/echo-socket.ts';
 import { Sizes } from '../inside/sizes.ts';
 import { whomToAsk } from '../inside/whom.ts';
 import { UncutPackets } from '../underlay/uncut.ts';
@@ -8,7 +8,7 @@ import { atLeast, sizeIn } from '../underlay/ways.ts';
 import type { Connected } from './connected.ts';
 
 export type FittingParts = {
-  readonly kernel: Kernel;
+  readonly inside: Inside;
   readonly config: RoutedConfig;
   readonly connected: Connected;
   /** bytes that the widest way out takes; absent where there is none */
@@ -50,7 +50,7 @@ export class Fitting implements Disposable {
 
   constructor(parts: FittingParts) {
     this.#parts = parts;
-    const { kernel, config, connected, room, failed } = parts;
+    const { inside, config, connected, room, failed } = parts;
     const { device, numbers, mtu } = connected;
     this.#mtu = mtu;
     this.#whole = room === undefined ? mtu : sizeIn(room, config.addresses);
@@ -58,7 +58,7 @@ export class Fitting implements Disposable {
     const whole = config.mtu === undefined ? this.#whole : SMALL;
     const whom = new Map(config.peers.map((peer) => [peer.publicKey, whomToAsk(config, peer)]));
     const changed = (): void => this.#resize();
-    this.#sizes = new Sizes({ kernel, link: device.link, whole, whom, changed, failed }, mtu);
+    this.#sizes = new Sizes({ inside, whole, whom, changed, failed }, mtu);
     this.#sizes.wake();
     const isCut = device.kind === 'kernel' && config.mtu === undefined;
     this.#uncut = isCut ? new UncutPackets(numbers.fwMark) : undefined;

@@ -65,7 +65,7 @@ export class Staying implements Disposable {
     this.#watch = new WayWatch(endpoints, ways);
     this.#pauses = new Pauses(sinceBootMs(), everyMs);
     this.#fitting = new Fitting({
-      kernel: place.kernel,
+      inside: { kernel: place.kernel, at: place.at, link: connected.device.link },
       config: request.config,
       connected,
       room: widest(ways),
@@ -114,7 +114,7 @@ export class Staying implements Disposable {
   #shake(seen: SeenDevice, shaken: readonly SeenPeer[]): void {
     const { place, request, connected, connecting } = this.#parts;
     connecting.follow(connected);
-    const objects = tunnelObjects(request.config, connected.device.link, connected.numbers);
+    const objects = tunnelObjects(request.config, connected.device.link, connected.numbers, place.at);
     const plan = new Wanted(place, request).plan(objects);
     if (plan.length > 0) inTurn(place.common, () => place.kernel.apply(plan));
     const sinceMs = performance.now();

@@ -4,11 +4,13 @@ import type { SeenPeer } from '../../plan/wireguard/device.ts';
 import { formatEndpoint } from '../../plan/wireguard/endpoint.ts';
 import type { RoutedConfig } from '../config/config.ts';
 import type { TunnelDevice } from '../device/device.ts';
+import type { Inside } from '../inside/echo-socket.ts';
 import { hear } from '../inside/heard.ts';
 import { whomToAsk } from '../inside/whom.ts';
 
 export type DataParts = {
   readonly device: TunnelDevice;
+  readonly inside: Inside;
   readonly config: RoutedConfig;
   /** with whom there was a handshake */
   readonly peer: SeenPeer;
@@ -21,11 +23,11 @@ export type DataParts = {
  *
  * @throws CulvertError `no_data`, with what was seen; `aborted`
  */
-export async function untilData({ device, config, peer, timeoutMs, signal }: DataParts): Promise<void> {
+export async function untilData({ device, inside, config, peer, timeoutMs, signal }: DataParts): Promise<void> {
   const { name } = device.link;
   const of = config.peers.find(({ publicKey }) => publicKey === peer.publicKey);
   const whom = of === undefined ? [] : whomToAsk(config, of);
-  const listening = { link: device.link, peer: peer.publicKey, whom, isContent: false, timeoutMs, signal };
+  const listening = { inside, peer: peer.publicKey, whom, isContent: false, timeoutMs, signal };
   const heard = await hear(() => device.read(), listening);
   if (heard === 'answer') return;
   if (signal.aborted) throw new CulvertError('aborted', `Cannot connect ${name}: it was called off`);

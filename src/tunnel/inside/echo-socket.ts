@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { isIpv6 } from '../../addr/ip.ts';
+import type { Kernel } from '../../linux/apply.ts';
 import {
   IP_MTU_DISCOVER,
   IP_PMTUDISC_DO,
@@ -18,7 +19,7 @@ import { MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET } from '../../linux/ne
 import { AF_INET, AF_INET6 } from '../../linux/route/constants.ts';
 import { socketAddress } from '../../linux/socket-address.ts';
 import { close, recvNow, SyscallError, sendTo, setsockopt, socket } from '../../linux/syscall.ts';
-import type { Family, Link } from '../../plan/state.ts';
+import type { Family, Link, NamespaceName } from '../../plan/state.ts';
 import { type Answer, readAnswer, writeEcho } from './echo.ts';
 import type { Whom } from './whom.ts';
 
@@ -46,11 +47,18 @@ const REFUSED: readonly string[] = [
   'EINVAL',
 ];
 
+/** Where a tunnel's link is. */
+export type Inside = { readonly kernel: Kernel; readonly at: NamespaceName; readonly link: Link };
+
+/** In the namespace of the link, which does not go while it is open. @throws SyscallError such as EPERM */
+export function openEcho({ kernel, at, link }: Inside): EchoSocket {
+  return kernel.inside(at, () => new EchoSocket(link));
+}
+
 /** Sockets that ask by one link, whatever routes say, in packets that are not cut, and hear what comes by it. */
 export class EchoSocket implements Disposable {
   readonly #fds = new Map<Family, number>();
 
-  /** @throws SyscallError such as EPERM */
   constructor({ index }: Link) {
     try {
       for (const family of FAMILIES) this.#fds.set(family, opened(family, index));

@@ -1,15 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Link } from '../../plan/state.ts';
 import type { SeenDevice } from '../../plan/wireguard/device.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
-import { EchoSocket, newNonce } from './echo-socket.ts';
+import { type Inside, newNonce, openEcho } from './echo-socket.ts';
 import type { Whom } from './whom.ts';
 
 /** What came of a question inside a tunnel: an answer to it; something from the peer, such as what keeps alive; nothing. */
 export type Heard = 'answer' | 'something' | 'nothing';
 
 export type Listening = {
-  readonly link: Link;
+  readonly inside: Inside;
   readonly peer: Key;
   /** who may answer behind it */
   readonly whom: readonly Whom[];
@@ -32,8 +31,8 @@ const SMALL = 64;
  * @param read what the device says
  */
 export async function hear(read: () => SeenDevice, listening: Listening): Promise<Heard> {
-  const { link, peer, whom, isContent, timeoutMs, signal } = listening;
-  using socket = new EchoSocket(link);
+  const { inside, peer, whom, isContent, timeoutMs, signal } = listening;
+  using socket = openEcho(inside);
   const receivedOf = (): number => read().peers.get(peer)?.received ?? 0;
   const before = receivedOf();
   const nonces = new Set<bigint>();

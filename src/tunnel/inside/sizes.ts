@@ -1,14 +1,11 @@
-import type { Kernel } from '../../linux/apply.ts';
-import { type Link, ROOT } from '../../plan/state.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
-import { EchoSocket, newNonce } from './echo-socket.ts';
+import { type EchoSocket, type Inside, newNonce, openEcho } from './echo-socket.ts';
 import { PeerSize, type Question } from './peer-size.ts';
 import type { Whom } from './whom.ts';
 import { dropWideRoutes, withWideRoute } from './wide-route.ts';
 
 export type SizesParts = {
-  readonly kernel: Kernel;
-  readonly link: Link;
+  readonly inside: Inside;
   /** bytes, the largest packet there is to ask for */
   readonly whole: number;
   /** who may answer behind each peer */
@@ -22,6 +19,8 @@ export type SizesParts = {
 const WAITING_MS = 20;
 const BUSY_MS = 200;
 const IDLE_MS = 1000;
+/** How long it listens after it has asked who answers. */
+const HEARD_MS = 2000;
 /** How long after something has passed it is asked: a tunnel that nobody uses is left alone. */
 const AWAKE_MS = 30_000;
 /** bytes that a question takes beside its size, by the largest overhead there is */
@@ -32,7 +31,9 @@ const PEERS_MAX = 16;
 /** Asks inside a tunnel how large packets may be, while something else passes too. */
 export class Sizes implements Disposable {
   readonly #parts: SizesParts;
-  readonly #socket: EchoSocket;
+  /** while something is asked: the namespace of the link does not go while it is open */
+  #socket: EchoSocket | undefined;
+  #sentMs = Number.NEGATIVE_INFINITY;
   readonly #peers: readonly PeerSize[];
   #whole: number;
   #known: number | undefined;
@@ -48,8 +49,7 @@ export class Sizes implements Disposable {
     this.#parts = parts;
     this.#whole = parts.whole;
     this.linkMtu = linkMtu;
-    parts.kernel.withSocket(ROOT, (socket) => dropWideRoutes(socket, parts.link));
-    this.#socket = new EchoSocket(parts.link);
+    dropWideRoutes(parts.inside);
     const all = [...parts.whom.values()].filter((whom) => whom.length > 0).slice(0, PEERS_MAX);
     this.#peers = all.map((whom) => new PeerSize(parts.whole, whom, newNonce));
     this.#timer = setTimeout(() => this.#step(), 0);
@@ -83,7 +83,7 @@ export class Sizes implements Disposable {
   [Symbol.dispose](): void {
     this.#isOver = true;
     clearTimeout(this.#timer);
-    this.#socket[Symbol.dispose]();
+    this.#close();
   }
 
   #step(): void {
@@ -103,22 +103,29 @@ export class Sizes implements Disposable {
 
   /** @returns after how many ms it is to be looked again */
   #ask(nowMs: number): number {
-    for (const answer of this.#socket.answers()) this.#peers.some((peer) => peer.answer(answer, nowMs));
+    for (const answer of this.#socket?.answers() ?? []) this.#peers.some((peer) => peer.answer(answer, nowMs));
     const isAwake = nowMs - this.#awakeMs < AWAKE_MS;
     for (const peer of this.#peers) {
       if (!isAwake && !peer.isAsking) continue;
       for (const question of peer.questions(nowMs)) this.#send(question);
     }
     if (this.#peers.some(({ isAsking }) => isAsking)) return WAITING_MS;
+    if (nowMs - this.#sentMs > HEARD_MS) this.#close();
     return isAwake ? BUSY_MS : IDLE_MS;
   }
 
   #send({ whom, nonce, size }: Question): void {
-    const send = (): boolean => this.#socket.ask(whom, nonce, size);
+    const socket = (this.#socket ??= openEcho(this.#parts.inside));
+    const send = (): boolean => socket.ask(whom, nonce, size);
+    this.#sentMs = performance.now();
     // the answer is as large
     this.spent += 2 * (size + OVERHEAD);
-    if (size <= this.linkMtu) return void send();
-    const { kernel, link } = this.#parts;
-    kernel.withSocket(ROOT, (socket) => withWideRoute(socket, link, { address: whom.address, mtu: size }, send));
+    if (size <= this.linkMtu) send();
+    else withWideRoute(this.#parts.inside, { address: whom.address, mtu: size }, send);
+  }
+
+  #close(): void {
+    this.#socket?.[Symbol.dispose]();
+    this.#socket = undefined;
   }
 }

@@ -1,3 +1,5 @@
+import { isNamespace } from '../../linux/namespace.ts';
+import { ROOT } from '../../plan/state.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
 import { type EchoSocket, type Inside, newNonce, openEcho } from './echo-socket.ts';
 import { PeerSize, type Question } from './peer-size.ts';
@@ -86,17 +88,24 @@ export class Sizes implements Disposable {
     this.#close();
   }
 
+  /** Whether its namespace is; whoever looks after the tunnel tells when that is gone. */
+  get #isThere(): boolean {
+    const { kernel, at } = this.#parts.inside;
+    return at === ROOT || isNamespace(kernel.pin(at));
+  }
+
   #step(): void {
     let restMs = IDLE_MS;
     try {
-      restMs = this.#ask(performance.now());
+      if (this.#isThere) restMs = this.#ask(performance.now());
+      else this.#close();
       const { size } = this;
       if (size !== this.#known) {
         this.#known = size;
         this.#parts.changed();
       }
     } catch (error) {
-      this.#parts.failed(error);
+      if (this.#isThere) this.#parts.failed(error);
     }
     if (!this.#isOver) this.#timer = setTimeout(() => this.#step(), restMs);
   }

@@ -24,6 +24,7 @@ const names = headerNames(
   'linux/if_packet.h',
   'linux/if_tun.h',
   'linux/in.h',
+  'linux/in6.h',
   'linux/ip.h',
   'linux/neighbour.h',
   'linux/fib_rules.h',
@@ -36,7 +37,7 @@ const names = headerNames(
 );
 
 /** Of the C library's sys/socket.h, whose place depends on the machine. */
-const OF_LIBC = /^(AF|SOCK|MSG)_|^SOL_(NETLINK|PACKET|IP)$/;
+const OF_LIBC = /^(AF|SOCK|MSG)_|^SOL_(NETLINK|PACKET|IP|IPV6)$/;
 
 /** Lengths that the headers compute with sizeof, and the complement of two flags. */
 const COMPUTED = new Set(['NLMSG_HDRLEN', 'NLA_HDRLEN', 'NLA_TYPE_MASK', 'GENL_HDRLEN']);

@@ -25,6 +25,9 @@ const c = {
   listen: libc.func('int listen(int fd, int backlog)'),
   connect: libc.func('int connect(int fd, const uint8_t *addr, uint32_t len)'),
   send: libc.func('int64_t send(int fd, const uint8_t *buf, uint64_t len, int flags)'),
+  sendto: libc.func(
+    'int64_t sendto(int fd, const uint8_t *buf, uint64_t len, int flags, const uint8_t *addr, uint32_t addrlen)',
+  ),
   recv: libc.func('int64_t recv(int fd, _Out_ uint8_t *buf, uint64_t len, int flags)'),
   setsockopt: libc.func('int setsockopt(int fd, int level, int name, const int *value, uint32_t len)'),
   getsockopt: libc.func('int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *len)'),
@@ -84,6 +87,12 @@ export function connect(fd: number, address: Uint8Array, attempt: string): void 
 
 export function send(fd: number, bytes: Uint8Array, attempt = `send ${bytes.length} bytes`): number {
   return checked(attempt, Number(c.send(fd, bytes, bytes.length, 0)));
+}
+
+/** {@link send} from a socket that is connected to nobody. */
+export function sendTo(fd: number, bytes: Uint8Array, address: Uint8Array): number {
+  const sent = c.sendto(fd, bytes, bytes.length, 0, address, address.length);
+  return checked(`send ${bytes.length} bytes`, Number(sent));
 }
 
 /** Returns how many bytes were written to `buffer`; with MSG_TRUNC in `flags`, how many there were. */

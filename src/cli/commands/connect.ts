@@ -19,6 +19,7 @@ type Options = Common &
     readonly mtu?: number;
     readonly namespace?: string;
     readonly timeout: number;
+    readonly waitForData?: true;
     readonly userspace?: true;
     readonly allowHooks?: true;
   };
@@ -57,6 +58,7 @@ export function addConnect(program: Command): void {
     .option('--mtu <bytes>', 'of the tunnel', integer('--mtu'))
     .option('--namespace <path>', 'of the network namespace that it is for, which has no other way out then')
     .option('--timeout <seconds>', 'for the first handshake; 0 waits for none', integer('--timeout'), TIMEOUT_S)
+    .option('--wait-for-data', 'wait as long again until somebody inside the tunnel answers')
     .option('--allow-hooks', 'run PreUp, PostUp, PreDown and PostDown of the file, by bash')
     .option('--userspace', 'by wireguard-go, though the kernel could');
   addFolders(command).action(connectTo);
@@ -83,6 +85,7 @@ async function connectTo(file: string, options: Options): Promise<void> {
       ...(mtu === undefined ? {} : { mtu }),
       ...(namespace === undefined ? {} : { namespace }),
       ...(userspace === undefined ? {} : { backend: 'userspace' as const }),
+      ...(options.waitForData === undefined ? {} : { waitForData: true }),
       ...(options.allowHooks === undefined ? {} : { allowHooks: true }),
       ...(file === '-' ? {} : { saveTo: resolve(file) }),
       timeoutMs: timeout * 1000,
@@ -106,10 +109,17 @@ async function connectTo(file: string, options: Options): Promise<void> {
     mtu: size,
     wasAdopted: tunnel.wasAdopted,
   });
-  tunnel.on('stale', (one) =>
-    say('stale', `${tunnel.name} has had no handshake with ${endpointText(one)} for long`, {}),
-  );
+  tunnel.on('stale', (one) => say('stale', `${tunnel.name} sends to ${endpointText(one)} and hears nothing`, {}));
   tunnel.on('roamed', (one) => say('roamed', `${tunnel.name} hears its peer at ${endpointText(one)} now`, {}));
+  tunnel.on('mtu', (now, former) =>
+    say('mtu', `${tunnel.name} has MTU ${now} now, which was ${former}`, { mtu: now, former }),
+  );
+  tunnel.on('underlay', (endpoint, way) =>
+    say('underlay', `${tunnel.name} goes to ${endpoint} ${way} now`, { endpoint, way }),
+  );
+  tunnel.on('resumed', (pauseMs) =>
+    say('resumed', `${tunnel.name} is looked after again, after ${Math.round(pauseMs / 1000)} s`, { pauseMs }),
+  );
   tunnel.on('down', (reason) => say('down', reason, { reason }));
 }
 

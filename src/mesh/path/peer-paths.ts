@@ -1,7 +1,7 @@
+import { Path, type PathTiming } from '../../plan/path/path.ts';
 import type { Heard } from '../course.ts';
 import { type Leg, legsOf, type Way } from '../way.ts';
 import { SMALLEST } from './packet.ts';
-import { Path, type PathTiming } from './path.ts';
 
 /** How long after a proof it still says something: less than a session of WireGuard lives, and by far. */
 const FRESH_MS = 10_000;

@@ -1,7 +1,7 @@
 import type { Ipv4 } from '../../addr/ipv4.ts';
+import type { PathTiming } from '../../plan/path/path.ts';
 import type { Leg } from '../way.ts';
 import { OUTER, type Packet, readPacket, SMALLEST, writePacket } from './packet.ts';
-import type { PathTiming } from './path.ts';
 import { PeerPaths } from './peer-paths.ts';
 
 export type ProberParts = {

@@ -1,15 +1,19 @@
 import { ROOT } from '../../plan/state.ts';
 import { planText } from '../../plan/text.ts';
+import type { SeenPeer } from '../../plan/wireguard/device.ts';
 import { TunnelDevice } from '../device/device.ts';
 import type { Resolved } from '../endpoint/resolve.ts';
 import { withNetfilter } from '../firewall/inside.ts';
 import { difference, removeFirewall } from '../firewall/keeper.ts';
 import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
+import { hear } from '../inside/heard.ts';
+import { whomToAsk } from '../inside/whom.ts';
 import type { Mark } from '../owner/mark.ts';
 import { deviceOf } from '../plan/device.ts';
 import { takenNumbers } from '../plan/numbers.ts';
 import { fullFamilies, type Numbers, TUNNEL_PROTOCOL, tunnelObjects } from '../plan/routing.ts';
 import type { Standing } from '../takeover/standing.ts';
+import { atLeast } from '../underlay/ways.ts';
 import type { Connected } from './connected.ts';
 import type { ConnectRequest } from './request.ts';
 import { ownMark, Wanted } from './wanted.ts';
@@ -30,7 +34,7 @@ export class Adopting {
   }
 
   /** undefined where it is otherwise, or nothing of ours */
-  async run({ link, backend, folder, mark }: Standing): Promise<Connected | undefined> {
+  async run({ link, backend, folder, mark }: Standing, signal: AbortSignal): Promise<Connected | undefined> {
     const { kernel, name, at } = this.#place;
     if (mark === undefined) return undefined;
     let device: TunnelDevice | undefined;
@@ -44,11 +48,16 @@ export class Adopting {
         device[Symbol.dispose]();
         return undefined;
       }
-      const mtu = this.#wanted.mtu(resolved, numbers);
+      const mtu = this.#mtuOf(device, this.#wanted.mtu(resolved, numbers));
       const differs = this.#differences(device, resolved, { numbers, mtu });
       if (differs.length > 0) {
         device[Symbol.dispose]();
         this.notices.push(`not adopted, since it differs: ${differs.slice(0, 3).join('; ')}`);
+        return undefined;
+      }
+      if (!(await this.#answers(device, peer, signal))) {
+        device[Symbol.dispose]();
+        this.notices.push('not adopted, since its peer does not answer');
         return undefined;
       }
       device.mark(ownMark(numbers.fwMark));
@@ -65,6 +74,26 @@ export class Adopting {
       this.notices.push(`not adopted: ${messageOf(error)}`);
       return undefined;
     }
+  }
+
+  /** A session may be young, and the peer be gone: it is asked within the session, which does not end by it. */
+  async #answers(device: TunnelDevice, peer: SeenPeer, signal: AbortSignal): Promise<boolean> {
+    const { config, timeoutMs } = this.#request;
+    if (timeoutMs === 0) return true;
+    const of = config.peers.find(({ publicKey }) => publicKey === peer.publicKey);
+    const whom = of === undefined ? [] : whomToAsk(config, of);
+    if (whom.length === 0) return false;
+    const { kernel, at } = this.#place;
+    const inside = { kernel, at, link: device.link };
+    const listening = { inside, peer: peer.publicKey, whom, isContent: true, timeoutMs, signal };
+    return (await hear(() => device.read(), listening)) !== 'nothing';
+  }
+
+  /** What has been found to pass is kept where it is less. @param computed bytes */
+  #mtuOf(device: TunnelDevice, computed: number): number {
+    const { mtu, addresses } = this.#request.config;
+    const found = device.seen?.end.mtu ?? computed;
+    return mtu === undefined && found < computed && found >= atLeast(0, addresses) ? found : computed;
   }
 
   /** Of one that was wanted otherwise before. */

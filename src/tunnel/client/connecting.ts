@@ -1,18 +1,20 @@
-import { CulvertError } from '../../errors.ts';
 import { writeSysctl } from '../../linux/sysctl.ts';
 import { availableWireguard } from '../../linux/wireguard/available.ts';
+import { publicKeyOf } from '../../mesh/keys.ts';
 import { diff } from '../../plan/diff.ts';
 import { ROOT } from '../../plan/state.ts';
 import type { Endpoint, SeenPeer } from '../../plan/wireguard/device.ts';
 import { sameEndpoint } from '../../plan/wireguard/endpoint.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
 import { TunnelDevice } from '../device/device.ts';
-import { type Resolved, resolveEndpoints } from '../endpoint/resolve.ts';
+import type { Resolved } from '../endpoint/resolve.ts';
 import { withNetfilter } from '../firewall/inside.ts';
 import { bringTo, listFirewalls } from '../firewall/keeper.ts';
-import { whatWasSeen } from '../handshake/trouble.ts';
-import { untilHandshake } from '../handshake/wait.ts';
+import { untilData } from '../handshake/data.ts';
+import { FirstHandshake } from '../handshake/first.ts';
+import { HandshakeTimes } from '../handshake/times.ts';
 import { inTurn } from '../journal/turn.ts';
+import { onExit } from '../owner/exits.ts';
 import { deviceOf } from '../plan/device.ts';
 import { fullFamilies, type Numbers, RT_TABLE_MAIN, tunnelObjects } from '../plan/routing.ts';
 import { type Standing, standingAt } from '../takeover/standing.ts';
@@ -20,7 +22,6 @@ import { linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
 import { sweepQuick } from '../takeover/wg-quick.ts';
 import { Adopting } from './adopting.ts';
 import type { Connected } from './connected.ts';
-import { onExit } from './exits.ts';
 import { runHooks } from './hooks.ts';
 import type { ConnectRequest } from './request.ts';
 import { ownMark, Wanted } from './wanted.ts';
@@ -35,11 +36,14 @@ export class Connecting {
   readonly #request: ConnectRequest;
   readonly #wanted: Wanted;
   readonly #notices: string[] = [];
+  /** when it last had handshakes */
+  readonly times: HandshakeTimes;
 
   constructor(place: Workplace, request: ConnectRequest) {
     this.#place = place;
     this.#request = request;
     this.#wanted = new Wanted(place, request);
+    this.times = new HandshakeTimes(place.state, publicKeyOf(request.config.privateKey));
   }
 
   /** What a person is to know besides. */
@@ -56,7 +60,7 @@ export class Connecting {
     const standing = standingAt({ kernel, name, folder, privateKey, at });
     if (standing !== undefined) {
       const adopting = new Adopting(this.#place, this.#request);
-      const adopted = await adopting.run(standing);
+      const adopted = await adopting.run(standing, signal);
       if (adopted !== undefined) return adopted;
       this.#notices.push(...adopting.notices);
     }
@@ -104,10 +108,7 @@ export class Connecting {
   async refresh({ device, numbers }: Connected, stale: readonly SeenPeer[]): Promise<void> {
     const keys = new Set<Key>(stale.map(({ publicKey }) => publicKey));
     const peers = this.#request.config.peers.filter(({ publicKey }) => keys.has(publicKey));
-    const marked = this.#wanted.lookup(numbers);
-    const { endpoints } = await this.#place.kernel.withSocket(ROOT, (socket) =>
-      resolveEndpoints(socket, peers, marked),
-    );
+    const endpoints = await this.#wanted.endpointsAnew(peers, numbers);
     if (!device.isAlive) return;
     const seen = device.read().peers;
     const moved = [...endpoints].filter(([key, endpoint]) => {
@@ -159,8 +160,12 @@ export class Connecting {
     { numbers, signal }: { readonly numbers: Numbers; readonly signal: AbortSignal },
   ): Promise<Connected> {
     const { kernel, at } = this.#place;
-    const { config } = this.#request;
+    const { times } = this;
+    const { config, timeoutMs, waitsForData } = this.#request;
     const known = { endpoints: resolved.endpoints, fwMark: numbers.fwMark };
+    const parts = { device, resolved, fwMark: numbers.fwMark, times, timeoutMs, signal };
+    // a device may begin as soon as it knows of its peers
+    using first = timeoutMs === 0 ? undefined : new FirstHandshake(parts);
     device.bringTo(deviceOf(config, known, true), Date.now());
     const objects = tunnelObjects(config, device.link, numbers, at);
     kernel.apply(
@@ -171,29 +176,18 @@ export class Connecting {
     );
     const mtu = this.#wanted.mtu(resolved, numbers);
     device.raise(mtu);
-    const peer = await this.#handshake(device, resolved, { numbers, signal });
+    const peer = await first?.wait();
     // what was said to have it begin
     device.bringTo(deviceOf(config, known, false), Date.now());
     this.#guard(numbers);
     inTurn(this.#place.common, () => kernel.apply(this.#wanted.plan(objects)));
+    if (peer !== undefined && waitsForData) {
+      const inside = { kernel, at, link: device.link };
+      await untilData({ device, inside, config, peer, timeoutMs, signal });
+    }
     this.#notices.push(...this.#wanted.askNames());
     const heard = peer === undefined ? {} : { peer };
     return { device, numbers, mtu, ...heard, resolved, notices: this.#notices, wasAdopted: false };
-  }
-
-  async #handshake(
-    device: TunnelDevice,
-    resolved: Resolved,
-    { numbers, signal }: { readonly numbers: Numbers; readonly signal: AbortSignal },
-  ): Promise<SeenPeer | undefined> {
-    const { timeoutMs } = this.#request;
-    if (timeoutMs === 0) return undefined;
-    const peer = await untilHandshake(() => device.read(), { sinceMs: 0, timeoutMs, signal });
-    if (peer !== undefined) return peer;
-    const { name } = this.#place;
-    if (signal.aborted) throw new CulvertError('aborted', `Cannot connect ${name}: it was called off`);
-    const seen = await whatWasSeen(device.read(), resolved, numbers.fwMark);
-    throw new CulvertError(seen.code, `Cannot connect ${name}: no handshake in ${timeoutMs / 1000} s: ${seen.text}`);
   }
 
   /** What a default route needs beside rules. */

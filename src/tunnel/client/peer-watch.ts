@@ -58,7 +58,8 @@ export class PeerWatch {
     const news: PeerNews[] = [];
     if (hasRoamed(former, peer)) news.push({ kind: 'roamed', peer, former });
     if (peer.lastHandshakeMs > former.lastHandshakeMs) news.push({ kind: 'handshake', peer });
-    const isHeard = peer.received !== former.received;
+    // one that was given a new session counts from the beginning
+    const isHeard = peer.received !== former.received && peer.received > 0;
     if (isHeard || peer.sent !== former.sent) watched.sentMs = nowMs;
     if (isHeard) watched.askedMs = undefined;
     else if (isAsked(watched, peer, nowMs)) watched.askedMs ??= nowMs;

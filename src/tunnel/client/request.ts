@@ -41,6 +41,8 @@ export type ConnectOptions = {
   readonly saveTo?: string;
   /** for the first handshake; 15 s where absent, and with 0 none is waited for: who has no endpoints is called */
   readonly timeoutMs?: number;
+  /** Waits as long again until somebody inside has answered (ICMP echo). */
+  readonly waitForData?: boolean;
   /** who makes the device; the kernel where it can, and absent */
   readonly backend?: BackendKind;
   /** of this boot; /run/culvert/tunnels where absent */
@@ -58,6 +60,7 @@ export type ConnectRequest = {
   readonly allow?: readonly IpPrefix[];
   readonly forwards: boolean;
   readonly timeoutMs: number;
+  readonly waitsForData: boolean;
   readonly backend?: BackendKind;
   readonly hooks: Hooks;
   readonly saveTo?: string;
@@ -98,6 +101,7 @@ export function readRequest(options: ConnectOptions): ConnectRequest {
     ...(allow === undefined ? {} : { allow: prefixes('killSwitch.allow', allow) }),
     forwards: options.forwards === true,
     timeoutMs,
+    waitsForData: options.waitForData === true,
     hooks: options.allowHooks === true ? config.hooks : NO_HOOKS,
     ...(options.saveTo === undefined || !config.saveConfig ? {} : { saveTo: options.saveTo }),
     ...(backend === undefined ? {} : { backend }),

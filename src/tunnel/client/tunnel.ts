@@ -1,22 +1,24 @@
 import { EventEmitter } from 'node:events';
 import { resolve } from 'node:path';
+import { formatIp } from '../../addr/ip.ts';
 import { CulvertError } from '../../errors.ts';
 import { isNamespace } from '../../linux/namespace.ts';
 import { ROOT } from '../../plan/state.ts';
 import type { SeenPeer } from '../../plan/wireguard/device.ts';
 import type { BackendKind } from '../device/device.ts';
 import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
+import { onExit } from '../owner/exits.ts';
 import { hasIpv6, withoutIpv6 } from '../plan/host-families.ts';
 import { sweep } from '../takeover/sweep.ts';
 import type { Connected } from './connected.ts';
 import { Connecting } from './connecting.ts';
-import { onExit } from './exits.ts';
 import { namespaceOf } from './folders.ts';
 import { runHooks } from './hooks.ts';
 import { PeerWatch } from './peer-watch.ts';
 import { clean } from './remains.ts';
 import { type ConnectOptions, type ConnectRequest, readRequest } from './request.ts';
 import { saveConfig } from './save.ts';
+import { Staying } from './staying.ts';
 import { Workplace } from './workplace.ts';
 
 export type TunnelEvents = {
@@ -26,6 +28,12 @@ export type TunnelEvents = {
   readonly stale: [peer: SeenPeer];
   /** A peer is heard from another address or port. */
   readonly roamed: [peer: SeenPeer, former: SeenPeer];
+  /** It is of another size now, bytes. */
+  readonly mtu: [mtu: number, former: number];
+  /** Packets to an endpoint go another way now, in the words of ip-route(8). */
+  readonly underlay: [endpoint: string, way: string];
+  /** The machine slept, or this process was stopped, for so many ms. */
+  readonly resumed: [pauseMs: number];
   /** The device is gone, or does not answer. */
   readonly down: [reason: string];
 };
@@ -77,7 +85,14 @@ export async function connect(options: ConnectOptions, signal = new AbortControl
       connecting.note('this host has IPv6 switched off: the tunnel has IPv4 alone');
     }
     const connected = await connecting.run(signal);
-    return new Tunnel(place, connected, fit, connecting);
+    try {
+      return new Tunnel(place, connected, fit, connecting);
+    } catch (error) {
+      connected.device[Symbol.dispose]();
+      const { failed } = sweep(place, connected.device.link, { keeps: false });
+      if (failed.length > 0) throw new AggregateError([error, ...failed], String(error), { cause: error });
+      throw error;
+    }
   } catch (error) {
     place[Symbol.dispose]();
     throw error;
@@ -96,6 +111,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   readonly #looking: NodeJS.Timeout;
   readonly #watch: PeerWatch;
   readonly #connecting: Connecting;
+  readonly #staying: Staying;
   #refreshedMs = Number.NEGATIVE_INFINITY;
   #isDown = false;
   #isOver = false;
@@ -109,6 +125,20 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     this.notices = connected.notices;
     this.wasAdopted = connected.wasAdopted;
     this.#watch = new PeerWatch(connected.device.read().peers, performance.now());
+    if (connected.peer !== undefined) connecting.times.remember(connected.peer.publicKey, Date.now());
+    this.#staying = new Staying({
+      place,
+      request,
+      connected,
+      connecting,
+      everyMs: LOOK_MS,
+      news: {
+        mtu: (mtu, former) => this.emit('mtu', mtu, former),
+        underlay: (endpoint, way) => this.emit('underlay', formatIp(endpoint), way),
+        resumed: (pauseMs) => this.emit('resumed', pauseMs),
+        failed: (error) => this.#tellDown(error),
+      },
+    });
     this.#keep = onExit(() => this.close());
     this.#looking = setInterval(() => this.#look(), LOOK_MS);
   }
@@ -118,7 +148,8 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   }
 
   async status(): Promise<TunnelStatus> {
-    const { device, mtu, numbers } = this.#connected;
+    const { device, numbers } = this.#connected;
+    const { mtu } = this.#staying;
     const common = { name: this.name, backend: device.kind, mtu, fwMark: numbers.fwMark };
     if (this.#isOver || !device.isAlive) return { ...common, state: 'down', listenPort: 0, peers: [] };
     const seen = device.read();
@@ -153,7 +184,9 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     this.#isOver = true;
     this.#keep();
     clearInterval(this.#looking);
-    const { device, mtu } = this.#connected;
+    const { device } = this.#connected;
+    const { mtu } = this.#staying;
+    this.#staying[Symbol.dispose]();
     const { hooks, saveTo, source } = this.#request;
     const failed: Error[] = [];
     // none of it keeps the tunnel from going
@@ -187,7 +220,9 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
         throw new CulvertError('namespace_gone', `Tunnel ${this.name} is down: its namespace ${namespace} is gone`);
       }
       if (!device.isAlive) throw new CulvertError('wireguard_away', `Tunnel ${this.name} is down: its device is gone`);
-      this.#hear(device.read().peers);
+      const seen = device.read();
+      this.#hear(seen.peers);
+      this.#staying.look(seen);
       this.#isDown = false;
     } catch (error) {
       this.#tellDown(error);
@@ -200,6 +235,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     // a kill switch lets nothing go where it does not know of
     if (all.some(({ kind }) => kind === 'roamed')) this.#connecting.follow(this.#connected);
     for (const news of all) {
+      if (news.kind === 'handshake') this.#connecting.times.remember(news.peer.publicKey, Date.now());
       if (news.kind === 'roamed') this.emit('roamed', news.peer, news.former);
       else if (news.kind !== 'heard') this.emit(news.kind, news.peer);
     }

@@ -5,6 +5,9 @@ import { listRoutes } from '../../linux/observe/routes.ts';
 import { processOf } from '../../linux/process.ts';
 import { diff, type Plan } from '../../plan/diff.ts';
 import { type KernelObject, objectKey, ROOT } from '../../plan/state.ts';
+import type { Endpoint } from '../../plan/wireguard/device.ts';
+import type { Key } from '../../plan/wireguard/key.ts';
+import type { PeerConfig } from '../config/config.ts';
 import type { MarkedLookup } from '../endpoint/marked-lookup.ts';
 import { type Resolved, resolveEndpoints } from '../endpoint/resolve.ts';
 import { forwardTable } from '../firewall/forward.ts';
@@ -50,18 +53,35 @@ export class Wanted {
     throw new CulvertError('endpoint_unresolved', `Cannot connect ${this.#place.name}: ${why}`);
   }
 
+  /**
+   * Where peers are now, while the tunnel stands: who answers for names may be behind it, and it may be dead. So they are
+   * asked for past it where that can be, and then as the machine does.
+   */
+  async endpointsAnew(peers: readonly PeerConfig[], numbers: Numbers): Promise<ReadonlyMap<Key, Endpoint>> {
+    const look = (some: readonly PeerConfig[], marked?: MarkedLookup): Promise<Resolved> =>
+      this.#place.kernel.withSocket(ROOT, (socket) => resolveEndpoints(socket, some, marked));
+    const isClosed = this.#request.allow !== undefined;
+    if (numbers.fwMark === 0) return (await look(peers)).endpoints;
+    const first = await look(peers, this.#marked(numbers));
+    if (isClosed || first.unresolved.size === 0) return first.endpoints;
+    const rest = peers.filter(({ publicKey }) => first.unresolved.has(publicKey));
+    return new Map([...first.endpoints, ...(await look(rest)).endpoints]);
+  }
+
   /** How names are asked for past its kill switch; undefined where there is none. */
-  lookup({ fwMark }: Numbers): MarkedLookup | undefined {
-    if (this.#request.allow === undefined) return undefined;
+  lookup(numbers: Numbers): MarkedLookup | undefined {
+    return this.#request.allow === undefined ? undefined : this.#marked(numbers);
+  }
+
+  #marked({ fwMark }: Numbers): MarkedLookup {
     return { fwMark, servers: resolversOf(this.#place) };
   }
 
   /** bytes */
   mtu({ endpoints }: Resolved, { fwMark }: Numbers): number {
-    const addresses = [...endpoints.values()].map(({ address }) => address);
-    return (
-      this.#request.config.mtu ?? this.#place.kernel.withSocket(ROOT, (socket) => tunnelMtu(socket, addresses, fwMark))
-    );
+    const { mtu, addresses: own } = this.#request.config;
+    const sized = { endpoints: [...endpoints.values()].map(({ address }) => address), fwMark, own };
+    return mtu ?? this.#place.kernel.withSocket(ROOT, (socket) => tunnelMtu(socket, sized));
   }
 
   /** What stands where its link is; undefined where no default route leads through it, and nothing is forwarded. */

@@ -29,6 +29,8 @@ export class Workplace implements Disposable {
   readonly folder: string;
   /** of all tunnels of the namespace */
   readonly common: string;
+  /** what outlives a boot, of all namespaces */
+  readonly state: string;
   readonly #opened: DisposableStack;
 
   /**
@@ -40,6 +42,7 @@ export class Workplace implements Disposable {
     using opened = new DisposableStack();
     const { common, state, inode } = foldersOf(folders);
     this.common = common;
+    this.state = state;
     this.dnsName = `${name}.${inode}`;
     this.folder = join(common, name);
     for (const folder of [this.folder, state]) makeFolder(folder);

@@ -18,6 +18,7 @@ import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
 import { type Link, type NamespaceName, ROOT } from '../../plan/state.ts';
 import type { Device, SeenDevice } from '../../plan/wireguard/device.ts';
 import { type Edit, edits, editText } from '../../plan/wireguard/edit.ts';
+import { onExit } from '../owner/exits.ts';
 import { type Mark, markText } from '../owner/mark.ts';
 
 export type BackendKind = 'kernel' | 'userspace';
@@ -72,8 +73,14 @@ export class TunnelDevice implements Disposable {
       return TunnelDevice.#openMoved(parts, link, kind);
     }
     using start = new ProgramStart(parts.folder, name);
-    // oxlint-disable-next-line no-await-in-loop -- asked again and again; it has a limit of its own
-    while (!start.isDone()) await pause(LOOK_MS);
+    // one that goes on when this process has ended would make a link that says of nobody that it is theirs
+    const settle = onExit(() => start[Symbol.dispose]());
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- asked again and again; it has a limit of its own
+      while (!start.isDone()) await pause(LOOK_MS);
+    } finally {
+      settle();
+    }
     const index = kernel.withSocket(ROOT, (socket) => linkIndex(socket, name));
     if (index === undefined) throw new CulvertError('link_gone', `Cannot use ${name}: somebody has deleted its link`);
     const link = { name, index };

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { LabNamespace } from '../../../lab/namespace.ts';
 import { parseIp } from '../../addr/ip.ts';
@@ -138,5 +139,32 @@ describe('an answer to encrypted packets', () => {
     expect(await hears()).toBe(false);
     bringTo(netfilter, wayTable(OPTIONS));
     expect(await hears()).toBe(true);
+  });
+});
+
+describe('a TCP connection that the host forwards', () => {
+  it('opens with segments that the tunnel takes, both ways', async () => {
+    const listen = "require('net').createServer(() => {}).listen(9, () => console.log('listening'))";
+    const server = far.start(process.execPath, '-e', listen);
+    const dial = "require('net').connect(9, '10.8.0.1', () => console.log('connected'))";
+    host.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+    host.ip('link set t0 mtu 1300');
+    far.ip('route replace 192.0.2.0/24 via 10.8.0.2');
+    bringTo(netfilter, wayTable(OPTIONS));
+    try {
+      await once(server.stdout ?? server, 'data');
+      const client = outside.start(process.execPath, '-e', dial);
+      try {
+        await once(client.stdout ?? client, 'data');
+        const sizes = [far, outside].map((side) => / mss:(\d+)/.exec(side.run('ss', '-tinH'))?.[1]);
+        // less the headers, with time stamps in the latter
+        expect(sizes).toEqual(['1248', '1248']);
+      } finally {
+        client.kill('SIGKILL');
+      }
+    } finally {
+      server.kill('SIGKILL');
+      host.ip('link set t0 mtu 1500');
+    }
   });
 });

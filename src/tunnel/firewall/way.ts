@@ -1,6 +1,7 @@
 import { type Ip, ipBytes, isIpv6 } from '../../addr/ip.ts';
 import type { Rule } from '../../plan/ruleset.ts';
 import {
+  clampSegmentSize,
   drop,
   equals,
   iifname,
@@ -10,6 +11,7 @@ import {
   isSourceForeign,
   isUdp,
   keepMark,
+  oifname,
   recallMark,
   rule,
 } from '../../plan/words.ts';
@@ -38,6 +40,9 @@ const MANGLE = -150;
  *   the mark the way back to the endpoint is the one it came by, so that a strict reverse-path filter lets it in
  *   (net.ipv4.conf.all.src_valid_mark must be 1).
  *
+ * Beside them it has what others send through this host open TCP connections with segments that the tunnel takes, of
+ * whatever size it is then: who is behind it may have larger links, and hears nothing where routers say nothing.
+ *
  * wg-quick makes a table `wg-quick-<NAME>` of the family `ip` for a default route of IPv4, and another of the family
  * `ip6` for one of IPv6. This is one of the family `inet`: it comes and goes in one transaction and there is one thing
  * to look for. So the addresses of a family are guarded, and the marks of encrypted packets kept, also where only the
@@ -58,6 +63,11 @@ export function wayTable({ name, mark, addresses }: WayOptions): FirewallTable {
         name: 'premangle',
         base: { type: 'filter', hook: 'prerouting', priority: MANGLE, policy: 'accept' },
         rules: [rule(isUdp, recallMark)],
+      },
+      {
+        name: 'forward',
+        base: { type: 'filter', hook: 'forward', priority: MANGLE, policy: 'accept' },
+        rules: [rule(iifname(name), clampSegmentSize), rule(oifname(name), clampSegmentSize)],
       },
       {
         name: 'postmangle',

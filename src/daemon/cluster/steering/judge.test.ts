@@ -1,9 +1,9 @@
 import { beforeEach, expect, it } from 'vitest';
 import { parseIpv4 } from '../../../addr/ipv4.ts';
 import { parsePrefix } from '../../../addr/prefix.ts';
-import { PATH_TIMING } from '../../../mesh/path/path.ts';
 import { PeerPaths } from '../../../mesh/path/peer-paths.ts';
 import type { Leg, Way } from '../../../mesh/way.ts';
+import { PATH_TIMING } from '../../../plan/path/path.ts';
 import { type Judgement, judge, type Known } from './judge.ts';
 
 const WHOLE = 1420;

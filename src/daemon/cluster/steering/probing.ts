@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { PATH_TIMING } from '../../../mesh/path/path.ts';
 import { Prober, type ProberParts } from '../../../mesh/path/prober.ts';
+import { PATH_TIMING } from '../../../plan/path/path.ts';
 import type { ProbeSockets } from '../../probes/sockets.ts';
 
 /** Questions a second, of all hosts together, and while ways are changed. */

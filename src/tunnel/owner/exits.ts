@@ -1,4 +1,4 @@
-/** What is to be done when the process ends, however that is said to it; all of it is synchronous. */
+/** What is to be done when the process ends, however that is said to it, what was said last first; all of it is synchronous. */
 const pending = new Set<() => void>();
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -29,7 +29,8 @@ function onSignal(signal: NodeJS.Signals): void {
 }
 
 function runAll(): void {
-  for (const body of pending) {
+  // a program that was started after its tunnel was begun ends before that is taken away
+  for (const body of [...pending].toReversed()) {
     pending.delete(body);
     try {
       body();

@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { SERVER } from '../lab/vpn.ts';
+import { ended } from './support/command-line.ts';
+import { kill, useTunnelLab } from './support/tunnel-client.ts';
+
+/* What cannot be connected, and what is said of it. */
+
+const lab = useTunnelLab();
+
+describe('what cannot be connected', { timeout: 120_000 }, () => {
+  const attempt = async (text: string, ...options: string[]): Promise<string> => {
+    const { code, stderr } = await ended(lab.client.start(text, '--timeout', '2', ...options));
+    expect(code).not.toBe(0);
+    expect(lab.vpn.state()).toEqual(lab.before);
+    return stderr;
+  };
+
+  it('says what was seen, and changes nothing', async () => {
+    const at = (Endpoint: string): string => lab.vpn.config({ peer: { Endpoint }, lines: ['DNS = 10.9.0.1'] });
+    expect(await attempt(at('nowhere.invalid:51820'))).toMatch(/nowhere\.invalid does not resolve: /);
+    expect(await attempt(at(`${SERVER.outside4}:9`))).toMatch(/nobody listens there \(ICMP port unreachable\)/);
+    expect(await attempt(at('203.0.113.77:51820'))).toMatch(/cannot reach it|nothing came back/);
+    lab.vpn.server.run('wg', 'set', 'wgs', 'peer', lab.vpn.publicKey, 'remove');
+    expect(await attempt(lab.vpn.config())).toMatch(/\d+ bytes sent to 203\.0\.113\.1:51820, and nothing came back/);
+    lab.vpn.client.namespace.ip(
+      `route delete default via ${SERVER.outside4}`,
+      `route delete default via ${SERVER.outside6}`,
+    );
+    lab.before = lab.vpn.state();
+    expect(await attempt(at('192.0.2.1:51820'))).toMatch(/this host has no route there/);
+  });
+
+  it('is refused where its name is another’s', async () => {
+    lab.vpn.client.namespace.ip('link add vpn type bridge');
+    lab.before = lab.vpn.state();
+    expect(await attempt(lab.vpn.config())).toMatch(/there is a link of kind bridge; choose another name/);
+    lab.vpn.client.namespace.ip('link delete vpn');
+    lab.vpn.client.run('wireguard-go', 'vpn');
+    lab.vpn.client.run('wg', 'set', 'vpn', 'private-key', join(lab.vpn.server.folder, 'key'));
+    lab.before = lab.vpn.state();
+    expect(await attempt(lab.vpn.config())).toMatch(/there is a WireGuard device with another key \(public key /);
+  });
+
+  it('is told of by line', async () => {
+    expect(await attempt(lab.vpn.config({ lines: ['MTU = many'] }))).toMatch(/line 4/);
+    expect(await attempt(lab.vpn.config({ peer: { PublicKey: 'x' } }))).toMatch(/line 6/);
+    expect(await attempt(lab.vpn.config(), '--split', '10.0.0.1/8')).toMatch(/did you mean 10\.0\.0\.0\/8/);
+    expect(await attempt(lab.vpn.config(), '--name', 'much-too-long-a-name')).toMatch(/15/);
+    expect(await attempt(lab.vpn.config(), '--allow', '10.0.0.0/8')).toMatch(/want --kill-switch/);
+  });
+});
+
+it('is one at a time', async () => {
+  const child = await lab.client.connect(lab.vpn.config());
+  const { code, stderr } = await ended(lab.client.start(lab.vpn.config()));
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/pid \d+ keeps it; end that \(culvert disconnect vpn\)/)]);
+  expect(lab.client.pings(SERVER.inside4)).toBe(true);
+  await kill(child);
+});

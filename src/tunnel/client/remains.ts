@@ -1,5 +1,6 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { lockHolder } from '../../linux/lock-holder.ts';
 import { isNamespace, NamespaceHandle } from '../../linux/namespace.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
@@ -61,9 +62,8 @@ function markIn(namespace: string, name: string): Mark | undefined {
 
 /** The process that works on a tunnel, or keeps it. */
 export function keeperOf(name: string, folders: Folders = {}): ProcessId | undefined {
-  const lock = join(foldersOf(folders).common, name, 'lock');
-  if (!existsSync(lock) || !isLocked(lock)) return undefined;
-  return processOf(Number(readFileSync(lock, 'utf8').trim()));
+  const pid = lockHolder(join(foldersOf(folders).common, name, 'lock'));
+  return pid === undefined ? undefined : processOf(pid);
 }
 
 /**
@@ -90,14 +90,6 @@ function linkOf({ kernel, name, at }: Workplace['root']): ReturnType<typeof link
   const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
   // another program's link of that name is not ours to take away
   return seen !== undefined && readMark(seen.alias) !== undefined ? seen.end.link : undefined;
-}
-
-/** As /proc/locks tells, which takes no lock to find out. */
-function isLocked(path: string): boolean {
-  const { ino } = statSync(path);
-  return readFileSync('/proc/locks', 'utf8')
-    .split('\n')
-    .some((line) => line.includes('FLOCK') && line.split(' ').some((word) => word.endsWith(`:${ino}`)));
 }
 
 function namesIn(folder: string): string[] {

@@ -4,6 +4,7 @@ import { systemClock } from '../../clock.ts';
 import { CulvertError } from '../../errors.ts';
 import { Kernel } from '../../linux/apply.ts';
 import { FolderLock } from '../../linux/folder.ts';
+import { lockHolder } from '../../linux/lock-holder.ts';
 import { NETLINK_NETFILTER } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { type NamespaceName, ROOT } from '../../plan/state.ts';
@@ -109,7 +110,9 @@ function held(name: string, folder: string): FolderLock {
     return new FolderLock(folder);
   } catch (error) {
     if (!(error instanceof CulvertError && error.code === 'folder_in_use')) throw error;
-    const pid = readFileSync(join(folder, 'lock'), 'utf8').trim();
+    const path = join(folder, 'lock');
+    // who has it may not have written there yet
+    const pid = lockHolder(path) ?? readFileSync(path, 'utf8').trim();
     const message = `Cannot work on tunnel ${name}: pid ${pid} keeps it; end that (culvert disconnect ${name}), or choose another name`;
     throw new CulvertError('tunnel_in_use', message, { cause: error });
   }

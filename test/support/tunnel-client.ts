@@ -7,7 +7,7 @@ import { Vpn } from '../../lab/vpn.ts';
 import { CULVERT, lineOf } from './command-line.ts';
 
 /** Who has a tunnel on the command line, at the client's side of a lab: see the drawing in lab/vpn.ts. */
-class TunnelClient {
+export class TunnelClient {
   readonly vpn: Vpn;
 
   constructor(vpn: Vpn) {

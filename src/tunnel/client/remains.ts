@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { systemClock } from '../../clock.ts';
 import { lockHolder } from '../../linux/lock-holder.ts';
 import { isNamespace, NamespaceHandle } from '../../linux/namespace.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../../linux/netlink/constants.ts';
@@ -7,8 +8,12 @@ import { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { findLinkNamed, listLinks } from '../../linux/observe/links.ts';
 import { isRunning, type ProcessId, processOf } from '../../linux/process.ts';
 import { ROOT } from '../../plan/state.ts';
+import { MachineDns } from '../dns/machine-dns.ts';
 import { listFirewalls } from '../firewall/keeper.ts';
+import { AlteredSysctls } from '../journal/altered-sysctls.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
+import { orphanedRules, removeOrphanedRules } from '../takeover/orphaned-rules.ts';
+import { assertAbandoned } from '../takeover/standing.ts';
 import { type linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
 import { type Folders, foldersOf, namespaceOf, Workplace } from './workplace.ts';
 
@@ -23,7 +28,10 @@ export type Remains = {
   readonly hasKillSwitch: boolean;
 };
 
-/** Tunnels of which anything is there: links that say so, tables, and processes that are about to make one. */
+/**
+ * Tunnels of which anything is there: links that say so, tables, processes that are about to make one, and what was altered
+ * of the machine and is to be undone.
+ */
 export function listTunnels(folders: Folders = {}): Remains[] {
   using socket = new NetlinkSocket(NETLINK_ROUTE);
   using netfilter = new NetlinkSocket(NETLINK_NETFILTER);
@@ -49,7 +57,30 @@ export function listTunnels(folders: Folders = {}): Remains[] {
     const keeper = mark !== undefined && isRunning(mark.owner) ? { owner: mark.owner } : {};
     add(name, { namespace, hasLink: mark !== undefined, ...keeper });
   }
+  for (const name of journalled(folders)) add(name, {});
   return [...found.values()].toSorted((one, other) => one.name.localeCompare(other.name, 'en', { numeric: true }));
+}
+
+/** How many rules are left of tunnels of which nothing else is: a rule does not say whose it is. */
+export function countOrphanedRules(): number {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  return orphanedRules(socket).length;
+}
+
+/** Takes those away. @returns what was done, in words */
+export function cleanRules(): string[] {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  return removeOrphanedRules(socket);
+}
+
+/** Of whom anything is to be undone in this namespace. */
+function journalled(folders: Folders): string[] {
+  const { common, state, inode } = foldersOf(folders);
+  const { bootId } = systemClock();
+  const suffix = `.${inode}`;
+  const dns = existsSync(state) ? new MachineDns({ folder: state, bootId }).tunnels() : [];
+  const sysctls = existsSync(common) ? new AlteredSysctls(common, bootId).tunnels() : [];
+  return [...dns.flatMap((one) => (one.endsWith(suffix) ? [one.slice(0, -suffix.length)] : [])), ...sysctls];
 }
 
 /** What the link of a tunnel says in a namespace, which may be gone. */
@@ -88,8 +119,11 @@ export function clean(
 function linkOf({ kernel, name, at }: Workplace['root']): ReturnType<typeof linkNamed> {
   if (!kernel.exists(at)) return undefined;
   const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
+  const mark = readMark(seen?.alias ?? '');
   // another program's link of that name is not ours to take away
-  return seen !== undefined && readMark(seen.alias) !== undefined ? seen.end.link : undefined;
+  if (seen === undefined || mark === undefined) return undefined;
+  assertAbandoned('clean', name, mark);
+  return seen.end.link;
 }
 
 function namesIn(folder: string): string[] {

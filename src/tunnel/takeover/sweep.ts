@@ -1,16 +1,13 @@
 import type { Kernel } from '../../linux/apply.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
-import { findLinkNamed, listLinks } from '../../linux/observe/links.ts';
-import { listPolicyRules } from '../../linux/observe/rules.ts';
-import { deletePolicyRule, type PolicyRule } from '../../linux/route/rule.ts';
-import { type Family, type Link, type NamespaceName, ROOT } from '../../plan/state.ts';
+import { findLinkNamed } from '../../linux/observe/links.ts';
+import { type Link, type NamespaceName, ROOT } from '../../plan/state.ts';
 import { removeDevice } from '../device/device.ts';
 import type { MachineDns } from '../dns/machine-dns.ts';
 import { withNetfilter } from '../firewall/inside.ts';
 import { removeFirewall } from '../firewall/keeper.ts';
 import type { AlteredSysctls } from '../journal/altered-sysctls.ts';
-import { readMark } from '../owner/mark.ts';
-import { TUNNEL_PROTOCOL } from '../plan/routing.ts';
+import { removeOrphanedRules } from './orphaned-rules.ts';
 
 export type SweepParts = {
   readonly kernel: Kernel;
@@ -29,8 +26,6 @@ export type SweepParts = {
 
 /** What was done of what had to go, or why it could not be. */
 export type Swept = { readonly done: readonly string[]; readonly failed: readonly Error[] };
-
-const FAMILIES: readonly Family[] = ['inet', 'inet6'];
 
 /**
  * Takes away all there is of a tunnel, in an order in which nothing leaks: name servers first, while packets to those of
@@ -64,7 +59,7 @@ export function sweep(
     if (!isElsewhere) removeDevice(parts, link);
     return link === undefined ? [] : [`ip link delete ${link.name}`];
   });
-  step(() => removeOrphanedRules(kernel));
+  step(() => kernel.withSocket(ROOT, removeOrphanedRules));
   step(() => {
     const isRemoved = withNetfilter(parts, (socket) => removeFirewall(socket, 'way', name));
     return isRemoved === true ? [`nft delete table inet culvert_tunnel_${name}`] : [];
@@ -77,31 +72,6 @@ export function sweep(
     step(() => (removeFirewall(netfilter, 'kill switch', name) ? [`nft delete table inet culvert_kill_${name}`] : []));
   }
   return { done, failed };
-}
-
-/**
- * Rules of ours that no link of ours has any more: a rule does not say which tunnel it was of, but the link says which
- * mark it has.
- */
-function removeOrphanedRules(kernel: Kernel): string[] {
-  return kernel.withSocket(ROOT, (socket) => {
-    const marks = new Set(listLinks(socket, ROOT).map(({ alias }) => readMark(alias)?.fwMark));
-    const orphans = FAMILIES.flatMap((family) => orphansOf(socket, family, marks));
-    const errors = socket.batch(orphans.map(deletePolicyRule));
-    const failure = errors.find((error) => error !== undefined && error.errnoName !== 'ENOENT');
-    if (failure !== undefined) throw failure;
-    return orphans.map(
-      ({ family, priority }) => `ip ${family === 'inet6' ? '-6 ' : ''}rule delete priority ${priority}`,
-    );
-  });
-}
-
-function orphansOf(socket: NetlinkSocket, family: Family, marks: ReadonlySet<number | undefined>): PolicyRule[] {
-  const own = listPolicyRules(socket, ROOT, { family, protocol: TUNNEL_PROTOCOL });
-  const isKept = (rule: PolicyRule): boolean => rule.mark !== undefined && marks.has(rule.mark.value);
-  const kept = new Set(own.filter(isKept).map(({ priority }) => priority));
-  // the one that has no mark stands before the one that has
-  return own.filter((rule) => !isKept(rule) && !(rule.mark === undefined && kept.has(rule.priority + 1)));
 }
 
 /** The link of a name, whosever it is. */

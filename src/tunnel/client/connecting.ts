@@ -9,7 +9,7 @@ import type { Key } from '../../plan/wireguard/key.ts';
 import { TunnelDevice } from '../device/device.ts';
 import { type Resolved, resolveEndpoints } from '../endpoint/resolve.ts';
 import { withNetfilter } from '../firewall/inside.ts';
-import { bringTo, listFirewalls } from '../firewall/keeper.ts';
+import { bringTo, listFirewalls, removeFirewall } from '../firewall/keeper.ts';
 import { whatWasSeen } from '../handshake/trouble.ts';
 import { untilHandshake } from '../handshake/wait.ts';
 import { inTurn } from '../journal/turn.ts';
@@ -66,6 +66,7 @@ export class Connecting {
     // from here on what stands under the name is ours
     const settle = onExit(() => void sweep(this.#place, linkNamed(kernel, name, at), { keeps: wasClosed }));
     try {
+      if (keeps && !wasClosed) this.#closeFirst();
       this.#sweep(standing, keeps);
       return await this.#make(wasClosed, signal);
     } finally {
@@ -78,7 +79,7 @@ export class Connecting {
     const { hooks } = this.#request;
     let device: TunnelDevice | undefined;
     try {
-      const numbers = inTurn(this.#place.common, () => this.#wanted.numbers());
+      const numbers = this.#numbers();
       this.#closeOthers(NOBODY, numbers);
       const resolved = await this.#wanted.resolve(numbers);
       this.#notices.push(...resolved.unresolved.values());
@@ -139,6 +140,21 @@ export class Connecting {
     if (standing !== undefined && standing.mark === undefined) {
       this.#notices.push(...sweepQuick(parts, standing.fwMark));
     }
+  }
+
+  /** Before what stands goes, which nothing passed either. */
+  #closeFirst(): void {
+    try {
+      this.#closeOthers(NOBODY, this.#numbers());
+    } catch (error) {
+      // nothing is taken away yet: all is to be as it was
+      if (isClosed(this.#place)) removeFirewall(this.#place.netfilter, 'kill switch', this.#place.name);
+      throw error;
+    }
+  }
+
+  #numbers(): Numbers {
+    return inTurn(this.#place.common, () => this.#wanted.numbers());
   }
 
   /** Before the first packet of the tunnel: from then on nothing passes it. */

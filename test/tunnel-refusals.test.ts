@@ -93,6 +93,15 @@ describe('a name that is another’s is refused, with what it is and whose:', { 
   const escaped = (text: string): string => text.replace(/[+/=]/g, '\\$&');
 });
 
+it('is ended without a link of its name that another has made meanwhile', async () => {
+  const hook = 'PreUp = ip link add vpn type bridge && kill -TERM $PPID';
+  const child = lab.client.start(lab.vpn.config({ lines: [hook] }), '--allow-hooks', '--kill-switch');
+  await ended(child);
+  expect(lab.vpn.client.namespace.run('ip', '-d', 'link', 'show', 'vpn')).toContain('bridge');
+  lab.vpn.client.namespace.ip('link delete vpn');
+  expect(lab.vpn.state()).toEqual(lab.before);
+});
+
 it('is one at a time', async () => {
   const child = await lab.client.connect(lab.vpn.config());
   const { code, stderr } = await ended(lab.client.start(lab.vpn.config()));

@@ -16,7 +16,7 @@ import { inTurn } from '../journal/turn.ts';
 import { deviceOf } from '../plan/device.ts';
 import { fullFamilies, type Numbers, RT_TABLE_MAIN, tunnelObjects } from '../plan/routing.ts';
 import { type Standing, standingAt } from '../takeover/standing.ts';
-import { linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
+import { ownLink, type Swept, sweep } from '../takeover/sweep.ts';
 import { sweepQuick } from '../takeover/wg-quick.ts';
 import { Adopting } from './adopting.ts';
 import type { Connected } from './connected.ts';
@@ -64,7 +64,7 @@ export class Connecting {
     // one that a dead client has left stands until there is another, or a person says otherwise
     const wasClosed = keeps && isClosed(this.#place);
     // from here on what stands under the name is ours
-    const settle = onExit(() => void sweep(this.#place, linkNamed(kernel, name, at), { keeps: wasClosed }));
+    const settle = onExit(() => void sweep(this.#place, ownLink(this.#place).link, { keeps: wasClosed }));
     try {
       if (keeps && !wasClosed) this.#closeFirst();
       this.#sweep(standing, keeps);

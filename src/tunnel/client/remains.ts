@@ -7,14 +7,14 @@ import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../../linux/netlink/constants.
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { findLinkNamed, listLinks } from '../../linux/observe/links.ts';
 import { isRunning, type ProcessId, processOf } from '../../linux/process.ts';
-import { ROOT } from '../../plan/state.ts';
+import { type Link, ROOT } from '../../plan/state.ts';
 import { MachineDns } from '../dns/machine-dns.ts';
 import { listFirewalls } from '../firewall/keeper.ts';
 import { AlteredSysctls } from '../journal/altered-sysctls.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
 import { orphanedRules, removeOrphanedRules } from '../takeover/orphaned-rules.ts';
 import { assertAbandoned } from '../takeover/standing.ts';
-import { type linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
+import { ownLink, type Swept, sweep } from '../takeover/sweep.ts';
 import { type Folders, foldersOf, namespaceOf, Workplace } from './workplace.ts';
 
 /** What the kernel has of a tunnel in the network namespace of the calling thread. */
@@ -116,14 +116,10 @@ export function clean(
   return { done: [...swept.done, ...done], failed: [...swept.failed, ...failed] };
 }
 
-function linkOf({ kernel, name, at }: Workplace['root']): ReturnType<typeof linkNamed> {
-  if (!kernel.exists(at)) return undefined;
-  const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
-  const mark = readMark(seen?.alias ?? '');
-  // another program's link of that name is not ours to take away
-  if (seen === undefined || mark === undefined) return undefined;
-  assertAbandoned('clean', name, mark);
-  return seen.end.link;
+function linkOf(place: Workplace['root']): Link | undefined {
+  const { link, mark } = ownLink(place);
+  if (mark !== undefined) assertAbandoned('clean', place.name, mark);
+  return link;
 }
 
 function namesIn(folder: string): string[] {

@@ -7,6 +7,8 @@ import type { MachineDns } from '../dns/machine-dns.ts';
 import { withNetfilter } from '../firewall/inside.ts';
 import { removeFirewall } from '../firewall/keeper.ts';
 import type { AlteredSysctls } from '../journal/altered-sysctls.ts';
+import { type Mark, readMark } from '../owner/mark.ts';
+import { makersOf } from '../owner/processes.ts';
 import { removeOrphanedRules } from './orphaned-rules.ts';
 
 export type SweepParts = {
@@ -74,8 +76,18 @@ export function sweep(
   return { done, failed };
 }
 
-/** The link of a name, whosever it is. */
-export function linkNamed(kernel: Kernel, name: string, at: NamespaceName): Link | undefined {
-  if (!kernel.exists(at)) return undefined;
-  return kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name))?.end.link;
+/**
+ * The link of a tunnel: another's of that name may come at any time, and is not ours to take away. One that a program has
+ * just made says nothing of itself yet; the program is known by its folder.
+ */
+export function ownLink({ kernel, name, folder, at }: Pick<SweepParts, 'kernel' | 'name' | 'folder' | 'at'>): OwnLink {
+  if (!kernel.exists(at)) return {};
+  const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
+  if (seen === undefined) return {};
+  const { link } = seen.end;
+  const mark = readMark(seen.alias);
+  if (mark !== undefined) return { link, mark };
+  return seen.kind === 'tun' && makersOf(folder, name).length > 0 ? { link } : {};
 }
+
+type OwnLink = { readonly link?: Link; readonly mark?: Mark };

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,12 +22,13 @@ export const RESOLV_CONF = '# of the lab\nnameserver 203.0.113.53\n';
 
 export const PORT = 51_820;
 export const SERVER = { inside4: '10.9.0.1', inside6: 'fd09::1', outside4: '203.0.113.1', outside6: '2001:db8::1' };
-export const CLIENT = { inside4: '10.9.0.2', inside6: 'fd09::2', outside4: '203.0.113.2', outside6: '2001:db8::2' };
+const CLIENT = { inside4: '10.9.0.2', inside6: 'fd09::2', outside4: '203.0.113.2', outside6: '2001:db8::2' };
 
 /** One of the two: a namespace, and a folder that its processes see parts of in place of the machine's. */
 class Side {
   readonly namespace: LabNamespace;
   readonly folder: string;
+  readonly #started = new Set<ChildProcess>();
 
   constructor(namespace: LabNamespace, folder: string) {
     this.namespace = namespace;
@@ -46,10 +48,23 @@ class Side {
     return execFileSync('nsenter', this.command(...command), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   }
 
+  /** Starts a command that ends with this, and with this process, however that does. */
   start(...command: readonly string[]): ChildProcess {
-    // it ends with this process, however that does
     const line = this.command('setpriv', '--pdeathsig', 'KILL', ...command);
-    return spawn('nsenter', line, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn('nsenter', line, { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#started.add(child);
+    child.once('exit', () => this.#started.delete(child));
+    return child;
+  }
+
+  /** Ends what was started. */
+  async close(): Promise<void> {
+    const ends = [...this.#started].map((child) => once(child, 'exit'));
+    for (const child of this.#started) child.kill('SIGKILL');
+    await Promise.all(ends);
+    // a program that makes a device holds its namespace
+    for (const name of tunLinks(this.namespace)) this.namespace.ip(`link delete ${name}`);
+    await this.namespace.close();
   }
 }
 
@@ -158,11 +173,7 @@ export class Vpn implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // a program that makes a device holds its namespace
-    for (const { namespace } of [this.client, this.server]) {
-      for (const name of tunLinks(namespace)) namespace.ip(`link delete ${name}`);
-    }
-    await Promise.all([this.client.namespace.close(), this.server.namespace.close()]);
+    await Promise.all([this.client.close(), this.server.close()]);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 

@@ -81,7 +81,9 @@ function ruleIn(line: string): string | undefined {
   const text = line
     .trim()
     .replace(/\bmeta mark (?!set)/, 'mark ')
-    .replace(/ct mark set (meta )?mark/, 'ct mark set mark');
+    .replace(/ct mark set (meta )?mark/, 'ct mark set mark')
+    // of all packets of UDP, or of those whose flow keeps it
+    .replace(/ct mark 0x\S+ (meta mark set ct mark)/, '$1');
   return /\b(drop|mark set|ct mark)\b/.test(text) ? text.replace(/0x0*/, '0x') : undefined;
 }
 

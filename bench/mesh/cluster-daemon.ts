@@ -8,9 +8,9 @@ import { type Prefix, parsePrefix } from '../../src/addr/prefix.ts';
 import { CulvertClient } from '../../src/api/client/client.ts';
 import type { Topology } from '../../src/ipam/lease.ts';
 import { UserspaceWireguard } from '../../src/linux/wireguard/userspace.ts';
-import { publicKeyOf } from '../../src/mesh/keys.ts';
 import type { SeenDevice } from '../../src/plan/wireguard/device.ts';
 import { type Key, parseKey } from '../../src/plan/wireguard/key.ts';
+import { publicKeyOf } from '../../src/plan/wireguard/private-key.ts';
 
 const run = promisify(execFile);
 const PROGRAM = new URL('../../bin/culvert', import.meta.url).pathname;

@@ -6,13 +6,14 @@ import { addIpv4, formatIpv4, type Ipv4 } from '../../src/addr/ipv4.ts';
 import { Kernel } from '../../src/linux/apply.ts';
 import { ClearWay } from '../../src/mesh/clear/way.ts';
 import { DevicePeers } from '../../src/mesh/device-peers.ts';
-import { generatePrivateKey, publicKeyOf } from '../../src/mesh/keys.ts';
+import { generatePrivateKey } from '../../src/mesh/keys.ts';
 import { DEFAULT_CLEAR_PORT } from '../../src/mesh/link.ts';
 import { Mesh } from '../../src/mesh/mesh.ts';
 import { type MeshPeer, Peers } from '../../src/mesh/peers.ts';
 import { Tunnel } from '../../src/mesh/tunnel.ts';
 import { diff } from '../../src/plan/diff.ts';
 import { type Link, ROOT, ROUTER } from '../../src/plan/state.ts';
+import { publicKeyOf } from '../../src/plan/wireguard/private-key.ts';
 import { RANGE, subnetOf, UNIT } from './strangers.ts';
 
 export const PORT = 51_820;

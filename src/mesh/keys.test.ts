@@ -3,7 +3,8 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { generatePrivateKey, publicKeyOf, readPrivateKey } from './keys.ts';
+import { publicKeyOf } from '../plan/wireguard/private-key.ts';
+import { generatePrivateKey, readPrivateKey } from './keys.ts';
 
 let folder: string;
 beforeEach(() => {

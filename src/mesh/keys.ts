@@ -1,11 +1,9 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { CulvertError } from '../errors.ts';
-import { type Key, keyBytes, keyOf, parseKey } from '../plan/wireguard/key.ts';
+import { type Key, keyOf, parseKey } from '../plan/wireguard/key.ts';
+import { clamped } from '../plan/wireguard/private-key.ts';
 import { readFileIfThere, writeWholeFile } from '../whole-file.ts';
-
-/** What stands before the 32 bytes of an X25519 key in its encodings (RFC 8410): PKCS #8 for a private one. */
-const PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex');
 
 /**
  * A key that all hosts share besides their own, as `wg genpsk` makes it.
@@ -26,21 +24,6 @@ export function readPresharedKey(file: string): Key {
 export function generatePrivateKey(): Key {
   const { privateKey } = generateKeyPairSync('x25519');
   return keyOf(new Uint8Array(privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32)));
-}
-
-/** As `wg pubkey` does. */
-export function publicKeyOf(privateKey: Key): Key {
-  const der = Buffer.concat([PKCS8, keyBytes(privateKey)]);
-  const key = createPublicKey(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }));
-  return keyOf(new Uint8Array(key.export({ type: 'spki', format: 'der' }).subarray(-32)));
-}
-
-/** As the curve takes it (RFC 7748, 5), and the kernel gives it back: what is not would differ for ever. */
-export function clamped(key: Key): Key {
-  const bytes = keyBytes(key);
-  bytes[0] = (bytes[0] ?? 0) & 248;
-  bytes[31] = ((bytes[31] ?? 0) & 127) | 64;
-  return keyOf(bytes);
 }
 
 /**

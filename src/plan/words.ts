@@ -173,6 +173,14 @@ export const keepMark: Rule = [
   { kind: 'ct set', key: 'mark', from: KEY },
 ];
 
+/** The flow keeps this mark. */
+export function isFlowMarked(mark: number): Rule {
+  return [
+    { kind: 'ct', key: 'mark', into: KEY },
+    { kind: 'cmp', from: KEY, op: '==', value: hostInteger(mark) },
+  ];
+}
+
 /** The packet gets the mark that its flow keeps. */
 export const recallMark: Rule = [
   { kind: 'ct', key: 'mark', into: KEY },

@@ -1,10 +1,9 @@
-import { type ChildProcess, execFileSync } from 'node:child_process';
-import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { SERVER, Vpn } from '../../lab/vpn.ts';
-import { CULVERT, ended, lineOf } from '../support/command-line.ts';
+import { describe, expect, it } from 'vitest';
+import { SERVER } from '../../lab/vpn.ts';
+import { ended, lineOf } from '../support/command-line.ts';
+import { kill, useTunnelLab } from '../support/tunnel-client.ts';
 
 /*
  * A client is killed after each thing that it does which outlives it, as it connects and as it disconnects. Then another
@@ -13,32 +12,16 @@ import { CULVERT, ended, lineOf } from '../support/command-line.ts';
 
 const STEPS = join(import.meta.dirname, '..', 'support', 'tunnel-steps.ts');
 
-let vpn: Vpn;
-let before: Record<string, string>;
+const OPTIONS = ['--kill-switch', '--allow', '203.0.113.0/24', '--timeout', '10'];
 
-beforeEach(async () => {
-  vpn = await Vpn.make();
-  before = vpn.state();
-});
-afterEach(() => vpn[Symbol.asyncDispose]());
+const lab = useTunnelLab();
 
-const folders = (): string[] => [
-  '--run-dir',
-  join(vpn.client.folder, 'run'),
-  '--state-dir',
-  join(vpn.client.folder, 'state'),
-];
-
-function start(env: Readonly<Record<string, string>> = {}): ChildProcess {
-  const path = join(vpn.client.folder, 'vpn.conf');
-  const options = ['--kill-switch', '--allow', '203.0.113.0/24', '--timeout', '10', ...folders()];
-  const given = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  return vpn.client.start('env', ...given, CULVERT, 'connect', path, ...options);
-}
+const config = (): string => lab.vpn.config({ lines: ['DNS = 10.9.0.1'] });
 
 /** Connects, and disconnects at a signal, unless it is killed before. @returns whether it was */
-async function live(env: Readonly<Record<string, string>>): Promise<boolean> {
-  const child = start({ NODE_OPTIONS: `--import=${STEPS}`, ...env });
+async function live(...variables: string[]): Promise<boolean> {
+  const { client } = lab;
+  const child = client.spawn([`NODE_OPTIONS=--import=${STEPS}`, ...variables], client.file(config()), ...OPTIONS);
   const end = ended(child);
   await Promise.race([lineOf(child, /is connected/), end]).catch(() => undefined);
   child.kill('SIGTERM');
@@ -47,26 +30,22 @@ async function live(env: Readonly<Record<string, string>>): Promise<boolean> {
 }
 
 async function reconnects(when: string): Promise<void> {
-  const child = start();
-  await lineOf(child, /is connected/).catch((error: unknown) => {
+  const child = await lab.client.connect(config(), ...OPTIONS).catch((error: unknown) => {
     throw new Error(`${when}: ${String(error)}`);
   });
-  execFileSync('nsenter', vpn.client.command('ping', '-c', '1', '-W', '2', SERVER.inside4), { stdio: 'ignore' });
-  const exit = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exit;
+  expect(lab.client.pings(SERVER.inside4), when).toBe(true);
+  await kill(child);
 }
 
 async function cleans(): Promise<void> {
-  vpn.client.run(CULVERT, 'tunnels', '--clean', ...folders());
+  lab.client.culvert('tunnels', '--clean');
 }
 
 describe('a client that is killed wherever it is, as it connects and as it disconnects', () => {
   it('leaves nothing that keeps another from connecting, and nothing that stays', { timeout: 600_000 }, async () => {
-    writeFileSync(join(vpn.client.folder, 'vpn.conf'), vpn.config({ lines: ['DNS = 10.9.0.1'] }));
-    const log = join(vpn.client.folder, 'steps');
-    expect(await live({ KILL_LOG: log })).toBe(false);
-    expect(vpn.state()).toEqual(before);
+    const log = join(lab.vpn.client.folder, 'steps');
+    expect(await live(`KILL_LOG=${log}`)).toBe(false);
+    expect(lab.vpn.state()).toEqual(lab.before);
     const steps = readFileSync(log, 'utf8').trim().split('\n');
     expect(steps.length).toBeGreaterThan(25);
     let killed = 0;
@@ -77,10 +56,10 @@ describe('a client that is killed wherever it is, as it connects and as it disco
       ] as const) {
         const where = `killed after ${step}; ${name}`;
         // oxlint-disable-next-line no-await-in-loop -- one after the other
-        if (await live({ KILL_AT: `after ${index + 1}` })) killed++;
+        if (await live(`KILL_AT=after ${index + 1}`)) killed++;
         // oxlint-disable-next-line no-await-in-loop -- likewise
         await recover(where);
-        expect(vpn.state(), where).toEqual(before);
+        expect(lab.vpn.state(), where).toEqual(lab.before);
       }
     }
     expect(killed).toBeGreaterThan(1.8 * steps.length);

@@ -7,9 +7,13 @@ import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worke
  *     KILL_BEGIN     `start`: from its start on; otherwise from when it is told to begin
  *     KILL_AT        `before 7` or `after 7`; absent: never
  *     KILL_LOG       a file that has a line for each step, in the end
+ *
+ * Or so that it can be looked at after each of them:
+ *
+ *     KILL_STOPS     a file that has a line for each step as it is done; then the process stops itself (SIGSTOP)
  */
 
-const { KILL_BEGIN = 'start', KILL_AT = '', KILL_LOG } = process.env;
+const { KILL_BEGIN = 'start', KILL_AT = '', KILL_LOG, KILL_STOPS } = process.env;
 const [when, nth] = KILL_AT.split(' ');
 
 const SHARED = 'culvert-kill-steps';
@@ -23,6 +27,7 @@ if (isMainThread) shared[BEGUN] = Number(KILL_BEGIN === 'start');
 
 const { writeSync } = fs;
 const log = KILL_LOG === undefined ? undefined : fs.openSync(KILL_LOG, 'a');
+const stops = KILL_STOPS === undefined ? undefined : fs.openSync(KILL_STOPS, 'a');
 
 function die(): never {
   process.kill(process.pid, 'SIGKILL');
@@ -44,6 +49,10 @@ export function step<T>(what: string, body: () => T): T {
   const dies = begin(what);
   const result = body();
   if (dies) die();
+  if (stops !== undefined) {
+    writeSync(stops, `${what}\n`);
+    process.kill(process.pid, 'SIGSTOP');
+  }
   return result;
 }
 

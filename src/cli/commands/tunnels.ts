@@ -20,7 +20,7 @@ export function addTunnels(program: Command): void {
 }
 
 async function tunnels({ json, clean: cleans, ...options }: Options): Promise<void> {
-  const { clean, listTunnels } = await import('../../tunnel/client/remains.ts');
+  const { clean, cleanRules, countOrphanedRules, listTunnels } = await import('../../tunnel/client/remains.ts');
   const folders = foldersGiven(options);
   const found = listTunnels(folders);
   if (!cleans) {
@@ -33,13 +33,17 @@ async function tunnels({ json, clean: cleans, ...options }: Options): Promise<vo
     });
     if (json) printJson(found);
     else printTable(['TUNNEL', 'STATE', 'PID', 'LINK', 'KILL SWITCH', ...(hasNamespaces ? ['NAMESPACE'] : [])], rows);
+    const rules = countOrphanedRules();
+    if (rules > 0 && !json) print(`rules of tunnels that are gone: ${rules}`);
     return;
   }
   const left = found.filter(({ owner }) => owner === undefined);
   const swept = left.map(({ name }) => ({ name, ...clean(name, folders) }));
+  const rules = cleanRules();
   const failed = swept.flatMap((one) => one.failed);
-  if (json) printJson({ cleaned: swept.map(({ name, done }) => ({ name, done })) });
+  if (json) printJson({ cleaned: swept.map(({ name, done }) => ({ name, done })), rules });
   else for (const { name, done } of swept) print([`${name}:`, ...done.map((line) => `  ${line}`)].join('\n'));
+  if (!json && rules.length > 0) print(rules.join('\n'));
   if (failed.length > 0) {
     const why = failed.map(({ message }) => message).join('; ');
     throw new CulvertError('tunnel_left', `Cannot take everything away: ${why}`);

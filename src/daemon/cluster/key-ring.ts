@@ -1,9 +1,10 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TunnelOptions } from '../../mesh/devices.ts';
-import { publicKeyOf, readPrivateKey } from '../../mesh/keys.ts';
+import { readPrivateKey } from '../../mesh/keys.ts';
 import type { HostKey } from '../../mesh/peers.ts';
 import { tunnelWay } from '../../mesh/way.ts';
+import { publicKeyOf } from '../../plan/wireguard/private-key.ts';
 
 const FILE = /^wireguard(?:-(\d+))?\.key$/;
 

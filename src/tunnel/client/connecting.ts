@@ -1,15 +1,15 @@
 import { writeSysctl } from '../../linux/sysctl.ts';
 import { availableWireguard } from '../../linux/wireguard/available.ts';
-import { publicKeyOf } from '../../mesh/keys.ts';
 import { diff } from '../../plan/diff.ts';
 import { ROOT } from '../../plan/state.ts';
 import type { Endpoint, SeenPeer } from '../../plan/wireguard/device.ts';
 import { sameEndpoint } from '../../plan/wireguard/endpoint.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
+import { publicKeyOf } from '../../plan/wireguard/private-key.ts';
 import { TunnelDevice } from '../device/device.ts';
 import type { Resolved } from '../endpoint/resolve.ts';
 import { withNetfilter } from '../firewall/inside.ts';
-import { bringTo, listFirewalls } from '../firewall/keeper.ts';
+import { bringTo, listFirewalls, removeFirewall } from '../firewall/keeper.ts';
 import { untilData } from '../handshake/data.ts';
 import { FirstHandshake } from '../handshake/first.ts';
 import { HandshakeTimes } from '../handshake/times.ts';
@@ -18,7 +18,7 @@ import { onExit } from '../owner/exits.ts';
 import { deviceOf } from '../plan/device.ts';
 import { fullFamilies, type Numbers, RT_TABLE_MAIN, tunnelObjects } from '../plan/routing.ts';
 import { type Standing, standingAt } from '../takeover/standing.ts';
-import { linkNamed, type Swept, sweep } from '../takeover/sweep.ts';
+import { ownLink, type Swept, sweep } from '../takeover/sweep.ts';
 import { sweepQuick } from '../takeover/wg-quick.ts';
 import { Adopting } from './adopting.ts';
 import type { Connected } from './connected.ts';
@@ -68,8 +68,9 @@ export class Connecting {
     // one that a dead client has left stands until there is another, or a person says otherwise
     const wasClosed = keeps && isClosed(this.#place);
     // from here on what stands under the name is ours
-    const settle = onExit(() => void sweep(this.#place, linkNamed(kernel, name, at), { keeps: wasClosed }));
+    const settle = onExit(() => void sweep(this.#place, ownLink(this.#place).link, { keeps: wasClosed }));
     try {
+      if (keeps && !wasClosed) this.#closeFirst();
       this.#sweep(standing, keeps);
       return await this.#make(wasClosed, signal);
     } finally {
@@ -82,7 +83,7 @@ export class Connecting {
     const { hooks } = this.#request;
     let device: TunnelDevice | undefined;
     try {
-      const numbers = inTurn(this.#place.common, () => this.#wanted.numbers());
+      const numbers = this.#numbers();
       this.#closeOthers(NOBODY, numbers);
       const resolved = await this.#wanted.resolve(numbers);
       this.#notices.push(...resolved.unresolved.values());
@@ -140,6 +141,21 @@ export class Connecting {
     if (standing !== undefined && standing.mark === undefined) {
       this.#notices.push(...sweepQuick(parts, standing.fwMark));
     }
+  }
+
+  /** Before what stands goes, which nothing passed either. */
+  #closeFirst(): void {
+    try {
+      this.#closeOthers(NOBODY, this.#numbers());
+    } catch (error) {
+      // nothing is taken away yet: all is to be as it was
+      if (isClosed(this.#place)) removeFirewall(this.#place.netfilter, 'kill switch', this.#place.name);
+      throw error;
+    }
+  }
+
+  #numbers(): Numbers {
+    return inTurn(this.#place.common, () => this.#wanted.numbers());
   }
 
   /** Before the first packet of the tunnel: from then on nothing passes it. */

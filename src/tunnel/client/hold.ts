@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../../errors.ts';
 import { FolderLock } from '../../linux/folder.ts';
+import { lockHolder } from '../../linux/lock-holder.ts';
 import { type ProcessId, processOf } from '../../linux/process.ts';
 
 /** What a tunnel's folder is held for: by who keeps the tunnel, or by who only takes away what is left of it. */
@@ -26,9 +27,10 @@ export function hold(name: string, folder: string, purpose: Purpose): FolderLock
       return new FolderLock(folder, purpose === 'cleaning' ? purpose : '');
     } catch (error) {
       if (!(error instanceof CulvertError && error.code === 'folder_in_use')) throw error;
-      const text = readFileSync(join(folder, 'lock'), 'utf8').trim();
+      const lock = join(folder, 'lock');
+      const text = readFileSync(lock, 'utf8').trim();
       if (performance.now() - beganMs < patience_ms(text)) continue;
-      const message = `Cannot work on tunnel ${name}: pid ${text} keeps it; end that (culvert disconnect ${name}), or choose another name`;
+      const message = `Cannot work on tunnel ${name}: pid ${lockHolder(lock) ?? text} keeps it; end that (culvert disconnect ${name}), or choose another name`;
       throw new CulvertError('tunnel_in_use', message, { cause: error });
     }
   }
@@ -36,15 +38,16 @@ export function hold(name: string, folder: string, purpose: Purpose): FolderLock
 
 /** The process that connects the tunnel of a folder, or keeps it; undefined where none does, or one only cleans. */
 export function holderOf(folder: string): ProcessId | undefined {
-  return holderAt(folder, lockedInodes());
+  const lock = join(folder, 'lock');
+  const pid = lockHolder(lock);
+  return pid === undefined || isOfCleaner(readFileSync(lock, 'utf8').trim()) ? undefined : processOf(pid);
 }
 
 /** Those of all tunnels of a namespace, by name. @param common folder of the namespace */
 export function holdersIn(common: string): Map<string, ProcessId> {
-  const locked = lockedInodes();
   const holders = new Map<string, ProcessId>();
   for (const name of namesIn(common)) {
-    const holder = holderAt(join(common, name), locked);
+    const holder = holderOf(join(common, name));
     if (holder !== undefined) holders.set(name, holder);
   }
   return holders;
@@ -56,14 +59,6 @@ export function namesIn(common: string): string[] {
   return readdirSync(common, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
 }
 
-function holderAt(folder: string, locked: ReadonlySet<string>): ProcessId | undefined {
-  const lock = join(folder, 'lock');
-  const status = statSync(lock, { throwIfNoEntry: false });
-  if (status === undefined || !locked.has(String(status.ino))) return undefined;
-  const text = readFileSync(lock, 'utf8').trim();
-  return isOfCleaner(text) ? undefined : processOf(Number(text));
-}
-
 function patience_ms(text: string): number {
   if (isOfCleaner(text)) return CLEANING_MS;
   return processOf(Number(text)) === undefined ? TELLING_MS : 0;
@@ -71,10 +66,4 @@ function patience_ms(text: string): number {
 
 function isOfCleaner(text: string): boolean {
   return text.endsWith(' cleaning');
-}
-
-/** Of files that are locked, as /proc/locks tells, which takes no lock to find out; each line has `major:minor:inode`. */
-function lockedInodes(): Set<string> {
-  const lines = readFileSync('/proc/locks', 'utf8').split('\n');
-  return new Set(lines.flatMap((line) => (line.includes('FLOCK') ? (/:(\d+) /.exec(line)?.[1] ?? []) : [])));
 }

@@ -5,14 +5,16 @@ import { CulvertError } from '../../errors.ts';
 import { isNamespace, NamespaceHandle } from '../../linux/namespace.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../../linux/netlink/constants.ts';
 import { NetlinkSocket } from '../../linux/netlink/socket.ts';
-import { findLinkNamed, listLinks, type SeenLink } from '../../linux/observe/links.ts';
+import { findLinkNamed, listLinks } from '../../linux/observe/links.ts';
 import { isRunning, type ProcessId } from '../../linux/process.ts';
-import { ROOT } from '../../plan/state.ts';
+import { type Link, ROOT } from '../../plan/state.ts';
 import { MachineDns } from '../dns/machine-dns.ts';
 import { listFirewalls } from '../firewall/keeper.ts';
 import { AlteredSysctls } from '../journal/altered-sysctls.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
-import { type Swept, sweep } from '../takeover/sweep.ts';
+import { orphanedRules, removeOrphanedRules } from '../takeover/orphaned-rules.ts';
+import { assertAbandoned } from '../takeover/standing.ts';
+import { ownLink, type Swept, sweep } from '../takeover/sweep.ts';
 import { type Folders, foldersOf, namespaceOf } from './folders.ts';
 import { holderOf, namesIn } from './hold.ts';
 import { Workplace } from './workplace.ts';
@@ -51,7 +53,6 @@ export function listTunnels(folders: Folders = {}): Remains[] {
   for (const { purpose, tunnel } of listFirewalls(netfilter)) {
     add(tunnel, purpose === 'kill switch' ? { hasKillSwitch: true } : {});
   }
-  for (const name of alteredFor(folders)) add(name, {});
   for (const name of namesIn(foldersOf(folders).common)) {
     const owner = keeperOf(name, folders);
     if (owner !== undefined) add(name, { owner });
@@ -61,7 +62,30 @@ export function listTunnels(folders: Folders = {}): Remains[] {
     const keeper = mark !== undefined && isRunning(mark.owner) ? { owner: mark.owner } : {};
     add(name, { namespace, hasLink: mark !== undefined, ...keeper });
   }
+  for (const name of journalled(folders)) add(name, {});
   return [...found.values()].toSorted((one, other) => one.name.localeCompare(other.name, 'en', { numeric: true }));
+}
+
+/** How many rules are left of tunnels of which nothing else is: a rule does not say whose it is. */
+export function countOrphanedRules(): number {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  return orphanedRules(socket).length;
+}
+
+/** Takes those away. @returns what was done, in words */
+export function cleanRules(): string[] {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  return removeOrphanedRules(socket);
+}
+
+/** Of whom anything is to be undone in this namespace. */
+function journalled(folders: Folders): string[] {
+  const { common, state, inode } = foldersOf(folders);
+  const { bootId } = systemClock();
+  const suffix = `.${inode}`;
+  const dns = existsSync(state) ? new MachineDns({ folder: state, bootId }).tunnels() : [];
+  const sysctls = existsSync(common) ? new AlteredSysctls(common, bootId).tunnels() : [];
+  return [...dns.flatMap((one) => (one.endsWith(suffix) ? [one.slice(0, -suffix.length)] : [])), ...sysctls];
 }
 
 /** What the link of a tunnel says in a namespace, which may be gone. */
@@ -101,11 +125,11 @@ export function clean(
  * @throws CulvertError `folder_unusable`, `dump_interrupted`
  */
 export function cleanAfter(name: string, folders: Folders = {}): CleanedAfter | undefined {
-  const isOfOthers = !existsSync(join(foldersOf(folders).common, name, 'lock')) && !alteredFor(folders).includes(name);
+  const isOfOthers = !existsSync(join(foldersOf(folders).common, name, 'lock')) && !journalled(folders).includes(name);
   if (isOfOthers) return undefined;
   using place = placeToClean(name, folders);
   if (place === undefined) return undefined;
-  const owners = [place, place.root].flatMap((where) => readMark(ownLink(where)?.alias ?? '')?.owner ?? []);
+  const owners = [place, place.root].flatMap((where) => ownLink(where).mark?.owner ?? []);
   if (owners.some(isRunning)) return undefined;
   const swept = cleanAt(place, true);
   const tables = listFirewalls(place.netfilter);
@@ -113,10 +137,10 @@ export function cleanAfter(name: string, folders: Folders = {}): CleanedAfter | 
 }
 
 function cleanAt(place: Workplace, keeps: boolean): Swept {
-  const swept = sweep(place, ownLink(place)?.end.link, { keeps });
+  const swept = sweep(place, linkOf(place), { keeps });
   if (place.at === ROOT) return swept;
   // one that was killed before its link was where it was to be
-  const { done, failed } = sweep(place.root, ownLink(place.root)?.end.link, { keeps });
+  const { done, failed } = sweep(place.root, linkOf(place.root), { keeps });
   return { done: [...swept.done, ...done], failed: [...swept.failed, ...failed] };
 }
 
@@ -129,18 +153,8 @@ function placeToClean(name: string, folders: Folders): Workplace | undefined {
   }
 }
 
-/** Another program's link of that name is not ours to take away. */
-function ownLink({ kernel, name, at }: Workplace['root']): SeenLink | undefined {
-  if (!kernel.exists(at)) return undefined;
-  const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
-  return seen !== undefined && readMark(seen.alias) !== undefined ? seen : undefined;
-}
-
-/** Those for which something of the machine is altered that is to be put back. */
-function alteredFor(folders: Folders): string[] {
-  const { common, state, inode } = foldersOf(folders);
-  const { bootId } = systemClock();
-  const asking = existsSync(state) ? new MachineDns({ folder: state, bootId }).tunnels() : [];
-  const own = asking.filter((name) => name.endsWith(`.${inode}`)).map((name) => name.slice(0, name.lastIndexOf('.')));
-  return [...own, ...(existsSync(common) ? new AlteredSysctls(common, bootId).tunnels() : [])];
+function linkOf(place: Workplace['root']): Link | undefined {
+  const { link, mark } = ownLink(place);
+  if (mark !== undefined) assertAbandoned('clean', place.name, mark);
+  return link;
 }

@@ -1,4 +1,4 @@
-import { publicKeyOf } from '../../mesh/keys.ts';
+import { publicKeyOf } from '../../plan/wireguard/private-key.ts';
 import type { TunnelConfig } from './config.ts';
 import { type InterfaceSection, newInterfaceSection } from './interface-section.ts';
 import { readInterfaceKey, readPeerKey } from './keys.ts';

@@ -8,8 +8,8 @@ import {
   parseIpInterface,
   parseIpPrefix,
 } from '../../addr/ip-prefix.ts';
-import { clamped } from '../../mesh/keys.ts';
 import { type Key, parseKey } from '../../plan/wireguard/key.ts';
+import { clamped } from '../../plan/wireguard/private-key.ts';
 import type { Dns } from './config.ts';
 import { refuse, shown } from './refusal.ts';
 

@@ -5,6 +5,7 @@ import { CulvertError } from '../../errors.ts';
 import type { Kernel } from '../../linux/apply.ts';
 import { NamespaceHandle } from '../../linux/namespace.ts';
 import { findLinkNamed, type SeenLink } from '../../linux/observe/links.ts';
+import { isRunning } from '../../linux/process.ts';
 import { linkIndex } from '../../linux/route/ifreq.ts';
 import { deleteLink, setAlias, setLink, setLinkUp } from '../../linux/route/link.ts';
 import { makeMarkedLink } from '../../linux/route/marked-link.ts';
@@ -20,6 +21,7 @@ import type { Device, SeenDevice } from '../../plan/wireguard/device.ts';
 import { type Edit, edits, editText } from '../../plan/wireguard/edit.ts';
 import { onExit } from '../owner/exits.ts';
 import { type Mark, markText } from '../owner/mark.ts';
+import { makersOf } from '../owner/processes.ts';
 
 export type BackendKind = 'kernel' | 'userspace';
 
@@ -170,19 +172,30 @@ export class TunnelDevice implements Disposable {
 }
 
 /**
- * Deletes a link, and the socket of who made it. A program that ends takes its socket away by itself, and would take that
- * of the next one: so its end is waited for.
+ * Deletes a link, who made it, and the socket of that. A program ends by itself when its link or its socket goes; then it
+ * takes its socket away, and would take that of the next one: so its end is waited for, and one that hangs is killed.
  */
 export function removeDevice({ kernel, folder, name, at }: DeviceParts, link: Link | undefined): void {
+  const socket = join(folder, `${name}.sock`);
   using program = programAt(folder, name);
-  if (link !== undefined) {
-    removeLink(kernel, at, link);
-    const isThere = (): boolean => program?.isOpen === true;
-    for (const deadline = performance.now() + END_MS; isThere() && performance.now() < deadline; ) {
-      Atomics.wait(IDLE, 0, 0, LOOK_MS);
+  if (link === undefined) rmSync(socket, { force: true });
+  else removeLink(kernel, at, link);
+  if (program !== undefined && !waits(() => !program.isOpen)) {
+    for (const maker of makersOf(folder, name)) {
+      process.kill(maker.pid, 'SIGKILL');
+      waits(() => !isRunning(maker));
     }
   }
-  rmSync(join(folder, `${name}.sock`), { force: true });
+  rmSync(socket, { force: true });
+}
+
+/** Whether it came to be in the time that a program has to end. */
+function waits(isDone: () => boolean): boolean {
+  for (const deadline = performance.now() + END_MS; !isDone(); ) {
+    if (performance.now() > deadline) return false;
+    Atomics.wait(IDLE, 0, 0, LOOK_MS);
+  }
+  return true;
 }
 
 /** Takes a link to where it is to be. @returns it as it is there */
@@ -209,11 +222,16 @@ function removeLink(kernel: Kernel, at: NamespaceName, link: Link): void {
 const GONE: ReadonlySet<string> = new Set(['ENODEV', 'ENOENT', 'EINVAL']);
 
 /** A connection to a program, which ends when that does; undefined where nobody listens. */
-function programAt(folder: string, name: string): UapiSocket | undefined {
+function programAt(
+  folder: string,
+  name: string,
+): { readonly isOpen: boolean; [Symbol.dispose]: () => void } | undefined {
   try {
     return new UapiSocket(folder, `${name}.sock`);
   } catch (error) {
-    if (error instanceof CulvertError && error.code === 'wireguard_away') return undefined;
-    throw error;
+    if (!(error instanceof CulvertError)) throw error;
+    if (error.code === 'wireguard_away') return undefined;
+    // it takes no connection, but it is there
+    return { isOpen: true, [Symbol.dispose]: () => undefined };
   }
 }

@@ -168,3 +168,30 @@ describe('a TCP connection that the host forwards', () => {
     }
   });
 });
+
+describe('a mark that others have given a packet', () => {
+  it('stays, but for what answers encrypted packets', async () => {
+    // before the tunnel's, which come at -150
+    host.feed(
+      `table inet others {
+        chain first { type filter hook prerouting priority -200; udp dport 9 meta mark set 0x77; }
+        chain last { type filter hook input priority 0; udp dport 9 meta mark 0x77 counter; udp dport 9 counter; }
+      }`,
+      'nft',
+      '-f',
+      '-',
+    );
+    try {
+      const counts = (): string[] =>
+        [...host.run('nft', 'list', 'chain', 'inet', 'others', 'last').matchAll(/counter packets (\d+) /g)].map(
+          ([, count = '']) => count,
+        );
+      bringTo(netfilter, wayTable(OPTIONS));
+      transmit(outside, { kind: 'udp', to: '192.0.2.1', port: 9 });
+      await expect.poll(() => counts()[1], WAIT).toBe('1');
+      expect(counts()).toEqual(['1', '1']);
+    } finally {
+      host.run('nft', 'delete', 'table', 'inet', 'others');
+    }
+  });
+});

@@ -5,6 +5,7 @@ import {
   drop,
   equals,
   iifname,
+  isFlowMarked,
   isIpv4,
   isIpv6 as isIpv6Packet,
   isMarked,
@@ -43,6 +44,9 @@ const MANGLE = -150;
  * Beside them it has what others send through this host open TCP connections with segments that the tunnel takes, of
  * whatever size it is then: who is behind it may have larger links, and hears nothing where routers say nothing.
  *
+ * wg-quick has all packets of UDP bear what their flow keeps, which is no mark for most: what others have marked before
+ * would lose that. Here only what answers the tunnel's own is marked.
+ *
  * wg-quick makes a table `wg-quick-<NAME>` of the family `ip` for a default route of IPv4, and another of the family
  * `ip6` for one of IPv6. This is one of the family `inet`: it comes and goes in one transaction and there is one thing
  * to look for. So the addresses of a family are guarded, and the marks of encrypted packets kept, also where only the
@@ -62,7 +66,7 @@ export function wayTable({ name, mark, addresses }: WayOptions): FirewallTable {
       {
         name: 'premangle',
         base: { type: 'filter', hook: 'prerouting', priority: MANGLE, policy: 'accept' },
-        rules: [rule(isUdp, recallMark)],
+        rules: [rule(isUdp, isFlowMarked(mark), recallMark)],
       },
       {
         name: 'forward',

@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { basename } from 'node:path';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { type ProcessId, processOf } from '../../linux/process.ts';
+import { numbersIn, processesHere, programOf, quietly } from './processes.ts';
 
 /** The process that a TUN link lives by. */
 export type TunHolder = {
@@ -17,10 +17,8 @@ const DEVICE = '/dev/net/tun';
  * kernel tells it nowhere else than beside the descriptor (`iff:` in /proc/PID/fdinfo, drivers/net/tun.c).
  */
 export function tunHolder(name: string): TunHolder | undefined {
-  const own = readlinkSync('/proc/thread-self/ns/net');
-  for (const pid of numbersIn('/proc')) {
-    if (quietly(() => readlinkSync(`/proc/${pid}/ns/net`)) !== own || !holds(pid, name)) continue;
-    const process = processOf(pid);
+  for (const pid of processesHere()) {
+    const process = holds(pid, name) ? processOf(pid) : undefined;
     if (process !== undefined) return { process, program: programOf(pid) };
   }
   return undefined;
@@ -33,29 +31,4 @@ function holds(pid: number, name: string): boolean {
     const info = quietly(() => readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1'));
     return info?.split('\n').includes(`iff:\t${name}`) === true;
   });
-}
-
-/** Of a process, its executable without folders; empty where it is not to be seen. */
-export function programOf(pid: number): string {
-  return basename(quietly(() => readlinkSync(`/proc/${pid}/exe`)) ?? '').replace(/ \(deleted\)$/, '');
-}
-
-function numbersIn(folder: string): number[] {
-  return (quietly(() => readdirSync(folder)) ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
-}
-
-/** undefined where it has ended meanwhile, or is not the caller's to see */
-function quietly<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (
-      ['ENOENT', 'ESRCH', 'EACCES', 'EPERM', 'ENOTDIR', 'EINVAL'].includes(
-        String((error as NodeJS.ErrnoException).code),
-      )
-    ) {
-      return undefined;
-    }
-    throw error;
-  }
 }

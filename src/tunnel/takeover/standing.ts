@@ -5,14 +5,15 @@ import { findLinkNamed, type SeenLink } from '../../linux/observe/links.ts';
 import { isRunning } from '../../linux/process.ts';
 import { KernelWireguard } from '../../linux/wireguard/kernel.ts';
 import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
-import { publicKeyOf } from '../../mesh/keys.ts';
 import { plainText } from '../../plain-text.ts';
 import type { Link, NamespaceName } from '../../plan/state.ts';
 import type { SeenDevice } from '../../plan/wireguard/device.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
+import { publicKeyOf } from '../../plan/wireguard/private-key.ts';
 import type { BackendKind } from '../device/device.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
-import { programOf, tunHolder } from '../owner/tun-holder.ts';
+import { programOf, WIREGUARD_PROGRAMS } from '../owner/processes.ts';
+import { tunHolder } from '../owner/tun-holder.ts';
 
 /** A link that stands where a tunnel's is to be, and that a dead client has left. */
 export type Standing = {
@@ -39,8 +40,6 @@ export type StandingParts = {
 
 /** Where wireguard-go and others have their sockets unless they are told otherwise. */
 const SOCKETS = '/var/run/wireguard';
-/** Programs that make WireGuard devices. */
-const PROGRAMS: readonly string[] = ['wireguard-go', 'boringtun', 'boringtun-cli', 'wireguard-rs'];
 
 /**
  * What stands under a name, as the kernel tells.
@@ -55,7 +54,7 @@ export function standingAt({ kernel, name, folder, privateKey, at }: StandingPar
   const { link } = seen.end;
   const mark = readMark(seen.alias);
   if (mark !== undefined) {
-    assertAbandoned(name, mark);
+    assertAbandoned('connect', name, mark);
     const backend = seen.kind === 'wireguard' ? 'kernel' : 'userspace';
     return { link, backend, folder, mark, fwMark: mark.fwMark };
   }
@@ -70,11 +69,12 @@ export function standingAt({ kernel, name, folder, privateKey, at }: StandingPar
   return { link, backend: 'userspace', folder: SOCKETS, fwMark };
 }
 
-function assertAbandoned(name: string, { owner }: Mark): void {
+/** @throws CulvertError `tunnel_in_use` where somebody else keeps it who is alive */
+export function assertAbandoned(attempt: string, name: string, { owner }: Mark): void {
   if (owner.pid === process.pid || !isRunning(owner)) return;
   const program = programOf(owner.pid);
   const who = program === '' ? `pid ${owner.pid}` : `${plainText(program, 32)}, pid ${owner.pid}`;
-  const message = `Cannot connect ${name}: it is connected by ${who}; end that (culvert disconnect ${name}), or choose another name`;
+  const message = `Cannot ${attempt} ${name}: it is connected by ${who}; end that (culvert disconnect ${name}), or choose another name`;
   throw new CulvertError('tunnel_in_use', message);
 }
 
@@ -89,7 +89,7 @@ function readProgram(name: string, folder: string, privateKey: Key): SeenDevice 
   if (holder === undefined) throw inUse(name, 'a TUN link that no process seen from here holds');
   const { program, process: id } = holder;
   const who = `${plainText(program, 32)}, pid ${id.pid}`;
-  if (!PROGRAMS.includes(program)) throw inUse(name, `a TUN link of ${who}`);
+  if (!WIREGUARD_PROGRAMS.includes(program)) throw inUse(name, `a TUN link of ${who}`);
   for (const at of [folder, SOCKETS]) {
     try {
       using device = new UserspaceWireguard(at, name);

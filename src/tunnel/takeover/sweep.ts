@@ -1,16 +1,15 @@
 import type { Kernel } from '../../linux/apply.ts';
 import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
-import { findLinkNamed, listLinks } from '../../linux/observe/links.ts';
-import { listPolicyRules } from '../../linux/observe/rules.ts';
-import { deletePolicyRule, type PolicyRule } from '../../linux/route/rule.ts';
-import { type Family, type Link, type NamespaceName, ROOT } from '../../plan/state.ts';
+import { findLinkNamed } from '../../linux/observe/links.ts';
+import { type Link, type NamespaceName, ROOT } from '../../plan/state.ts';
 import { removeDevice } from '../device/device.ts';
 import type { MachineDns } from '../dns/machine-dns.ts';
 import { withNetfilter } from '../firewall/inside.ts';
 import { removeFirewall } from '../firewall/keeper.ts';
 import type { AlteredSysctls } from '../journal/altered-sysctls.ts';
-import { readMark } from '../owner/mark.ts';
-import { TUNNEL_PROTOCOL } from '../plan/routing.ts';
+import { type Mark, readMark } from '../owner/mark.ts';
+import { makersOf } from '../owner/processes.ts';
+import { removeOrphanedRules } from './orphaned-rules.ts';
 
 export type SweepParts = {
   readonly kernel: Kernel;
@@ -29,8 +28,6 @@ export type SweepParts = {
 
 /** What was done of what had to go, or why it could not be. */
 export type Swept = { readonly done: readonly string[]; readonly failed: readonly Error[] };
-
-const FAMILIES: readonly Family[] = ['inet', 'inet6'];
 
 /**
  * Takes away all there is of a tunnel, in an order in which nothing leaks: name servers first, while packets to those of
@@ -64,7 +61,7 @@ export function sweep(
     if (!isElsewhere) removeDevice(parts, link);
     return link === undefined ? [] : [`ip link delete ${link.name}`];
   });
-  step(() => removeOrphanedRules(kernel));
+  step(() => kernel.withSocket(ROOT, removeOrphanedRules));
   step(() => {
     const isRemoved = withNetfilter(parts, (socket) => removeFirewall(socket, 'way', name));
     return isRemoved === true ? [`nft delete table inet culvert_tunnel_${name}`] : [];
@@ -80,32 +77,17 @@ export function sweep(
 }
 
 /**
- * Rules of ours that no link of ours has any more: a rule does not say which tunnel it was of, but the link says which
- * mark it has.
+ * The link of a tunnel: another's of that name may come at any time, and is not ours to take away. One that a program has
+ * just made says nothing of itself yet; the program is known by its folder.
  */
-function removeOrphanedRules(kernel: Kernel): string[] {
-  return kernel.withSocket(ROOT, (socket) => {
-    const marks = new Set(listLinks(socket, ROOT).map(({ alias }) => readMark(alias)?.fwMark));
-    const orphans = FAMILIES.flatMap((family) => orphansOf(socket, family, marks));
-    const errors = socket.batch(orphans.map(deletePolicyRule));
-    const failure = errors.find((error) => error !== undefined && error.errnoName !== 'ENOENT');
-    if (failure !== undefined) throw failure;
-    return orphans.map(
-      ({ family, priority }) => `ip ${family === 'inet6' ? '-6 ' : ''}rule delete priority ${priority}`,
-    );
-  });
+export function ownLink({ kernel, name, folder, at }: Pick<SweepParts, 'kernel' | 'name' | 'folder' | 'at'>): OwnLink {
+  if (!kernel.exists(at)) return {};
+  const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
+  if (seen === undefined) return {};
+  const { link } = seen.end;
+  const mark = readMark(seen.alias);
+  if (mark !== undefined) return { link, mark };
+  return seen.kind === 'tun' && makersOf(folder, name).length > 0 ? { link } : {};
 }
 
-function orphansOf(socket: NetlinkSocket, family: Family, marks: ReadonlySet<number | undefined>): PolicyRule[] {
-  const own = listPolicyRules(socket, ROOT, { family, protocol: TUNNEL_PROTOCOL });
-  const isKept = (rule: PolicyRule): boolean => rule.mark !== undefined && marks.has(rule.mark.value);
-  const kept = new Set(own.filter(isKept).map(({ priority }) => priority));
-  // the one that has no mark stands before the one that has
-  return own.filter((rule) => !isKept(rule) && !(rule.mark === undefined && kept.has(rule.priority + 1)));
-}
-
-/** The link of a name, whosever it is. */
-export function linkNamed(kernel: Kernel, name: string, at: NamespaceName): Link | undefined {
-  if (!kernel.exists(at)) return undefined;
-  return kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name))?.end.link;
-}
+type OwnLink = { readonly link?: Link; readonly mark?: Mark };

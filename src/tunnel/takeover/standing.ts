@@ -8,7 +8,6 @@ import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
 import { publicKeyOf } from '../../mesh/keys.ts';
 import { plainText } from '../../plain-text.ts';
 import type { Link, NamespaceName } from '../../plan/state.ts';
-import type { SeenDevice } from '../../plan/wireguard/device.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
 import type { BackendKind } from '../device/device.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
@@ -66,8 +65,7 @@ export function standingAt({ kernel, name, folder, privateKey, at }: StandingPar
     return { link, backend: 'kernel', folder, fwMark: found.fwMark };
   }
   if (seen.kind !== 'tun') throw inUse(name, `a link of kind ${seen.kind ?? 'unknown'}${aliasText(seen)}`);
-  const { fwMark } = readProgram(name, folder, privateKey);
-  return { link, backend: 'userspace', folder: SOCKETS, fwMark };
+  return { link, backend: 'userspace', ...readProgram(name, folder, privateKey) };
 }
 
 function assertAbandoned(name: string, { owner }: Mark): void {
@@ -84,7 +82,8 @@ function assertSameKey(name: string, found: Key | undefined, wanted: Key): void 
   throw inUse(name, `a WireGuard device with another key (public key ${publicKeyOf(found)})`);
 }
 
-function readProgram(name: string, folder: string, privateKey: Key): SeenDevice {
+/** One that is ours, and was not marked yet, answers in our folder. */
+function readProgram(name: string, folder: string, privateKey: Key): Pick<Standing, 'folder' | 'fwMark'> {
   const holder = tunHolder(name);
   if (holder === undefined) throw inUse(name, 'a TUN link that no process seen from here holds');
   const { program, process: id } = holder;
@@ -95,7 +94,7 @@ function readProgram(name: string, folder: string, privateKey: Key): SeenDevice 
       using device = new UserspaceWireguard(at, name);
       const found = device.read();
       assertSameKey(name, found.privateKey, privateKey);
-      return found;
+      return { folder: at, fwMark: found.fwMark };
     } catch (error) {
       if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
     }

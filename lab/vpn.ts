@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { availableWireguard } from '../src/linux/wireguard/available.ts';
 import { LabNamespace } from './namespace.ts';
 import { waitUntil } from './wait.ts';
 
@@ -95,10 +96,11 @@ export class Vpn implements AsyncDisposable {
     }
   }
 
-  /** Makes the server's WireGuard. */
+  /** Makes the server's WireGuard, which is the kernel's where it has one, as the client's is. */
   async serve(): Promise<void> {
     const { server } = this;
-    server.run('wireguard-go', 'wgs');
+    if (availableWireguard() === 'kernel') server.namespace.ip('link add wgs type wireguard');
+    else server.run('wireguard-go', 'wgs');
     waitUntil(() => server.run('wg', 'show', 'interfaces').includes('wgs'));
     const peer = ['peer', this.publicKey, 'allowed-ips', `${CLIENT.inside4}/32,${CLIENT.inside6}/128`];
     server.run('wg', 'set', 'wgs', 'private-key', join(server.folder, 'key'), 'listen-port', String(PORT), ...peer);

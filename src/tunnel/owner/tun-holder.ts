@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { type ProcessId, processOf } from '../../linux/process.ts';
 
@@ -33,6 +33,12 @@ function holds(pid: number, name: string): boolean {
     const info = quietly(() => readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1'));
     return info?.split('\n').includes(`iff:\t${name}`) === true;
   });
+}
+
+/** Whether a process runs in a folder, whatever that is called where it is. */
+export function isIn(pid: number, folder: string): boolean {
+  const [own, wanted] = [`/proc/${pid}/cwd`, folder].map((path) => quietly(() => statSync(path)));
+  return own !== undefined && own.ino === wanted?.ino && own.dev === wanted.dev;
 }
 
 /** Of a process, its executable without folders; empty where it is not to be seen. */

@@ -10,11 +10,12 @@ import { ProgramStart } from '../../linux/wireguard/program.ts';
 import { ROOT } from '../../plan/state.ts';
 import { parseKey } from '../../plan/wireguard/key.ts';
 import { removeDevice } from '../device/device.ts';
+import { tunHolder } from '../owner/tun-holder.ts';
 import { standingAt } from './standing.ts';
 
 useOwnNamespace();
 
-it('is a program of ours that nobody has marked yet, with the socket that it answers at, until it has ended', () => {
+it('is a program of ours that nobody has marked yet, whether it answers or not, until it has ended', () => {
   const folder = mkdtempSync(join(tmpdir(), 'culvert-standing-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   using kernel = new Kernel(folder, [ROOT]);
@@ -23,7 +24,10 @@ it('is a program of ours that nobody has marked yet, with the socket that it ans
   expect(standingAt(parts)).toBeUndefined();
   using start = new ProgramStart(folder, 'vpn');
   waitUntil(() => start.isDone());
+  const pid = tunHolder('vpn')?.process.pid ?? 0;
+  process.kill(pid, 'SIGSTOP');
   const standing = standingAt(parts);
+  process.kill(pid, 'SIGCONT');
   expect(standing).toMatchObject({ backend: 'userspace', folder, fwMark: 0 });
   removeDevice(parts, standing?.link);
   expect(standingAt(parts)).toBeUndefined();

@@ -11,7 +11,7 @@ import type { Link, NamespaceName } from '../../plan/state.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
 import type { BackendKind } from '../device/device.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
-import { programOf, tunHolder } from '../owner/tun-holder.ts';
+import { isIn, programOf, tunHolder } from '../owner/tun-holder.ts';
 
 /** A link that stands where a tunnel's is to be, and that a dead client has left. */
 export type Standing = {
@@ -38,6 +38,10 @@ export type StandingParts = {
 
 /** Where wireguard-go and others have their sockets unless they are told otherwise. */
 const SOCKETS = '/var/run/wireguard';
+/** How long a link may stay that nobody holds any more. */
+const SETTLING_MS = 500;
+const LOOK_MS = 5;
+const IDLE = new Int32Array(new SharedArrayBuffer(4));
 /** Programs that make WireGuard devices. */
 const PROGRAMS: readonly string[] = ['wireguard-go', 'boringtun', 'boringtun-cli', 'wireguard-rs'];
 
@@ -49,7 +53,7 @@ const PROGRAMS: readonly string[] = ['wireguard-go', 'boringtun', 'boringtun-cli
  *   what it is
  */
 export function standingAt({ kernel, name, folder, privateKey, at }: StandingParts): Standing | undefined {
-  const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
+  const seen = settledLink(kernel, at, name);
   if (seen === undefined) return undefined;
   const { link } = seen.end;
   const mark = readMark(seen.alias);
@@ -68,6 +72,15 @@ export function standingAt({ kernel, name, folder, privateKey, at }: StandingPar
   return { link, backend: 'userspace', ...readProgram(name, folder, privateKey) };
 }
 
+/** The link of a name. One that a process held which is about to be no more goes with it in a moment. */
+function settledLink(kernel: Kernel, at: NamespaceName, name: string): SeenLink | undefined {
+  for (const beganMs = performance.now(); ; Atomics.wait(IDLE, 0, 0, LOOK_MS)) {
+    const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
+    const isSettled = seen?.kind !== 'tun' || readMark(seen.alias) !== undefined || tunHolder(name) !== undefined;
+    if (isSettled || performance.now() - beganMs > SETTLING_MS) return seen;
+  }
+}
+
 function assertAbandoned(name: string, { owner }: Mark): void {
   if (owner.pid === process.pid || !isRunning(owner)) return;
   const program = programOf(owner.pid);
@@ -82,22 +95,24 @@ function assertSameKey(name: string, found: Key | undefined, wanted: Key): void 
   throw inUse(name, `a WireGuard device with another key (public key ${publicKeyOf(found)})`);
 }
 
-/** One that is ours, and was not marked yet, answers in our folder. */
+/**
+ * One of ours has our folder for its own: it was not marked yet, and so told nothing, and may have yet to answer. Another's
+ * says which key it has.
+ */
 function readProgram(name: string, folder: string, privateKey: Key): Pick<Standing, 'folder' | 'fwMark'> {
   const holder = tunHolder(name);
   if (holder === undefined) throw inUse(name, 'a TUN link that no process seen from here holds');
   const { program, process: id } = holder;
   const who = `${plainText(program, 32)}, pid ${id.pid}`;
   if (!PROGRAMS.includes(program)) throw inUse(name, `a TUN link of ${who}`);
-  for (const at of [folder, SOCKETS]) {
-    try {
-      using device = new UserspaceWireguard(at, name);
-      const found = device.read();
-      assertSameKey(name, found.privateKey, privateKey);
-      return { folder: at, fwMark: found.fwMark };
-    } catch (error) {
-      if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
-    }
+  if (isIn(id.pid, folder)) return { folder, fwMark: 0 };
+  try {
+    using device = new UserspaceWireguard(SOCKETS, name);
+    const found = device.read();
+    assertSameKey(name, found.privateKey, privateKey);
+    return { folder: SOCKETS, fwMark: found.fwMark };
+  } catch (error) {
+    if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
   }
   throw inUse(name, `a WireGuard device of ${who}, that does not answer at ${join(SOCKETS, `${name}.sock`)}`);
 }

@@ -2,12 +2,9 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ConnectOptions } from '../src/tunnel/client/request.ts';
-import { LineProcess } from './line-process.ts';
 import { randomOf } from './random.ts';
 import { SERVER, type Vpn } from './vpn.ts';
-import type { VpnAnswer } from './vpn-client.ts';
-
-const CLIENT = join(import.meta.dirname, 'vpn-client.ts');
+import { VpnClient } from './vpn-client.ts';
 
 /** Of the time that connecting takes: until then a client may be killed, and so also when it is connected. */
 const LATEST = 1.3;
@@ -60,8 +57,6 @@ export class VpnCycles {
       name: 'vpn',
       config: vpn.config({ lines: ['DNS = 10.9.0.1'] }),
       killSwitch: true,
-      runFolder: join(vpn.client.folder, 'run'),
-      stateFolder: join(vpn.client.folder, 'state'),
     };
   }
 
@@ -79,17 +74,13 @@ export class VpnCycles {
   /** @param ends whether the tunnel is taken away in the end; else that is left to chance */
   async cycle(ends: boolean): Promise<Cycle> {
     using opened = new DisposableStack();
-    const next = async (): Promise<LineProcess> => {
-      const process = opened.use(start(this.#vpn));
-      await process.line();
-      return process;
-    };
+    const next = async (): Promise<VpnClient> => opened.use(await VpnClient.start(this.#vpn));
     const wasReady = this.#random() < AT_ONCE;
     const ready = wasReady ? await next() : undefined;
     const { killedAfter, wasConnected } = await this.#kill();
     const begin = performance.now();
     const client = ready ?? (await next());
-    const { took: connect, wasAdopted } = await said(client, this.#options);
+    const { took: connect, wasAdopted } = await client.connect(this.#options);
     const whole = performance.now() - begin;
     // that it says so is not that it is
     this.#vpn.client.namespace.run('ping', '-c', '1', '-W', '5', SERVER.inside4);
@@ -111,34 +102,32 @@ export class VpnCycles {
   async #calibrate(): Promise<void> {
     const all = { nothing: [] as number[], tunnel: [] as number[] };
     for (let time = 0; time < 2 * CALIBRATION; time++) {
-      using client = start(this.#vpn);
-      await client.line();
-      const { took, wasAdopted } = await said(client, this.#options);
+      using client = await VpnClient.start(this.#vpn);
+      const { took, wasAdopted } = await client.connect(this.#options);
       all[wasAdopted ? 'tunnel' : 'nothing'].push(took);
       await this.#end(client, wasAdopted);
     }
     this.#times = { nothing: middle(all.nothing), tunnel: middle(all.tunnel) };
   }
 
-  async #end(client: LineProcess, isEnded: boolean): Promise<void> {
-    if (isEnded) await said(client, null);
-    await client.end('SIGKILL');
+  async #end(client: VpnClient, isEnded: boolean): Promise<void> {
+    if (isEnded) await client.disconnect();
+    await client.kill();
     this.#finds = isEnded ? 'nothing' : 'tunnel';
   }
 
   async #kill(): Promise<{ readonly killedAfter: number; readonly wasConnected: boolean }> {
-    using client = start(this.#vpn);
-    await client.line();
+    using client = await VpnClient.start(this.#vpn);
     let wasConnected = false;
     const begin = performance.now();
-    const answer = said(client, this.#options).then(
+    const answer = client.connect(this.#options).then(
       () => (wasConnected = true),
       (error: unknown) => String(error),
     );
     const killedAfter = this.#random() * LATEST * this.#times[this.#finds];
     await pause(Math.floor(killedAfter));
     while (performance.now() - begin < killedAfter);
-    await client.end('SIGKILL');
+    await client.kill();
     const end = await answer;
     // what it said itself, and not that it was killed
     if (typeof end === 'string' && !end.includes('SIGKILL')) throw new Error(end);
@@ -148,14 +137,6 @@ export class VpnCycles {
 
 function middle(times: readonly number[]): number {
   return times.toSorted((one, other) => one - other)[Math.floor(times.length / 2)] ?? 0;
-}
-
-function start(vpn: Vpn): LineProcess {
-  return new LineProcess(undefined, 'nsenter', vpn.client.command(process.execPath, CLIENT));
-}
-
-async function said(client: LineProcess, options: ConnectOptions | null): Promise<VpnAnswer> {
-  return JSON.parse(await client.ask(JSON.stringify(options))) as VpnAnswer;
 }
 
 function holdingsOf(vpn: Vpn): VpnHoldings {

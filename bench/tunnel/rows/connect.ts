@@ -2,13 +2,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LineProcess } from '../../../lab/line-process.ts';
 import { Vpn } from '../../../lab/vpn.ts';
-import type { VpnAnswer } from '../../../lab/vpn-client.ts';
+import { VpnClient } from '../../../lab/vpn-client.ts';
 import { availableWireguard } from '../../../src/linux/wireguard/available.ts';
-import type { ConnectOptions } from '../../../src/tunnel/client/request.ts';
 import type { Row } from '../../row.ts';
 import { median, medianRatio } from '../../statistics.ts';
-
-const CLIENT = join(import.meta.dirname, '..', '..', '..', 'lab', 'vpn-client.ts');
 
 /** How many times as fast as wg-quick it is to be, by who makes the device. */
 const FASTER = { kernel: 3, userspace: 1.5 };
@@ -33,30 +30,19 @@ export const connecting: Row = {
     await using vpn = await Vpn.make();
     const { client } = vpn;
     const file = join(client.folder, 'vpn.conf');
-    const options: ConnectOptions = {
-      name: 'vpn',
-      config: vpn.config(),
-      runFolder: join(client.folder, 'run'),
-      stateFolder: join(client.folder, 'state'),
-    };
+    const options = { name: 'vpn', config: vpn.config() };
     writeFileSync(file, options.config, { mode: 0o600 });
-    using opened = new DisposableStack();
-    const start = (...command: string[]): LineProcess =>
-      opened.use(new LineProcess(undefined, 'nsenter', client.command(...command)));
-    const library = start(process.execPath, CLIENT);
-    await library.line();
-    const shell = start('bash', '-c', TIMED);
+    using library = await VpnClient.start(vpn);
+    using shell = new LineProcess(undefined, 'nsenter', client.command('bash', '-c', TIMED));
     const times = { connect: [] as number[], up: [] as number[], disconnect: [] as number[], down: [] as number[] };
-    const told = async (given: ConnectOptions | null): Promise<number> =>
-      (JSON.parse(await library.ask(JSON.stringify(given))) as VpnAnswer).took;
     const ran = async (line: string): Promise<number> => {
       const answer = await shell.ask(line);
       if (Number.isNaN(Number(answer))) throw new Error(`${line}: ${answer}`);
       return Number(answer);
     };
     const ours = async (): Promise<void> => {
-      times.connect.push(await told(options));
-      times.disconnect.push(await told(null));
+      times.connect.push((await library.connect(options)).took);
+      times.disconnect.push(await library.disconnect());
     };
     const theirs = async (): Promise<void> => {
       times.up.push(await ran(`wg-quick up ${file}`));

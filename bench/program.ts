@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { availableParallelism, loadavg, release } from 'node:os';
 import { inspect, parseArgs, promisify } from 'node:util';
 import { print, printJson, printTable } from '../src/cli/output.ts';
-import { type Crowd, growCrowd } from './crowd.ts';
+import type { Crowd } from './crowd.ts';
 import { type Figure, formatNumber, isMet, measuredText, ratioText, referenceText, targetText } from './figure.ts';
 import type { Profile } from './processor-time.ts';
 import type { Bench, Row } from './row.ts';
@@ -71,6 +71,8 @@ async function run({ touchesMemory }: BenchProgram, rows: readonly Row[], quick:
   using lasting = new DisposableStack();
   let crowd: Promise<Crowd> | undefined;
   const grow = async (): Promise<Crowd> => {
+    // what it takes is not everywhere where rows are measured that take none
+    const { growCrowd } = await import('./crowd.ts');
     const grown = await growCrowd(stage, scale);
     lasting.use(grown.culvert);
     return grown;

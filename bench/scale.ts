@@ -33,6 +33,8 @@ export type Scale = {
   readonly meshChurnMs: number;
   /** switches of encryption, one after the other */
   readonly switches: number;
+  /** clients of a tunnel that are killed, one after the other */
+  readonly cycles: number;
 };
 
 export const FULL: Scale = {
@@ -54,6 +56,7 @@ export const FULL: Scale = {
   manyHosts: 5000,
   meshChurnMs: 300_000,
   switches: 50,
+  cycles: 1000,
 };
 
 export const QUICK: Scale = {
@@ -75,4 +78,5 @@ export const QUICK: Scale = {
   manyHosts: 80,
   meshChurnMs: 30_000,
   switches: 6,
+  cycles: 20,
 };

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { availableWireguard } from '../src/linux/wireguard/available.ts';
 import { LabNamespace } from './namespace.ts';
 import { waitUntil } from './wait.ts';
 
@@ -22,7 +23,7 @@ export const RESOLV_CONF = '# of the lab\nnameserver 203.0.113.53\n';
 
 export const PORT = 51_820;
 export const SERVER = { inside4: '10.9.0.1', inside6: 'fd09::1', outside4: '203.0.113.1', outside6: '2001:db8::1' };
-const CLIENT = { inside4: '10.9.0.2', inside6: 'fd09::2', outside4: '203.0.113.2', outside6: '2001:db8::2' };
+export const CLIENT = { inside4: '10.9.0.2', inside6: 'fd09::2', outside4: '203.0.113.2', outside6: '2001:db8::2' };
 
 /** One of the two: a namespace, and a folder that its processes see parts of in place of the machine's. */
 class Side {
@@ -110,10 +111,11 @@ export class Vpn implements AsyncDisposable {
     }
   }
 
-  /** Makes the server's WireGuard. */
+  /** Makes the server's WireGuard, which is the kernel's where it has one, as the client's is. */
   async serve(): Promise<void> {
     const { server } = this;
-    server.run('wireguard-go', 'wgs');
+    if (availableWireguard() === 'kernel') server.namespace.ip('link add wgs type wireguard');
+    else server.run('wireguard-go', 'wgs');
     waitUntil(() => server.run('wg', 'show', 'interfaces').includes('wgs'));
     const peer = ['peer', this.publicKey, 'allowed-ips', `${CLIENT.inside4}/32,${CLIENT.inside6}/128`];
     server.run('wg', 'set', 'wgs', 'private-key', join(server.folder, 'key'), 'listen-port', String(PORT), ...peer);

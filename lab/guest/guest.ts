@@ -14,11 +14,15 @@ const POWER_OFF_MS = 15_000;
 
 /** seconds, of one command */
 const RUN_S = 60;
+/** seconds, of a guest */
+const LIFETIME_S = 1800;
 
 export type Equipment = {
   /** more than the little that it boots with */
   readonly contents?: Contents;
   readonly memory_MiB?: number;
+  /** seconds, after which it ends by itself */
+  readonly lifetime_s?: number;
 };
 
 export type GuestNetwork = {
@@ -74,7 +78,7 @@ export class Guest implements AsyncDisposable {
    */
   static async boot(
     network: GuestNetwork | undefined,
-    { contents = {}, memory_MiB = 192 }: Equipment = {},
+    { contents = {}, memory_MiB = 192, lifetime_s = LIFETIME_S }: Equipment = {},
   ): Promise<Guest> {
     const qemu = find('qemu-system-x86_64', 'qemu-system-x86');
     const kernel = GuestKernel.find();
@@ -89,7 +93,7 @@ export class Guest implements AsyncDisposable {
       ['-nodefaults', '-nographic', '-no-reboot'],
       ['-kernel', kernel.image],
       ['-initrd', initrd],
-      ['-append', `console=ttyS0 quiet panic=-1 ${network?.bootArguments ?? ''}`],
+      ['-append', `console=ttyS0 quiet panic=-1 lifetime=${lifetime_s} ${network?.bootArguments ?? ''}`],
       ['-serial', `file:${join(folder, 'console')}`],
       ['-serial', 'stdio'],
       ...(network === undefined ? [] : networkOf(network)),

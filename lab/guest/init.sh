@@ -9,9 +9,6 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 
-# Whoever waits for this guest may be gone.
-(sleep 1800; poweroff -f) &
-
 for module in /modules/*.ko; do insmod "$module"; done
 
 # ip=CLIENT:SERVER:GATEWAY:NETMASK:HOST:DEVICE:AUTOCONF (Documentation/admin-guide/nfs/nfsroot.rst). Where the kernel
@@ -27,8 +24,14 @@ configure() {
   ip route replace default via "$3" dev "$6"
 }
 for argument in $(cat /proc/cmdline); do
-  case $argument in ip=*) configure "${argument#ip=}" ;; esac
+  case $argument in
+    ip=*) configure "${argument#ip=}" ;;
+    lifetime=*) lifetime=${argument#lifetime=} ;;
+  esac
 done
+
+# Whoever waits for this guest may be gone.
+(sleep "$lifetime"; poweroff -f) &
 
 # A line in: a number, seconds and a command in base64, which is killed when they are over; a line out: the number, the
 # exit code and what was printed, in base64.

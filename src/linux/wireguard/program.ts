@@ -11,10 +11,13 @@ import { UapiSocket } from './uapi-socket.ts';
  *
  *     its mount namespace    /run/wireguard ── the folder ── NAME.sock    ours
  *
- * It goes to the background when its link and its socket are there, and has no capability but for networks.
+ * It goes to the background when its link and its socket are there, and has no capability but for networks. Until then
+ * it ends with who starts it: what came later would be a link that nobody has said whose it is, and in the way of the next.
  */
 const SCRIPT = `
   set -e
+  # it may have ended before that was said
+  [ "$PPID" = "$3" ]
   cd "$1"
   mount -t tmpfs -o mode=0755 culvert /run
   mkdir /run/wireguard
@@ -49,8 +52,9 @@ export class ProgramStart implements Disposable {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const log = openSync(join(folder, `${name}.log`), 'w', 0o600);
     try {
-      const parameters = ['--mount', '--propagation', 'private', 'sh', '-c', SCRIPT, 'sh', folder, name];
-      this.#child = spawn('unshare', parameters, {
+      const script = ['sh', '-c', SCRIPT, 'sh', folder, name, String(process.pid)];
+      const parameters = ['--pdeathsig', 'KILL', 'unshare', '--mount', '--propagation', 'private', ...script];
+      this.#child = spawn('setpriv', parameters, {
         stdio: ['ignore', log, log],
         // who ends the daemon from a terminal does not mean it
         detached: true,
@@ -60,7 +64,7 @@ export class ProgramStart implements Disposable {
       closeSync(log);
     }
     // what could not be run has no id, and is told of later
-    if (this.#child.pid === undefined) this.#end = 'there is no unshare(1)';
+    if (this.#child.pid === undefined) this.#end = 'there is no setpriv(1)';
     this.#child.once('error', ({ message }) => (this.#end = message));
     this.#child.once('exit', (status, signal) => {
       if (status !== 0) this.#end = `it ended with ${signal ?? status}`;

@@ -35,6 +35,16 @@ describe('a tunnel’s folder', () => {
     expect(holderOf(folder)).toEqual(processOf(process.pid));
   });
 
+  it('is waited for where its holder is gone, and a child of that has yet to run its program', async () => {
+    const lock = join(folder, 'lock');
+    // its parent has ended when it says so
+    const script = `sh -c 'echo $$' >${lock}; echo held; exec sleep 0.3`;
+    const child = spawn('flock', [lock, 'sh', '-c', script]);
+    await once(child.stdout, 'data');
+    using _ = hold('vpn', folder, 'keeping');
+    expect(holderOf(folder)).toEqual(processOf(process.pid));
+  });
+
   it('is held by nobody when its holder is gone', () => {
     hold('vpn', folder, 'keeping')[Symbol.dispose]();
     expect(holderOf(folder)).toBeUndefined();

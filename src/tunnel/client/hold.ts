@@ -10,8 +10,11 @@ export type Purpose = 'keeping' | 'cleaning';
 
 /** More than a clean-up takes with the programs that it runs. */
 const CLEANING_MS = 15_000;
-/** How long one who has just got the lock may take to write into it who it is. */
-const TELLING_MS = 1000;
+/**
+ * How long one who has just got the lock may take to write into it who it is; and a child that was about to run a program,
+ * which has the lock of one that was killed until it does.
+ */
+const TELLING_MS = 5000;
 const LOOK_MS = 5;
 const IDLE = new Int32Array(new SharedArrayBuffer(4));
 

@@ -37,7 +37,7 @@ export type DeviceParts = {
 /** How often it is asked whether a program has started, or ended. */
 const LOOK_MS = 5;
 /** How long one may take to end when its link is gone. */
-const END_MS = 1000;
+const END_MS = 5000;
 const IDLE = new Int32Array(new SharedArrayBuffer(4));
 
 /** The WireGuard device of a tunnel, and its link. It outlives this process. */

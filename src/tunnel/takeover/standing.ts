@@ -7,12 +7,11 @@ import { KernelWireguard } from '../../linux/wireguard/kernel.ts';
 import { UserspaceWireguard } from '../../linux/wireguard/userspace.ts';
 import { plainText } from '../../plain-text.ts';
 import type { Link, NamespaceName } from '../../plan/state.ts';
-import type { SeenDevice } from '../../plan/wireguard/device.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
 import { publicKeyOf } from '../../plan/wireguard/private-key.ts';
 import type { BackendKind } from '../device/device.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
-import { programOf, WIREGUARD_PROGRAMS } from '../owner/processes.ts';
+import { makersOf, programOf, WIREGUARD_PROGRAMS } from '../owner/processes.ts';
 import { tunHolder } from '../owner/tun-holder.ts';
 
 /** A link that stands where a tunnel's is to be, and that a dead client has left. */
@@ -40,6 +39,10 @@ export type StandingParts = {
 
 /** Where wireguard-go and others have their sockets unless they are told otherwise. */
 const SOCKETS = '/var/run/wireguard';
+/** How long a link may stay that nobody holds any more. */
+const SETTLING_MS = 500;
+const LOOK_MS = 5;
+const IDLE = new Int32Array(new SharedArrayBuffer(4));
 
 /**
  * What stands under a name, as the kernel tells.
@@ -49,7 +52,7 @@ const SOCKETS = '/var/run/wireguard';
  *   what it is
  */
 export function standingAt({ kernel, name, folder, privateKey, at }: StandingParts): Standing | undefined {
-  const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
+  const seen = settledLink(kernel, at, name);
   if (seen === undefined) return undefined;
   const { link } = seen.end;
   const mark = readMark(seen.alias);
@@ -65,8 +68,16 @@ export function standingAt({ kernel, name, folder, privateKey, at }: StandingPar
     return { link, backend: 'kernel', folder, fwMark: found.fwMark };
   }
   if (seen.kind !== 'tun') throw inUse(name, `a link of kind ${seen.kind ?? 'unknown'}${aliasText(seen)}`);
-  const { fwMark } = readProgram(name, folder, privateKey);
-  return { link, backend: 'userspace', folder: SOCKETS, fwMark };
+  return { link, backend: 'userspace', ...readProgram(name, folder, privateKey) };
+}
+
+/** The link of a name. One that a process held which is about to be no more goes with it in a moment. */
+function settledLink(kernel: Kernel, at: NamespaceName, name: string): SeenLink | undefined {
+  for (const beganMs = performance.now(); ; Atomics.wait(IDLE, 0, 0, LOOK_MS)) {
+    const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
+    const isSettled = seen?.kind !== 'tun' || readMark(seen.alias) !== undefined || tunHolder(name) !== undefined;
+    if (isSettled || performance.now() - beganMs > SETTLING_MS) return seen;
+  }
 }
 
 /** @throws CulvertError `tunnel_in_use` where somebody else keeps it who is alive */
@@ -84,21 +95,24 @@ function assertSameKey(name: string, found: Key | undefined, wanted: Key): void 
   throw inUse(name, `a WireGuard device with another key (public key ${publicKeyOf(found)})`);
 }
 
-function readProgram(name: string, folder: string, privateKey: Key): SeenDevice {
+/**
+ * One of ours has our folder for its own: it was not marked yet, and so told nothing, and may have yet to answer. Another's
+ * says which key it has.
+ */
+function readProgram(name: string, folder: string, privateKey: Key): Pick<Standing, 'folder' | 'fwMark'> {
   const holder = tunHolder(name);
   if (holder === undefined) throw inUse(name, 'a TUN link that no process seen from here holds');
   const { program, process: id } = holder;
   const who = `${plainText(program, 32)}, pid ${id.pid}`;
   if (!WIREGUARD_PROGRAMS.includes(program)) throw inUse(name, `a TUN link of ${who}`);
-  for (const at of [folder, SOCKETS]) {
-    try {
-      using device = new UserspaceWireguard(at, name);
-      const found = device.read();
-      assertSameKey(name, found.privateKey, privateKey);
-      return found;
-    } catch (error) {
-      if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
-    }
+  if (makersOf(folder, name).some(({ pid }) => pid === id.pid)) return { folder, fwMark: 0 };
+  try {
+    using device = new UserspaceWireguard(SOCKETS, name);
+    const found = device.read();
+    assertSameKey(name, found.privateKey, privateKey);
+    return { folder: SOCKETS, fwMark: found.fwMark };
+  } catch (error) {
+    if (!(error instanceof CulvertError && error.code === 'wireguard_away')) throw error;
   }
   throw inUse(name, `a WireGuard device of ${who}, that does not answer at ${join(SOCKETS, `${name}.sock`)}`);
 }

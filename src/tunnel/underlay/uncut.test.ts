@@ -38,7 +38,7 @@ it('has the kernel learn what a router says, of marked packets too', async () =>
     packets.send(endpoint, 1300);
     expect(room()).toBe(1500);
     packets.send(endpoint, 1500);
-    await expect.poll(room).toBe(1400);
+    await expect.poll(room, { timeout: 10_000 }).toBe(1400);
     // larger than the link is none that leaves
     packets.send(endpoint, 9000);
   } finally {

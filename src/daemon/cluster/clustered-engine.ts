@@ -4,21 +4,10 @@ import { readAllProgress } from '../../cluster/conductor.ts';
 import { beginEpoch, type Wish } from '../../cluster/epoch.ts';
 import type { EpochRecord } from '../../cluster/records.ts';
 import { unlessAway } from '../../cluster/registry.ts';
-import type { SandboxId, Slot } from '../../ipam/lease.ts';
 import type { PeerChange } from '../../mesh/peers.ts';
-import type { MemberNews } from '../../sandbox/groups.ts';
-import type {
-  CreateRequest,
-  CulvertEvent,
-  Engine,
-  MemberSource,
-  MeshSource,
-  MeshView,
-  SandboxChange,
-  Status,
-} from '../engine.ts';
+import type { CreateRequest, Engine, MemberSource, MeshSource, MeshView, Status } from '../engine.ts';
+import { EngineOver } from '../engine-over.ts';
 import type { Directory } from '../groups/directory.ts';
-import { Listeners } from '../listeners.ts';
 import { ProblemNews } from '../problem-news.ts';
 import { assertAllTake } from './all-take.ts';
 import type { Cluster } from './cluster.ts';
@@ -47,13 +36,11 @@ export type ClusteredParts = {
 };
 
 /** An engine that is more than its host: what other hosts tell goes to it, and its place goes when it does. */
-export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> implements Engine {
-  readonly inner: Inner;
+export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> extends EngineOver<Inner> {
   readonly #cluster: Cluster;
   readonly #memberships: Memberships;
   readonly #steering: Steering;
   readonly #keyRotation: KeyRotation | undefined;
-  readonly #listeners = new Listeners();
   /** Changes of peers that the engine has not taken yet, by name. */
   readonly #owed = new Map<string, PeerChange>();
   readonly #looking: NodeJS.Timeout;
@@ -64,11 +51,10 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
   readonly #clock: Clock;
 
   constructor(inner: Inner, { cluster, directory, keys, clock, report, ...parts }: ClusteredParts) {
-    this.inner = inner;
+    super(inner);
     this.#cluster = cluster;
     this.#report = report;
     this.#clock = clock;
-    inner.subscribe((event) => this.#listeners.publish(event));
     this.#memberships = new Memberships({
       registry: cluster.registry,
       host: cluster.place.name,
@@ -96,7 +82,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
         courses: () => inner.courses(),
         publish: (told) => cluster.publishKeys(told),
         remember: (epoch, rotations) => cluster.rememberEpoch(epoch, rotations),
-        emit: (event) => this.#listeners.publish(event),
+        emit: (event) => this.listeners.publish(event),
         nowMs: () => clock.monotonicMs(),
       },
       cluster.place.epoch,
@@ -114,7 +100,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
         holdMs: cluster.holdMs,
         everyMs,
         clock,
-        emit: (event) => this.#listeners.publish(event),
+        emit: (event) => this.listeners.publish(event),
       });
     }
     cluster.follow({
@@ -123,7 +109,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
         this.#memberships.leased();
         this.#steering.leased();
       },
-      emit: (event) => this.#listeners.publish(event),
+      emit: (event) => this.listeners.publish(event),
       peersChanged: (changes, isAll) => {
         for (const change of changes) this.#owed.set(change.name, change);
         this.#isAll = isAll;
@@ -135,45 +121,17 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
     // the engine tells of its own
     const news = new ProblemNews(
       () => cluster.problems(),
-      (event) => this.#listeners.publish(event),
+      (event) => this.listeners.publish(event),
     );
     this.#looking = setInterval(() => news.look(), LOOK_MS).unref();
   }
 
-  async create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
+  override async create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
     this.#cluster.assertMayCreate();
     return this.inner.create(requests);
   }
 
-  update(id: SandboxId, change: SandboxChange): ReturnType<Engine['update']> {
-    return this.inner.update(id, change);
-  }
-
-  remove(ids: readonly SandboxId[]): ReturnType<Engine['remove']> {
-    return this.inner.remove(ids);
-  }
-
-  list(): ReturnType<Engine['list']> {
-    return this.inner.list();
-  }
-
-  inspect(id: SandboxId): ReturnType<Engine['inspect']> {
-    return this.inner.inspect(id);
-  }
-
-  leases(): ReturnType<Engine['leases']> {
-    return this.inner.leases();
-  }
-
-  release(slot: Slot, options: { readonly force: boolean }): ReturnType<Engine['release']> {
-    return this.inner.release(slot, options);
-  }
-
-  reconcile(options: { readonly dryRun: boolean }): ReturnType<Engine['reconcile']> {
-    return this.inner.reconcile(options);
-  }
-
-  async status(): Promise<Status> {
+  override async status(): Promise<Status> {
     const status = await this.inner.status();
     return {
       ...status,
@@ -194,7 +152,7 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
     try {
       await this.inner.updatePeers(changes, this.#isAll);
     } catch (error) {
-      this.#listeners.publish({
+      this.listeners.publish({
         type: 'daemon.problem',
         message: error instanceof Error ? error.message : String(error),
       });
@@ -204,41 +162,33 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
     }
   }
 
-  updatePeers(changes: readonly PeerChange[], isAll: boolean): Promise<void> {
-    return this.inner.updatePeers(changes, isAll);
-  }
-
-  updateMembers(news: readonly MemberNews[]): Promise<void> {
-    return this.inner.updateMembers(news);
-  }
-
-  hosts(): ReturnType<Engine['hosts']> {
+  override hosts(): ReturnType<Engine['hosts']> {
     return this.#cluster.hosts();
   }
 
-  removeHost(name: string): Promise<void> {
+  override removeHost(name: string): Promise<void> {
     return this.#cluster.removeHost(name);
   }
 
-  async mesh(): Promise<MeshView> {
+  override async mesh(): Promise<MeshView> {
     const { registry } = this.#cluster;
     const asked = [this.inner.traffic(), unlessAway(readAllProgress(registry)), this.#cluster.alive()] as const;
     const [traffic, progress = new Map(), alive] = await Promise.all(asked);
     return meshView(this.#cluster, this.#steering, { traffic, progress, alive, nowMs: this.#clock.monotonicMs() });
   }
 
-  async changeMesh(wish: Wish): Promise<EpochRecord> {
+  override async changeMesh(wish: Wish): Promise<EpochRecord> {
     const { registry } = this.#cluster;
     return beginEpoch(registry, wish, Date.now(), (current) => assertAllTake(registry, wish, current));
   }
 
   /** Other hosts are told of it when this returns, or when the registry is back. */
-  async setDraining(isDraining: boolean): Promise<void> {
+  override async setDraining(isDraining: boolean): Promise<void> {
     await this.inner.setDraining(isDraining);
     await this.#cluster.publishDraining(isDraining);
   }
 
-  async purge(): Promise<void> {
+  override async purge(): Promise<void> {
     await this.inner.purge();
     this.#leave();
     try {
@@ -249,15 +199,11 @@ export class ClusteredEngine<Inner extends Engine & MemberSource & MeshSource> i
       // nothing is left here to come back to: what the registry holds for it ends with the hold
       this.#report(error);
       const reason = error instanceof Error ? error.message : String(error);
-      this.#listeners.publish({ type: 'cluster.place_kept', message: `The place was not given back: ${reason}` });
+      this.listeners.publish({ type: 'cluster.place_kept', message: `The place was not given back: ${reason}` });
     }
   }
 
-  subscribe(listener: (event: CulvertEvent) => void): () => void {
-    return this.#listeners.add(listener);
-  }
-
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     if (this.#hasLeft) return this.inner.close();
     const keepsSubnet = await this.#hasSandboxes();
     await this.#steering.stop();

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../../errors.ts';
-import type { SandboxId, Slot } from '../../ipam/lease.ts';
-import type { CreateRequest, CulvertEvent, Engine, SandboxChange, Status } from '../engine.ts';
-import { Listeners } from '../listeners.ts';
+import type { SandboxId } from '../../ipam/lease.ts';
+import type { CreateRequest, Engine, Status } from '../engine.ts';
+import { EngineOver } from '../engine-over.ts';
 import { ProblemNews } from '../problem-news.ts';
 import { ViaTunnels } from './via-tunnels.ts';
 import { readViaFile, type Wish, wishOf } from './wish.ts';
@@ -17,18 +17,16 @@ export type ViaOptions = {
 };
 
 /** An engine whose sandboxes may leave by tunnels: one that does is there when its tunnel is. */
-export class ViaEngine implements Engine {
-  readonly inner: Engine;
+export class ViaEngine extends EngineOver<Engine> {
   readonly #options: ViaOptions;
   readonly #tunnels: ViaTunnels;
   readonly #runFolder: string;
   readonly #users = new Map<SandboxId, Omit<Wish, 'serial'>>();
-  readonly #listeners = new Listeners();
   readonly #news: ProblemNews;
 
   constructor(inner: Engine, options: ViaOptions) {
+    super(inner);
     const { runDir, stateDir, tunnels: files, report } = options;
-    this.inner = inner;
     this.#options = options;
     this.#runFolder = join(runDir, 'via');
     this.#tunnels = new ViaTunnels({
@@ -41,9 +39,8 @@ export class ViaEngine implements Engine {
     });
     this.#news = new ProblemNews(
       () => this.#tunnels.problems(),
-      (event) => this.#listeners.publish(event),
+      (event) => this.listeners.publish(event),
     );
-    inner.subscribe((event) => this.#listeners.publish(event));
   }
 
   /** Takes over what an earlier run left: when this returns it is on its way. */
@@ -55,7 +52,7 @@ export class ViaEngine implements Engine {
     if (this.#users.size > 0 || existsSync(this.#runFolder)) this.#want();
   }
 
-  async create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
+  override async create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
     const tunnels = new Set(requests.flatMap(({ specification }) => specification.via?.tunnel ?? []));
     if (tunnels.size === 0) return this.inner.create(requests);
     for (const tunnel of tunnels) readViaFile(this.#options.tunnels, tunnel);
@@ -89,82 +86,26 @@ export class ViaEngine implements Engine {
     }
   }
 
-  update(id: SandboxId, change: SandboxChange): ReturnType<Engine['update']> {
-    return this.inner.update(id, change);
-  }
-
-  async remove(ids: readonly SandboxId[]): ReturnType<Engine['remove']> {
+  override async remove(ids: readonly SandboxId[]): ReturnType<Engine['remove']> {
     const removed = await this.inner.remove(ids);
     const hadTunnel = removed.filter(({ id }) => this.#users.delete(id)).length > 0;
     if (hadTunnel) this.#want();
     return removed;
   }
 
-  list(): ReturnType<Engine['list']> {
-    return this.inner.list();
-  }
-
-  inspect(id: SandboxId): ReturnType<Engine['inspect']> {
-    return this.inner.inspect(id);
-  }
-
-  leases(): ReturnType<Engine['leases']> {
-    return this.inner.leases();
-  }
-
-  release(slot: Slot, options: { readonly force: boolean }): ReturnType<Engine['release']> {
-    return this.inner.release(slot, options);
-  }
-
-  reconcile(options: { readonly dryRun: boolean }): ReturnType<Engine['reconcile']> {
-    return this.inner.reconcile(options);
-  }
-
-  async status(): Promise<Status> {
+  override async status(): Promise<Status> {
     const status = await this.inner.status();
     return { ...status, problems: [...status.problems, ...this.#tunnels.problems()] };
   }
 
-  updatePeers(...told: Parameters<Engine['updatePeers']>): Promise<void> {
-    return this.inner.updatePeers(...told);
-  }
-
-  updateMembers(...told: Parameters<Engine['updateMembers']>): Promise<void> {
-    return this.inner.updateMembers(...told);
-  }
-
-  hosts(): ReturnType<Engine['hosts']> {
-    return this.inner.hosts();
-  }
-
-  mesh(): ReturnType<Engine['mesh']> {
-    return this.inner.mesh();
-  }
-
-  changeMesh(...wished: Parameters<Engine['changeMesh']>): ReturnType<Engine['changeMesh']> {
-    return this.inner.changeMesh(...wished);
-  }
-
-  removeHost(name: string): Promise<void> {
-    return this.inner.removeHost(name);
-  }
-
-  setDraining(isDraining: boolean): Promise<void> {
-    return this.inner.setDraining(isDraining);
-  }
-
-  async purge(): Promise<void> {
+  override async purge(): Promise<void> {
     this.#users.clear();
     if (existsSync(this.#runFolder)) this.#want();
     await this.#tunnels.close();
     await this.inner.purge();
   }
 
-  subscribe(listener: (event: CulvertEvent) => void): () => void {
-    return this.#listeners.add(listener);
-  }
-
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     await this.#tunnels.close();
     await this.inner.close();
   }
@@ -174,7 +115,7 @@ export class ViaEngine implements Engine {
   }
 
   #say({ tunnel, whose }: Wish, now: Error | { readonly notices: readonly string[] }): void {
-    this.#listeners.publish(
+    this.listeners.publish(
       now instanceof Error
         ? { type: 'via.down', message: `Tunnel ${tunnel} is not there for ${whose}: ${now.message}` }
         : { type: 'via.connected', message: [`Tunnel ${tunnel} is there for ${whose}`, ...now.notices].join('; ') },

@@ -6,7 +6,7 @@ import type { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { bringTo, difference } from './keeper.ts';
 import { killSwitchTable } from './kill-switch.ts';
 import { type Packet, packetText, readPacket, transmit } from './testing/packets.ts';
-import { type KillSwitchStage, MARK, OPTIONS, useKillSwitchStage } from './testing/stage.ts';
+import { type KillSwitchStage, MARK, OPTIONS, useKillSwitchStage, WIRE } from './testing/stage.ts';
 
 /* What a kill switch lets pass: see the drawing in testing/stage.ts. */
 
@@ -33,8 +33,9 @@ const PASSING: readonly Packet[] = [
   { kind: 'tcp', to: '2001:db8:a::2', port: 22 },
   { kind: 'echo', to: '203.0.113.3' },
   { kind: 'echo', to: '2001:db8:a::3' },
-  { kind: 'udp', to: '192.0.2.7', port: 67, fromPort: 68 },
-  { kind: 'udp', to: '2001:db8::7', port: 547, fromPort: 546 },
+  { kind: 'udp', to: '255.255.255.255', port: 67, fromPort: 68 },
+  { kind: 'udp', to: '192.168.1.1', port: 67, fromPort: 68 },
+  { kind: 'udp', to: 'ff02::1:2', port: 547, fromPort: 546, link: WIRE },
 ];
 
 const STOPPED: readonly Packet[] = [
@@ -64,7 +65,10 @@ const STOPPED: readonly Packet[] = [
   { kind: 'echo', to: '192.0.2.7' },
   { kind: 'udp', to: '224.0.0.251', port: 5353 },
   { kind: 'udp', to: '192.0.2.255', port: 9 },
-  // the ports of DHCP, from others
+  // the ports of DHCP, from others, and to where no server of the link is
+  { kind: 'udp', to: '198.51.100.9', port: 67, fromPort: 68 },
+  { kind: 'udp', to: '192.0.2.7', port: 68, fromPort: 67 },
+  { kind: 'udp', to: '2001:db8:9::9', port: 547, fromPort: 546 },
   { kind: 'udp', to: '192.0.2.7', port: 67 },
   { kind: 'udp', to: '192.0.2.7', port: 68, fromPort: 68 },
 ];

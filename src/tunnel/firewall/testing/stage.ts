@@ -8,6 +8,9 @@ import { removeFirewall } from '../keeper.ts';
 import type { KillSwitchOptions } from '../kill-switch.ts';
 import { type Packet, packetText, readPacket, transmit } from './packets.ts';
 
+/** index of the host's link */
+export const WIRE = 78;
+
 export const MARK = 51_820;
 
 export const OPTIONS: KillSwitchOptions = {
@@ -47,7 +50,7 @@ export class KillSwitchStage {
   #port = 20_000;
 
   private constructor([guest, host, outside, far]: readonly [LabNamespace, LabNamespace, LabNamespace, LabNamespace]) {
-    outside.ip(`link add wire index 77 type veth peer name wire netns ${host.pid}`);
+    outside.ip(`link add wire index 77 type veth peer name wire index ${WIRE} netns ${host.pid}`);
     far.ip(`link add t0 index 77 type veth peer name t0 netns ${host.pid}`);
     guest.ip(`link add g0 type veth peer name g0 netns ${host.pid}`);
     addresses(host, 'wire', '192.0.2.1/24', '2001:db8::1/64');

@@ -56,6 +56,7 @@ export class Connecting {
     const { kernel, name, folder, at } = this.#place;
     const { privateKey } = this.#request.config;
     this.#wanted.assertApart();
+    this.#wanted.assertMarkFree();
     if (at !== ROOT) this.#sweepRoot();
     const standing = standingAt({ kernel, name, folder, privateKey, at });
     if (standing !== undefined) {

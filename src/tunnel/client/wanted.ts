@@ -14,7 +14,7 @@ import { forwardTable } from '../firewall/forward.ts';
 import { killSwitchTable } from '../firewall/kill-switch.ts';
 import type { FirewallTable } from '../firewall/table.ts';
 import { wayTable } from '../firewall/way.ts';
-import type { Mark } from '../owner/mark.ts';
+import { type Mark, readMark } from '../owner/mark.ts';
 import { chooseNumbers, takenNumbers } from '../plan/numbers.ts';
 import { fullFamilies, type Numbers, RT_TABLE_MAIN, wholeFamilies } from '../plan/routing.ts';
 import { tunnelMtu } from '../plan/size.ts';
@@ -37,6 +37,22 @@ export class Wanted {
     const numbers = this.#place.kernel.withSocket(ROOT, (socket) => chooseNumbers(takenNumbers(socket), config.fwMark));
     const needsMark = allow !== undefined || config.fwMark !== undefined || fullFamilies(config).length > 0;
     return needsMark ? numbers : { ...numbers, fwMark: 0 };
+  }
+
+  /**
+   * Of two with one mark the packets of each would go past the other, and the rules of neither could be told apart.
+   *
+   * @throws CulvertError `mark_in_use`
+   */
+  assertMarkFree(): void {
+    const { kernel, name } = this.#place;
+    const { fwMark } = this.#request.config;
+    if (fwMark === undefined || fwMark === 0) return;
+    const links = kernel.withSocket(ROOT, (socket) => listLinks(socket, ROOT));
+    const other = links.find(({ end, alias }) => end.link.name !== name && readMark(alias)?.fwMark === fwMark);
+    if (other === undefined) return;
+    const message = `Cannot connect ${name}: its FwMark ${fwMark} is tunnel ${other.end.link.name}’s; choose another, or none`;
+    throw new CulvertError('mark_in_use', message);
   }
 
   /** Where its peers are. @throws CulvertError `endpoint_unresolved` where that is known of none, and of some it should be */

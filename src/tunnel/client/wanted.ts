@@ -2,6 +2,7 @@ import { formatIp, type Ip, parseIp } from '../../addr/ip.ts';
 import { CulvertError } from '../../errors.ts';
 import { listLinks } from '../../linux/observe/links.ts';
 import { listRoutes } from '../../linux/observe/routes.ts';
+import { findWay } from '../../linux/observe/way.ts';
 import { processOf } from '../../linux/process.ts';
 import { diff, type Plan } from '../../plan/diff.ts';
 import { type KernelObject, objectKey, ROOT } from '../../plan/state.ts';
@@ -151,6 +152,18 @@ export class Wanted {
     throw new CulvertError('namespace_has_way_out', message);
   }
 
+  /** Of which family all goes by, where all of the other goes through and the machine has a way out of both. */
+  tellPast(): readonly string[] {
+    const { kernel, at } = this.#place;
+    const { config, allow } = this.#request;
+    const [family, ...both] = fullFamilies(config);
+    if (at !== ROOT || allow !== undefined || family === undefined || both.length > 0) return [];
+    const [past, words, prefix] =
+      family === 'inet' ? ([ANYWHERE6, 'IPv6', '::/0'] as const) : ([ANYWHERE4, 'IPv4', '0.0.0.0/0'] as const);
+    if (kernel.withSocket(ROOT, (socket) => findWay(socket, past)) === undefined) return [];
+    return [`${words} goes past it, in clear: its AllowedIPs have no ${prefix}; a kill switch would keep it in`];
+  }
+
   /** Has the machine ask its name servers. @returns what a person is to know */
   askNames(): readonly string[] {
     const { dns, dnsName, name, at } = this.#place;
@@ -162,6 +175,9 @@ export class Wanted {
     return dns.set(dnsName, name, this.#request.config.dns).notices;
   }
 }
+
+/** Addresses by which the default routes are found. */
+const [ANYWHERE4, ANYWHERE6] = [parseIp('192.0.2.1'), parseIp('2001:db8::1')];
 
 /** Whom the machine asked for names before any tunnel. */
 function resolversOf({ dns }: Workplace): Ip[] {

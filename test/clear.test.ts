@@ -1,82 +1,49 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ClearHost, MTU } from '../lab/clear-host.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { type ClearHost, MTU } from '../lab/clear-host.ts';
 import { DatagramSocket } from '../lab/datagram.ts';
 import { Endpoint } from '../lab/endpoint/endpoint.ts';
 import { buildFrame } from '../lab/frame.ts';
-import { Underlay } from '../lab/underlay.ts';
-import { waitUntil } from '../lab/wait.ts';
 import { formatIpv4 } from '../src/addr/ipv4.ts';
 import { formatMac, type Mac } from '../src/addr/mac.ts';
 import { NETLINK_NETFILTER } from '../src/linux/netlink/constants.ts';
 import { NetlinkSocket } from '../src/linux/netlink/socket.ts';
 import { applyTransaction } from '../src/linux/nftables/batch.ts';
 import { ClearWay } from '../src/mesh/clear/way.ts';
-import { DevicePeers } from '../src/mesh/device-peers.ts';
-import { DEFAULT_CLEAR_PORT, directCable, tunnelLink } from '../src/mesh/link.ts';
-import type { MeshPeer } from '../src/mesh/peers.ts';
-import { Tunnel } from '../src/mesh/tunnel.ts';
-import { type Key, keyOf } from '../src/plan/wireguard/key.ts';
+import { DEFAULT_CLEAR_PORT, directCable } from '../src/mesh/link.ts';
 import { ForwardAccept } from '../src/sandbox/host/forward.ts';
 import { rootCable } from '../src/sandbox/host/objects.ts';
 import { rootTable } from '../src/sandbox/ruleset/names.ts';
+import { type ClearHosts, useClearHosts } from './support/clear-hosts.ts';
 
-/*
- * Two hosts on a link, one behind a router, and a stranger on the link, who is a host as well. Each has a sandbox:
- *
- *     s1 10.64.16.1 ── router ── h1 192.0.2.11 ──┐
- *     s1 10.64.32.1 ── router ── h2 192.0.2.12 ──┤
- *     s1 10.64.64.1 ── router ── h3 192.0.2.13 ──┴─ wire ── h4 198.51.100.11 ── router ── s1 10.64.48.1
- *                                (the stranger)
- */
+/* What hosts send each other in clear: see the drawing in support/clear-hosts.ts. */
 
 const FULL = String(MTU - 28);
 
 describe('hosts in clear', { timeout: 60_000 }, () => {
-  let opened: DisposableStack;
+  let hosts: ClearHosts;
   let one: ClearHost;
   let two: ClearHost;
   let stranger: ClearHost;
   let far: ClearHost;
-
-  beforeEach(() => {
-    opened = new DisposableStack();
-    const underlay = opened.use(new Underlay(4, { far: 1 }));
-    const subnets = ['10.64.16.0/20', '10.64.32.0/20', '10.64.64.0/20', '10.64.48.0/20'];
-    const hosts = underlay.hosts.map((place, index) =>
-      opened.use(new ClearHost(underlay, place, subnets[index] ?? '')),
-    );
-    [one, two, stranger, far] = hosts as [ClearHost, ClearHost, ClearHost, ClearHost];
+  useClearHosts((made) => {
+    hosts = made;
+    ({ one, two, stranger, far } = made);
   });
-  afterEach(() => opened.dispose());
-
-  /** All know all, and send in clear; h3 is nobody's peer. */
-  function join3({ onLink }: { readonly onLink: boolean }): void {
-    const hosts = [one, two, far];
-    for (const host of hosts) {
-      const peers = hosts
-        .filter((other) => other !== host)
-        .map((other) => other.peer(onLink && host !== far && other !== far));
-      host.bring(peers);
-      for (const peer of peers) host.route(peer);
-    }
-  }
 
   const tableOf = (host: ClearHost): string => host.root('nft', 'list', 'table', 'inet', 'culvert_clear-main');
 
   it('reach each other’s sandboxes, on one link without a wrapping and in one otherwise, both ways and in full size', async () => {
-    join3({ onLink: true });
+    hosts.join({ onLink: true });
     const pairs = [one, two, far].flatMap((host) => [one, two, far].map((other) => [host, other] as const));
     for (const [host, other] of pairs) {
       if (host === other) continue;
       expect(host.ping(other, '-M', 'do', '-s', FULL)).toContain(' 0% packet loss');
     }
     expect(() => one.ping(two, '-M', 'do', '-s', String(MTU - 27), '-W', '1')).toThrow();
-    const asking = opened.use(await Endpoint.start('asking', one.sandbox));
+    const asking = hosts.opened.use(await Endpoint.start('asking', one.sandbox));
     for (const host of [two, far]) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
-      const answering = opened.use(await Endpoint.start('answering', host.sandbox));
+      const answering = hosts.opened.use(await Endpoint.start('answering', host.sandbox));
       const question = { to: formatIpv4(host.address), text: 'x'.repeat(MTU - 40), count: 20, waitMs: 5000 };
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       const { echoes } = await asking.ask(question);
@@ -101,7 +68,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
   });
 
   it('have it told by a route how much goes through to one of them', () => {
-    join3({ onLink: false });
+    hosts.join({ onLink: false });
     one.route(far.peer(false), 1300);
     const routes = one.underlay.run(one.router, 'ip', '-j', 'route', 'show', '10.64.48.0/20');
     expect(JSON.parse(routes)).toMatchObject([
@@ -114,7 +81,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
   });
 
   it('write nothing where nothing differs, and nothing more than what does', () => {
-    join3({ onLink: true });
+    hosts.join({ onLink: true });
     const peers = [two.peer(true), far.peer(false)];
     const batch = vi.spyOn(NetlinkSocket.prototype, 'batch');
     const transaction = vi.spyOn(NetlinkSocket.prototype, 'transaction');
@@ -137,7 +104,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
   });
 
   it('hear a peer no more, nor send to it, once it is refused', () => {
-    join3({ onLink: true });
+    hosts.join({ onLink: true });
     expect(one.inside(() => one.way.update([{ name: 'h2', peer: undefined }]))).toEqual([
       'nft delete element inet culvert_clear-main wrapped { 192.0.2.12 . 10.64.32.0 }',
       'nft delete element inet culvert_clear-main direct { 10.64.32.0 }',
@@ -161,9 +128,9 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
   });
 
   it('take nothing from one that bears the address of another, nor from a stranger', async () => {
-    join3({ onLink: false });
+    hosts.join({ onLink: false });
     const target = { address: one.meshAddress, port: 7000 };
-    const heard = one.insideRouter(() => opened.use(new DatagramSocket(target)));
+    const heard = one.insideRouter(() => hosts.opened.use(new DatagramSocket(target)));
     const send = (from: ClearHost, source: string, text: string): void => {
       using socket = from.underlay.inside(
         from.place,
@@ -192,7 +159,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
   });
 
   it('take nothing from the link that is not a neighbour’s, and nothing that is not for sandboxes', () => {
-    join3({ onLink: true });
+    hosts.join({ onLink: true });
     const ping =
       (from: ClearHost, source: string, target: string): (() => string) =>
       () =>
@@ -218,7 +185,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
   });
 
   it('send nothing by another way, where a way has gone', () => {
-    join3({ onLink: true });
+    hosts.join({ onLink: true });
     one.root('nft', 'add', 'table', 'inet', 'watch');
     one.root('nft', 'add', 'chain', 'inet', 'watch', 'c', '{ type filter hook postrouting priority 500; }');
     one.root(
@@ -248,7 +215,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
   });
 
   it('are put right where others have changed them', () => {
-    join3({ onLink: true });
+    hosts.join({ onLink: true });
     const peers = [two.peer(true), far.peer(false)];
     const router = (...command: string[]): string => one.underlay.run(one.router, ...command);
     router('ip', 'neighbour', 'delete', '10.64.47.255', 'dev', 'wc-main');
@@ -294,7 +261,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
   });
 
   it('are taken over as they are by who remembers nothing, and keep what that one does not know', () => {
-    join3({ onLink: true });
+    hosts.join({ onLink: true });
     one.way[Symbol.dispose]();
     one.way = one.open();
     expect(one.bring([], { removes: false })).toEqual([]);
@@ -322,7 +289,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
         .replace(/<.*>/gu, ''),
     ];
     const before = seen();
-    join3({ onLink: true });
+    hosts.join({ onLink: true });
     expect(tableOf(one)).toContain('10.64.32.0');
     one.inside(() => ClearWay.remove({ kernel: one.kernel, instance: 'main' }));
     expect(seen()).toEqual(before);
@@ -330,7 +297,7 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
   });
 
   it('reach each other also where somebody lets nothing be forwarded', () => {
-    join3({ onLink: true });
+    hosts.join({ onLink: true });
     one.root('nft', 'add', 'table', 'ip', 'filter');
     one.root('nft', 'add', 'chain', 'ip', 'filter', 'FORWARD', '{ type filter hook forward priority 0; policy drop; }');
     expect(() => one.ping(two, '-W', '1')).toThrow();
@@ -346,68 +313,6 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     expect(two.ping(one)).toContain(' 0% packet loss');
   });
 
-  it('are asked by the way that is chosen, whatever the routes are, and answer by it', async () => {
-    join3({ onLink: true });
-    const keys = [keyPair(), keyPair()];
-    const [first, second] = [one, two].map((host, index) => encrypted(host, keys[index] ?? keyPair()));
-    if (first === undefined || second === undefined) throw new Error('There are two');
-    first.know(second.peer);
-    second.know(first.peer);
-    const [link] = [tunnelLink('main', 'even')];
-    const target = { address: two.meshAddress, port: 7000 };
-    const asker = { address: one.meshAddress, port: 7001 };
-    const devices = [link.name, 'wc-main', 'wd-main'];
-    const listening = two.insideRouter(() => devices.map((device) => opened.use(new DatagramSocket(target, device))));
-    const asking = one.insideRouter(() => devices.map((device) => opened.use(new DatagramSocket(asker, device))));
-    const routes = [
-      ['10.64.32.0/20', 'dev', link.name],
-      ['10.64.32.0/20', 'via', '10.64.47.255', 'dev', 'wc-main', 'onlink'],
-      ['10.64.32.0/20', 'via', '10.64.47.255', 'dev', 'wd-main', 'onlink'],
-      undefined,
-    ];
-    for (const [turn, route] of routes.entries()) {
-      if (route === undefined) one.underlay.run(one.router, 'ip', 'route', 'delete', '10.64.32.0/20');
-      else one.underlay.run(one.router, 'ip', 'route', 'replace', ...route);
-      for (const [index, device] of devices.entries()) {
-        const text = `${turn} by ${device}`;
-        asking[index]?.send(target, Buffer.from(text));
-        // oxlint-disable-next-line no-await-in-loop -- one after the other
-        expect(await listening[index]?.until(text)).toEqual([text]);
-        listening[index]?.send(asker, Buffer.from(`answer ${text}`));
-        // oxlint-disable-next-line no-await-in-loop -- one after the other
-        expect(await asking[index]?.until(`answer ${text}`)).toEqual([`answer ${text}`]);
-      }
-    }
-    const strays = [...listening, ...asking].flatMap((socket) => socket.received());
-    expect(strays).toEqual([]);
-  });
-
-  type Keys = { readonly privateKey: Key; readonly publicKey: Key };
-
-  /** WireGuard beside it. */
-  function encrypted(
-    host: ClearHost,
-    { privateKey, publicKey }: Keys,
-  ): { peer: MeshPeer; know: (peer: MeshPeer) => void } {
-    const { kernel, place, subnet } = host;
-    const link = tunnelLink('main', 'even');
-    const folder = join(place.folder, 'wireguard');
-    const keys = [{ rotation: 0, publicKey, port: 51_820 }];
-    const { name, address } = place;
-    const own = { name, subnet, address, clearPort: DEFAULT_CLEAR_PORT, isOnLink: false, keys };
-    return host.inside(() => {
-      opened.defer(() => host.inside(() => Tunnel.remove({ kernel, link, folder })));
-      const tunnel = opened.use(new Tunnel({ kernel, link, mtu: MTU, backend: 'userspace', folder }));
-      waitUntil(() => {
-        tunnel.advance();
-        return !tunnel.isStarting;
-      });
-      const device = new DevicePeers({ tunnel, link, rotation: 0, privateKey, listenPort: 51_820 }, []);
-      device.reconcile(Date.now(), { removes: true });
-      return { peer: own, know: (next) => void host.inside(() => device.update([{ former: undefined, next }])) };
-    });
-  }
-
   /** A VXLAN packet for h1's link. */
   function wrapped(from: string, to: string, text: string): Uint8Array {
     const mac = formatMac(Uint8Array.of(0x02, 0xcd, ...to.split('.').map(Number)) as Mac);
@@ -416,12 +321,3 @@ describe('hosts in clear', { timeout: 60_000 }, () => {
     return Uint8Array.of(0x08, 0, 0, 0, 0, 0, 1, 0, ...frame);
   }
 });
-
-function keyPair(): { readonly privateKey: Key; readonly publicKey: Key } {
-  const { privateKey, publicKey } = generateKeyPairSync('x25519');
-  // the key is the end of what its encodings hold
-  return {
-    privateKey: keyOf(new Uint8Array(privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32))),
-    publicKey: keyOf(new Uint8Array(publicKey.export({ type: 'spki', format: 'der' }).subarray(-32))),
-  };
-}

@@ -93,6 +93,21 @@ describe('a tunnel', { timeout: 120_000 }, () => {
     expect(lab.vpn.state()).toEqual(lab.before);
   });
 
+  it('says of which family all goes past it, where a kill switch keeps nothing in', async () => {
+    const config = lab.vpn.config({ peer: { AllowedIPs: '0.0.0.0/0' } });
+    const { child, said } = await lab.client.connectTelling(config);
+    expect(said).toContain('IPv6 goes past it, in clear: its AllowedIPs have no ::/0');
+    expect(['192.0.2.1', '2001:db8:f::1'].map((to) => lab.client.wayTo(to))).toEqual(['vpn', 'eth0']);
+    await kill(child);
+    for (const options of [['--kill-switch'], ['--split', '10.0.0.0/8']]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const other = await lab.client.connectTelling(config, ...options);
+      expect(other.said).not.toContain('goes past it');
+      // oxlint-disable-next-line no-await-in-loop -- likewise
+      await kill(other.child);
+    }
+  });
+
   it('has IPv4 alone where the host has IPv6 switched off', async () => {
     lab.vpn.client.namespace.run(
       'sysctl',

@@ -93,6 +93,13 @@ describe('a name that is another’s is refused, with what it is and whose:', { 
   const escaped = (text: string): string => text.replace(/[+/=]/g, '\\$&');
 });
 
+it('has no mark that is another tunnel’s', async () => {
+  await layNeighbours(lab.vpn, lab.client);
+  lab.before = lab.vpn.state();
+  const message = /Cannot connect vpn: its FwMark 51820 is tunnel other’s; choose another, or none/;
+  expect(await attempt(lab.vpn.config({ lines: ['FwMark = 51820'] }))).toMatch(message);
+});
+
 it('is ended without a link of its name that another has made meanwhile', async () => {
   const hook = 'PreUp = ip link add vpn type bridge && kill -TERM $PPID';
   const child = lab.client.start(lab.vpn.config({ lines: [hook] }), '--allow-hooks', '--kill-switch');

@@ -18,6 +18,9 @@ beforeEach(async () => {
   lab.before = lab.vpn.state();
 });
 
+/** Only for what hangs. */
+const WAIT = { timeout: 30_000 };
+
 const config = (): string => lab.vpn.config({ lines: ['DNS = 10.9.0.1'] });
 
 /** Connects, and is killed. */
@@ -86,8 +89,8 @@ const CASES: readonly Case[] = [
       await leave();
       const program = programOf('vpn');
       process.kill(program, 'SIGKILL');
-      await expect.poll(() => isThere(program)).toBe(false);
-      await expect.poll(() => lab.vpn.state()['links']).not.toContain('vpn');
+      await expect.poll(() => isThere(program), WAIT).toBe(false);
+      await expect.poll(() => lab.vpn.state()['links'], WAIT).not.toContain('vpn');
       expect(readdirSync(tunnelFolder())).toContain('vpn.sock');
     },
   },

@@ -62,7 +62,7 @@ export class Adopting {
       }
       device.mark(ownMark(numbers.fwMark));
       this.#dropTables(numbers);
-      const said = this.#wanted.askNames();
+      const said = [...this.#wanted.askNames(), ...this.#wanted.tellPast()];
       const notices = [
         ...resolved.unresolved.values(),
         ...said,

@@ -56,6 +56,7 @@ export class Connecting {
     const { kernel, name, folder, at } = this.#place;
     const { privateKey } = this.#request.config;
     this.#wanted.assertApart();
+    this.#wanted.assertMarkFree();
     if (at !== ROOT) this.#sweepRoot();
     const standing = standingAt({ kernel, name, folder, privateKey, at });
     if (standing !== undefined) {
@@ -201,7 +202,7 @@ export class Connecting {
       const inside = { kernel, at, link: device.link };
       await untilData({ device, inside, config, peer, timeoutMs, signal });
     }
-    this.#notices.push(...this.#wanted.askNames());
+    this.#notices.push(...this.#wanted.askNames(), ...this.#wanted.tellPast());
     const heard = peer === undefined ? {} : { peer };
     return { device, numbers, mtu, ...heard, resolved, notices: this.#notices, wasAdopted: false };
   }

@@ -2,6 +2,7 @@ import { formatIp, type Ip, parseIp } from '../../addr/ip.ts';
 import { CulvertError } from '../../errors.ts';
 import { listLinks } from '../../linux/observe/links.ts';
 import { listRoutes } from '../../linux/observe/routes.ts';
+import { findWay } from '../../linux/observe/way.ts';
 import { processOf } from '../../linux/process.ts';
 import { diff, type Plan } from '../../plan/diff.ts';
 import { type KernelObject, objectKey, ROOT } from '../../plan/state.ts';
@@ -14,7 +15,7 @@ import { forwardTable } from '../firewall/forward.ts';
 import { killSwitchTable } from '../firewall/kill-switch.ts';
 import type { FirewallTable } from '../firewall/table.ts';
 import { wayTable } from '../firewall/way.ts';
-import type { Mark } from '../owner/mark.ts';
+import { type Mark, readMark } from '../owner/mark.ts';
 import { chooseNumbers, takenNumbers } from '../plan/numbers.ts';
 import { fullFamilies, type Numbers, RT_TABLE_MAIN, wholeFamilies } from '../plan/routing.ts';
 import { tunnelMtu } from '../plan/size.ts';
@@ -37,6 +38,22 @@ export class Wanted {
     const numbers = this.#place.kernel.withSocket(ROOT, (socket) => chooseNumbers(takenNumbers(socket), config.fwMark));
     const needsMark = allow !== undefined || config.fwMark !== undefined || fullFamilies(config).length > 0;
     return needsMark ? numbers : { ...numbers, fwMark: 0 };
+  }
+
+  /**
+   * Of two with one mark the packets of each would go past the other, and the rules of neither could be told apart.
+   *
+   * @throws CulvertError `mark_in_use`
+   */
+  assertMarkFree(): void {
+    const { kernel, name } = this.#place;
+    const { fwMark } = this.#request.config;
+    if (fwMark === undefined || fwMark === 0) return;
+    const links = kernel.withSocket(ROOT, (socket) => listLinks(socket, ROOT));
+    const other = links.find(({ end, alias }) => end.link.name !== name && readMark(alias)?.fwMark === fwMark);
+    if (other === undefined) return;
+    const message = `Cannot connect ${name}: its FwMark ${fwMark} is tunnel ${other.end.link.name}’s; choose another, or none`;
+    throw new CulvertError('mark_in_use', message);
   }
 
   /** Where its peers are. @throws CulvertError `endpoint_unresolved` where that is known of none, and of some it should be */
@@ -135,6 +152,18 @@ export class Wanted {
     throw new CulvertError('namespace_has_way_out', message);
   }
 
+  /** Of which family all goes by, where all of the other goes through and the machine has a way out of both. */
+  tellPast(): readonly string[] {
+    const { kernel, at } = this.#place;
+    const { config, allow } = this.#request;
+    const [family, ...both] = fullFamilies(config);
+    if (at !== ROOT || allow !== undefined || family === undefined || both.length > 0) return [];
+    const [past, words, prefix] =
+      family === 'inet' ? ([ANYWHERE6, 'IPv6', '::/0'] as const) : ([ANYWHERE4, 'IPv4', '0.0.0.0/0'] as const);
+    if (kernel.withSocket(ROOT, (socket) => findWay(socket, past)) === undefined) return [];
+    return [`${words} goes past it, in clear: its AllowedIPs have no ${prefix}; a kill switch would keep it in`];
+  }
+
   /** Has the machine ask its name servers. @returns what a person is to know */
   askNames(): readonly string[] {
     const { dns, dnsName, name, at } = this.#place;
@@ -146,6 +175,9 @@ export class Wanted {
     return dns.set(dnsName, name, this.#request.config.dns).notices;
   }
 }
+
+/** Addresses by which the default routes are found. */
+const [ANYWHERE4, ANYWHERE6] = [parseIp('192.0.2.1'), parseIp('2001:db8::1')];
 
 /** Whom the machine asked for names before any tunnel. */
 function resolversOf({ dns }: Workplace): Ip[] {

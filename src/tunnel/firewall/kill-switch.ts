@@ -1,5 +1,5 @@
 import { type Ip, isIpv6 } from '../../addr/ip.ts';
-import { type IpPrefix, ipPrefixCovers } from '../../addr/ip-prefix.ts';
+import { type IpPrefix, ipPrefixCovers, parseIpPrefix } from '../../addr/ip-prefix.ts';
 import { type Ipv6, ipv6Bytes, parseIpv6 } from '../../addr/ipv6.ts';
 import { InputError } from '../../errors.ts';
 import type { Chain, Element, NamedSet, Ruleset, SetElements } from '../../plan/ruleset.ts';
@@ -71,6 +71,17 @@ const DHCP_PORTS = [
   [547, 546],
 ];
 
+/**
+ * Where DHCP has its servers and clients: all of a link, the multicast groups of its servers, and addresses that stand for
+ * nobody beyond a network. Ports alone would be a way out to anywhere for who may have them. A lease of a server that is
+ * elsewhere is renewed by broadcast, as where that server is silent (RFC 2131, 4.4.5).
+ */
+const DHCP4_PREFIXES = ['10.0.0.0/8', '100.64.0.0/10', '169.254.0.0/16', '172.16.0.0/12', '192.168.0.0/16'];
+const DHCP6_PREFIXES = ['fe80::/10', 'ff02::1:2/128', 'ff05::1:3/128'];
+const BROADCAST = Uint8Array.of(255, 255, 255, 255);
+const DHCP4: NamedSet = { name: 'dhcp4', key: ['ipv4_addr'], interval: true, size: 16 };
+const DHCP6: NamedSet = { ...DHCP4, name: 'dhcp6', key: ['ipv6_addr'] };
+
 /** Solicitations and advertisements of routers and neighbours (RFC 4861). */
 const NEIGHBOURS: NamedSet = { name: 'neighbours', key: ['icmpv6_type'], size: 4 };
 const NEIGHBOUR_TYPES = [133, 134, 135, 136];
@@ -131,9 +142,11 @@ function killSwitchRuleset({ name, mark }: KillSwitchOptions): Ruleset {
   }
   return {
     table: tableOf('kill switch', name),
-    sets: [MARKED4, MARKED6, ALLOWED4, ALLOWED6, DHCP, NEIGHBOURS],
+    sets: [MARKED4, MARKED6, ALLOWED4, ALLOWED6, DHCP, DHCP4, DHCP6, NEIGHBOURS],
     elements: [
       { set: DHCP, elements: DHCP_PORTS.map((key) => ({ key })) },
+      { set: DHCP4, elements: DHCP4_PREFIXES.map((text) => rangeOf(parseIpPrefix(text))) },
+      { set: DHCP6, elements: DHCP6_PREFIXES.map((text) => rangeOf(parseIpPrefix(text))) },
       { set: NEIGHBOURS, elements: NEIGHBOUR_TYPES.map((type) => ({ key: [type] })) },
     ],
     chains: [
@@ -171,7 +184,9 @@ function killSwitchRuleset({ name, mark }: KillSwitchOptions): Ruleset {
           rule(isMarked(mark), isIpv4, isIn(['ip daddr', 'l4proto', 'th dport'], MARKED4.name), accept),
           rule(isMarked(mark), isIpv6Packet, isIn(['ip6 daddr', 'l4proto', 'th dport'], MARKED6.name), accept),
           ...allowed,
-          rule(isUdp, isIn(['th sport', 'th dport'], DHCP.name), accept),
+          rule(isIpv4, equals('ip daddr', BROADCAST), isUdp, isIn(['th sport', 'th dport'], DHCP.name), accept),
+          rule(isIpv4, isIn(['ip daddr'], DHCP4.name), isUdp, isIn(['th sport', 'th dport'], DHCP.name), accept),
+          rule(isIpv6Packet, isIn(['ip6 daddr'], DHCP6.name), isUdp, isIn(['th sport', 'th dport'], DHCP.name), accept),
           rule(
             isIpv6Packet,
             equals('ip6 hoplimit', OWN_HOP_LIMIT),

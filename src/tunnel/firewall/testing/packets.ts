@@ -26,6 +26,8 @@ export type Packet = {
   readonly port?: number;
   readonly fromPort?: number;
   readonly mark?: number;
+  /** index of the link, for an address that is of one */
+  readonly link?: number;
   /** of `neighbour`, a solicitation; 255 where absent */
   readonly hops?: number;
 };
@@ -42,7 +44,7 @@ export function transmit(namespace: LabNamespace, packet: Packet): string {
     if (packet.kind === 'neighbour') setsockopt(fd, SOL_IPV6, IPV6_UNICAST_HOPS, packet.hops ?? 255);
     if (packet.fromPort !== undefined)
       bind(fd, socketAddressOf(parseIp(isIpv6(to) ? '::' : '0.0.0.0'), packet.fromPort));
-    connect(fd, socketAddressOf(to, packet.port ?? 0), 'connect');
+    connect(fd, socketAddressOf(to, packet.port ?? 0, packet.link), 'connect');
     send(fd, bodyOf(packet, to));
     return 'sent';
   } catch (error) {
@@ -94,11 +96,11 @@ function transportText(view: DataView, protocol: number, at: number, to: string)
 }
 
 /** struct sockaddr_in and struct sockaddr_in6 */
-export function socketAddressOf(address: Ip, port: number): Uint8Array {
+export function socketAddressOf(address: Ip, port: number, link = 0): Uint8Array {
   const head = [isIpv6(address) ? AF_INET6 : AF_INET, 0, port >>> 8, port & 255];
   const bytes = ipBytes(address);
   return isIpv6(address)
-    ? Uint8Array.of(...head, 0, 0, 0, 0, ...bytes, 0, 0, 0, 0)
+    ? Uint8Array.of(...head, 0, 0, 0, 0, ...bytes, link, 0, 0, 0)
     : Uint8Array.of(...head, ...bytes, ...new Uint8Array(8));
 }
 

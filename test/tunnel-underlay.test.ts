@@ -115,7 +115,7 @@ describe('the way to the endpoint', { timeout: 120_000 }, () => {
     first.cut();
     second.use();
     await expect.poll(() => pings(SERVER.inside4), { timeout: 8000, interval: 200 }).toBe(true);
-    await expect.poll(mtu).toBe(1320);
+    await expect.poll(mtu, { timeout: 10_000 }).toBe(1320);
     await expect
       .poll(() => client.said.join(''))
       .toMatch(/vpn goes to 198\.51\.100\.1 via 10\.2\.1\.1 dev way2 src 10\.2\.1\.2 now/);

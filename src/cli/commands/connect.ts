@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { InputError } from '../../errors.ts';
@@ -50,7 +50,7 @@ export function addConnect(program: Command): void {
     .option('--exclude <cidr...>', 'what does not go through it')
     .option(
       '--kill-switch',
-      'nothing leaves but through the tunnel, even when this is killed, until culvert disconnect',
+      'nothing leaves but through the tunnel; where this is killed that holds until culvert disconnect',
     )
     .option('--allow <cidr...>', 'what may be reached past the tunnel, with --kill-switch')
     .option('--dns <server...>', 'name servers and search domains in place of the file’s')
@@ -68,7 +68,7 @@ async function connectTo(file: string, options: Options): Promise<void> {
   const { connect } = await import('../../tunnel/client/tunnel.ts');
   const { json, name, split, exclude, killSwitch, allow, dns, mtu, namespace, timeout, userspace } = options;
   if (allow !== undefined && killSwitch === undefined) {
-    throw new InputError('usage', 'Cannot allow what is not closed: want --kill-switch with --allow');
+    throw new InputError('usage', 'Cannot use --allow without --kill-switch: it names what may pass that');
   }
   if (file === '-' && name === undefined) {
     throw new InputError('usage', 'Cannot name a tunnel whose file is standard input: want --name');
@@ -120,7 +120,9 @@ async function connectTo(file: string, options: Options): Promise<void> {
   tunnel.on('resumed', (pauseMs) =>
     say('resumed', `${tunnel.name} is looked after again, after ${Math.round(pauseMs / 1000)} s`, { pauseMs }),
   );
+  tunnel.on('heard', (one) => say('heard', `${tunnel.name} hears ${endpointText(one)} again`, {}));
   tunnel.on('down', (reason) => say('down', reason, { reason }));
+  tunnel.on('up', (said) => say('up', [`${tunnel.name} is connected again`, ...said].join('; '), { notices: said }));
 }
 
 /** It holds a private key. */
@@ -140,6 +142,8 @@ function readConfig(file: string): string {
     return readFileSync(at, 'utf8');
   } catch (cause) {
     const why = (cause as NodeJS.ErrnoException).code ?? (cause instanceof Error ? cause.message : String(cause));
-    throw new InputError('tunnel_config', `Cannot read ${file}: ${why}`, { cause });
+    const quick = `/etc/wireguard/${file}.conf`;
+    const hint = why === 'ENOENT' && !file.includes('/') && existsSync(quick) ? `; is it ${quick}?` : '';
+    throw new InputError('tunnel_config', `Cannot read ${file}: ${why}${hint}`, { cause });
   }
 }

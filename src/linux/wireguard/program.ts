@@ -11,6 +11,7 @@ import { UapiSocket } from './uapi-socket.ts';
  *
  *     its mount namespace    /run/wireguard ── the folder ── NAME.sock    ours
  *
+ * The folder may be below /run, where nobody finds it any more by its path: it is bound as what it is, not as it is called.
  * It goes to the background when its link and its socket are there, and has no capability but for networks. Until then
  * it ends with who starts it: what came later would be a link that nobody has said whose it is, and in the way of the next.
  */
@@ -21,7 +22,7 @@ const SCRIPT = `
   cd "$1"
   mount -t tmpfs -o mode=0755 culvert /run
   mkdir /run/wireguard
-  mount --bind . /run/wireguard
+  mount --no-canonicalize --bind . /run/wireguard
   exec setpriv --no-new-privs --bounding-set=-all,+net_admin wireguard-go "$2"`;
 
 /** How long it may take until it answers. */

@@ -26,6 +26,8 @@ export class Adopting {
   readonly #wanted: Wanted;
   /** why it was not */
   readonly notices: string[] = [];
+  /** of what was wanted before and is not now */
+  readonly #dropped: string[] = [];
 
   constructor(place: Workplace, request: ConnectRequest) {
     this.#place = place;
@@ -66,6 +68,7 @@ export class Adopting {
       const notices = [
         ...resolved.unresolved.values(),
         ...said,
+        ...this.#dropped,
         `adopted ${name}, which a dead client had left as it is to be`,
       ];
       return { device, numbers, mtu, peer, resolved, notices, wasAdopted: true };
@@ -99,7 +102,9 @@ export class Adopting {
   /** Of one that was wanted otherwise before. */
   #dropTables(numbers: Numbers): void {
     const { netfilter, name } = this.#place;
-    if (this.#request.allow === undefined) removeFirewall(netfilter, 'kill switch', name);
+    if (this.#request.allow === undefined && removeFirewall(netfilter, 'kill switch', name)) {
+      this.#dropped.push('the kill switch that stood is taken away: none is wanted any more');
+    }
     if (this.#wanted.way(numbers) !== undefined) return;
     withNetfilter(this.#place, (socket) => removeFirewall(socket, 'way', name));
   }

@@ -1,4 +1,5 @@
-import { writeSysctl } from '../../linux/sysctl.ts';
+import { findWay } from '../../linux/observe/way.ts';
+import { readSysctl, writeSysctl } from '../../linux/sysctl.ts';
 import { availableWireguard } from '../../linux/wireguard/available.ts';
 import { diff } from '../../plan/diff.ts';
 import { ROOT } from '../../plan/state.ts';
@@ -22,6 +23,7 @@ import { ownLink, type Swept, sweep } from '../takeover/sweep.ts';
 import { sweepQuick } from '../takeover/wg-quick.ts';
 import { Adopting } from './adopting.ts';
 import type { Connected } from './connected.ts';
+import { freeNames } from './free-names.ts';
 import { runHooks } from './hooks.ts';
 import type { ConnectRequest } from './request.ts';
 import { ownMark, Wanted } from './wanted.ts';
@@ -34,7 +36,7 @@ const SRC_VALID_MARK = 'net/ipv4/conf/all/src_valid_mark';
 export class Connecting {
   readonly #place: Workplace;
   readonly #request: ConnectRequest;
-  readonly #wanted: Wanted;
+  #wanted: Wanted;
   readonly #notices: string[] = [];
   /** when it last had handshakes */
   readonly times: HandshakeTimes;
@@ -51,6 +53,11 @@ export class Connecting {
     this.#notices.push(notice);
   }
 
+  /** What was said of an earlier run is not said again. */
+  forget(): void {
+    this.#notices.length = 0;
+  }
+
   /** @throws CulvertError, InputError */
   async run(signal: AbortSignal): Promise<Connected> {
     const { kernel, name, folder, at } = this.#place;
@@ -65,16 +72,23 @@ export class Connecting {
       if (adopted !== undefined) return adopted;
       this.#notices.push(...adopting.notices);
     }
-    const keeps = this.#request.allow !== undefined;
     // one that a dead client has left stands until there is another, or a person says otherwise
-    const wasClosed = keeps && isClosed(this.#place);
+    const wasClosed = isClosed(this.#place);
+    const isOpening = wasClosed && this.#request.allow === undefined;
+    const keeps = wasClosed || this.#request.allow !== undefined;
+    // where none is wanted any more it opens when the tunnel is there: until then nothing passes, as before
+    if (isOpening) this.#wanted = new Wanted(this.#place, { ...this.#request, allow: [] });
     // from here on what stands under the name is ours
     const settle = onExit(() => void sweep(this.#place, ownLink(this.#place).link, { keeps: wasClosed }));
     try {
       if (keeps && !wasClosed) this.#closeFirst();
       this.#sweep(standing, keeps);
-      return await this.#make(wasClosed, signal);
+      const connected = await this.#make(wasClosed, signal);
+      if (!isOpening) return connected;
+      this.#open();
+      return { ...connected, notices: [...this.#notices] };
     } finally {
+      this.#wanted = new Wanted(this.#place, this.#request);
       settle();
     }
   }
@@ -86,6 +100,7 @@ export class Connecting {
     try {
       const numbers = this.#numbers();
       this.#closeOthers(NOBODY, numbers);
+      this.#notices.push(...freeNames(this.#place));
       const resolved = await this.#wanted.resolve(numbers);
       this.#notices.push(...resolved.unresolved.values());
       this.#closeOthers(resolved, numbers);
@@ -155,6 +170,13 @@ export class Connecting {
     }
   }
 
+  /** What a client before wanted closed, and this one does not. */
+  #open(): void {
+    const { netfilter, name } = this.#place;
+    removeFirewall(netfilter, 'kill switch', name);
+    this.#notices.push('the kill switch that stood is taken away: none is wanted any more');
+  }
+
   #numbers(): Numbers {
     return inTurn(this.#place.common, () => this.#wanted.numbers());
   }
@@ -193,6 +215,7 @@ export class Connecting {
     );
     const mtu = this.#wanted.mtu(resolved, numbers);
     device.raise(mtu);
+    if (at === ROOT && fullFamilies(config).includes('inet')) this.#followForwarding(resolved, numbers);
     const peer = await first?.wait();
     // what was said to have it begin
     device.bringTo(deviceOf(config, known, false), Date.now());
@@ -204,7 +227,20 @@ export class Connecting {
     }
     this.#notices.push(...this.#wanted.askNames(), ...this.#wanted.tellPast());
     const heard = peer === undefined ? {} : { peer };
-    return { device, numbers, mtu, ...heard, resolved, notices: this.#notices, wasAdopted: false };
+    return { device, numbers, mtu, ...heard, resolved, notices: [...this.#notices], wasAdopted: false };
+  }
+
+  /**
+   * What this host forwards for others comes back by the tunnel, as it did by the link that the tunnel takes the place of:
+   * so it is let on as there.
+   */
+  #followForwarding({ endpoints }: Resolved, { fwMark }: Numbers): void {
+    const { kernel, name } = this.#place;
+    const forwards = [...endpoints.values()].some(({ address }) => {
+      const way = kernel.withSocket(ROOT, (socket) => findWay(socket, address, fwMark));
+      return way !== undefined && readSysctl(forwardingOf(way.link.name)) === '1';
+    });
+    if (forwards) writeSysctl(forwardingOf(name), '1');
   }
 
   /** What a default route needs beside rules. */
@@ -214,7 +250,7 @@ export class Connecting {
     const full = fullFamilies(config);
     const table = this.#wanted.way(numbers);
     if (table !== undefined) withNetfilter(this.#place, (socket) => bringTo(socket, table));
-    if (forwards) kernel.inside(at, () => writeSysctl(`net/ipv4/conf/${name}/forwarding`, '1'));
+    if (forwards) kernel.inside(at, () => writeSysctl(forwardingOf(name), '1'));
     // where it is not the main table that leads there, the way back is another one
     if (typeof config.table === 'number' && config.table !== RT_TABLE_MAIN && at !== ROOT) {
       kernel.inside(at, () => writeSysctl(`net/ipv4/conf/${name}/rp_filter`, '0'));
@@ -237,6 +273,10 @@ function endpointsOf(peers: ReadonlyMap<Key, SeenPeer>): Map<Key, Endpoint> {
 
 /** Before it is known where peers are. */
 const NOBODY: Resolved = { endpoints: new Map(), unresolved: new Map() };
+
+function forwardingOf(link: string): string {
+  return `net/ipv4/conf/${link}/forwarding`;
+}
 
 /** Whether a kill switch of that tunnel stands. */
 function isClosed({ netfilter, name }: Workplace): boolean {

@@ -68,11 +68,45 @@ export type ConnectRequest = {
 
 const NO_HOOKS: Hooks = { preUp: [], postUp: [], preDown: [], postDown: [] };
 
+/** All of {@link ConnectOptions}. */
+const OPTIONS: ReadonlySet<string> = new Set(
+  Object.keys({
+    protocol: 0,
+    config: 0,
+    name: 0,
+    splitIPs: 0,
+    excludes: 0,
+    killSwitch: 0,
+    dns: 0,
+    mtu: 0,
+    namespace: 0,
+    forwards: 0,
+    table: 0,
+    allowHooks: 0,
+    saveTo: 0,
+    timeoutMs: 0,
+    waitForData: 0,
+    backend: 0,
+    runFolder: 0,
+    stateFolder: 0,
+  } satisfies Record<keyof ConnectOptions, 0>),
+);
+
 const TIMEOUT_MS = 15_000;
 const TIMEOUT_MOST_MS = 3_600_000;
 
 /** All that is wrong with what is asked for shows here: nothing is changed yet. @throws InputError */
 export function readRequest(options: ConnectOptions): ConnectRequest {
+  // who misspells `killSwitch` is not to have none
+  for (const key of Object.keys(options)) {
+    if (OPTIONS.has(key)) continue;
+    const message = `Cannot connect with ${JSON.stringify(key.slice(0, 40))}: want ${[...OPTIONS].join(', ')}`;
+    throw new InputError('tunnel_options', message, { field: key.slice(0, 40) });
+  }
+  for (const field of ['name', 'config'] as const) {
+    if (typeof options[field] === 'string') continue;
+    throw new InputError('tunnel_options', `Cannot connect without ${field}: want a string`, { field });
+  }
   const { protocol = 'wireguard', killSwitch = false, timeoutMs = TIMEOUT_MS, backend } = options;
   if (protocol !== 'wireguard') {
     throw new InputError('tunnel_options', `Cannot connect by ${JSON.stringify(protocol)}: want wireguard`, {

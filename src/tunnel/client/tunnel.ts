@@ -1,6 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { formatIp } from '../../addr/ip.ts';
+import { formatIpPrefix } from '../../addr/ip-prefix.ts';
 import { CulvertError } from '../../errors.ts';
 import { isNamespace } from '../../linux/namespace.ts';
 import { ROOT } from '../../plan/state.ts';
@@ -9,7 +11,7 @@ import type { BackendKind } from '../device/device.ts';
 import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
 import { onExit } from '../owner/exits.ts';
 import { hasIpv6, withoutIpv6 } from '../plan/host-families.ts';
-import { sweep } from '../takeover/sweep.ts';
+import { ownLink, sweep } from '../takeover/sweep.ts';
 import type { Connected } from './connected.ts';
 import { Connecting } from './connecting.ts';
 import { namespaceOf } from './folders.ts';
@@ -34,8 +36,12 @@ export type TunnelEvents = {
   readonly underlay: [endpoint: string, way: string];
   /** The machine slept, or this process was stopped, for so many ms. */
   readonly resumed: [pauseMs: number];
-  /** The device is gone, or does not answer. */
+  /** One that was stale is heard again. */
+  readonly heard: [peer: SeenPeer];
+  /** The device is gone, or does not answer; it is made anew. */
   readonly down: [reason: string];
+  /** It has been made anew. */
+  readonly up: [notices: readonly string[]];
 };
 
 export type TunnelStatus = {
@@ -52,6 +58,8 @@ export type TunnelStatus = {
 
 /** How often it is looked how the tunnel is. */
 const LOOK_MS = 1000;
+/** After the first, twice as long after each that follows. */
+const REVIVE_MS = { first: 500, most: 30_000 } as const;
 /** How often it is looked anew where a peer is that does not answer. */
 const REFRESH_MS = 10_000;
 
@@ -79,6 +87,7 @@ export async function connect(options: ConnectOptions, signal = new AbortControl
     const hasBoth = place.kernel.inside(place.at, hasIpv6);
     const fit = hasBoth ? request : { ...request, config: withoutIpv6(request.config) };
     const connecting = new Connecting(place, fit);
+    for (const notice of noticesOf(options, request)) connecting.note(notice);
     for (const done of swept?.done ?? []) connecting.note(done);
     for (const { message } of swept?.failed ?? []) connecting.note(message);
     if (fit.config.addresses.length < request.config.addresses.length) {
@@ -105,13 +114,16 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   readonly notices: readonly string[];
   readonly wasAdopted: boolean;
   readonly #place: Workplace;
-  readonly #connected: Connected;
+  #connected: Connected;
   readonly #request: ConnectRequest;
   readonly #keep: () => void;
   readonly #looking: NodeJS.Timeout;
-  readonly #watch: PeerWatch;
+  #watch: PeerWatch;
   readonly #connecting: Connecting;
-  readonly #staying: Staying;
+  #staying: Staying;
+  readonly #over = new AbortController();
+  /** while it is made anew */
+  #revival: Promise<void> | undefined;
   #refreshedMs = Number.NEGATIVE_INFINITY;
   #isDown = false;
   #isOver = false;
@@ -126,19 +138,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     this.wasAdopted = connected.wasAdopted;
     this.#watch = new PeerWatch(connected.device.read().peers, performance.now());
     if (connected.peer !== undefined) connecting.times.remember(connected.peer.publicKey, Date.now());
-    this.#staying = new Staying({
-      place,
-      request,
-      connected,
-      connecting,
-      everyMs: LOOK_MS,
-      news: {
-        mtu: (mtu, former) => this.emit('mtu', mtu, former),
-        underlay: (endpoint, way) => this.emit('underlay', formatIp(endpoint), way),
-        resumed: (pauseMs) => this.emit('resumed', pauseMs),
-        failed: (error) => this.#tellDown(error),
-      },
-    });
+    this.#staying = this.#stay();
     this.#keep = onExit(() => this.close());
     this.#looking = setInterval(() => this.#look(), LOOK_MS);
   }
@@ -165,6 +165,8 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
 
   /** Takes all of it away. @throws AggregateError of what could not be done */
   async disconnect(): Promise<void> {
+    this.#over.abort();
+    await this.#revival;
     this.close();
   }
 
@@ -183,6 +185,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#over.abort();
     this.#keep();
     clearInterval(this.#looking);
     const { device } = this.#connected;
@@ -199,9 +202,10 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
       }
     };
     attempt(() => runHooks('PreDown', hooks.preDown, this.name));
-    if (saveTo !== undefined) attempt(() => saveConfig(saveTo, source, device.read(), mtu));
+    // one that is dead has nothing to tell
+    if (saveTo !== undefined && device.isAlive) attempt(() => saveConfig(saveTo, source, device.read(), mtu));
     device[Symbol.dispose]();
-    failed.push(...sweep(this.#place, device.link, { keeps: false }).failed);
+    failed.push(...sweep(this.#place, ownLink(this.#place).link, { keeps: false }).failed);
     this.#place[Symbol.dispose]();
     attempt(() => runHooks('PostDown', hooks.postDown, this.name));
     if (failed.length === 0) return;
@@ -213,14 +217,62 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     await this.disconnect();
   }
 
+  #stay(): Staying {
+    return new Staying({
+      place: this.#place,
+      request: this.#request,
+      connected: this.#connected,
+      connecting: this.#connecting,
+      everyMs: LOOK_MS,
+      news: {
+        mtu: (mtu, former) => this.emit('mtu', mtu, former),
+        underlay: (endpoint, way) => this.emit('underlay', formatIp(endpoint), way),
+        resumed: (pauseMs) => this.emit('resumed', pauseMs),
+        failed: (error) => this.#tellDown(error),
+      },
+    });
+  }
+
+  /** Makes it anew, again and again, until it is there or nobody wants it any more. */
+  async #revive(): Promise<void> {
+    const { signal } = this.#over;
+    for (let waitMs: number = REVIVE_MS.first; ; waitMs = Math.min(REVIVE_MS.most, 2 * waitMs)) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await pause(waitMs, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted || this.#isOver) return;
+      try {
+        this.#connecting.forget();
+        // oxlint-disable-next-line no-await-in-loop -- likewise
+        const connected = await this.#connecting.run(signal);
+        this.#connected = connected;
+        this.#watch = new PeerWatch(connected.device.read().peers, performance.now());
+        this.#staying = this.#stay();
+        this.#isDown = false;
+        this.emit('up', connected.notices);
+        return;
+      } catch (error) {
+        // where it was called off nothing of it is left
+        if (signal.aborted) return;
+        this.#isDown = false;
+        this.#tellDown(error);
+      }
+    }
+  }
+
   #look(): void {
+    if (this.#revival !== undefined) return;
     try {
       const { device } = this.#connected;
       const { kernel, at, namespace } = this.#place;
       if (at !== ROOT && !isNamespace(kernel.pin(at))) {
         throw new CulvertError('namespace_gone', `Tunnel ${this.name} is down: its namespace ${namespace} is gone`);
       }
-      if (!device.isAlive) throw new CulvertError('wireguard_away', `Tunnel ${this.name} is down: its device is gone`);
+      if (!device.isAlive) {
+        this.#staying[Symbol.dispose]();
+        device[Symbol.dispose]();
+        this.#revival = this.#revive().finally(() => (this.#revival = undefined));
+        throw new CulvertError('wireguard_away', `Tunnel ${this.name} is down: its device is gone`);
+      }
       const seen = device.read();
       this.#hear(seen.peers);
       this.#staying.look(seen);
@@ -238,7 +290,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     for (const news of all) {
       if (news.kind === 'handshake') this.#connecting.times.remember(news.peer.publicKey, Date.now());
       if (news.kind === 'roamed') this.emit('roamed', news.peer, news.former);
-      else if (news.kind !== 'heard') this.emit(news.kind, news.peer);
+      else this.emit(news.kind, news.peer);
     }
     const { stale } = this.#watch;
     if (stale.length === 0 || nowMs - this.#refreshedMs < REFRESH_MS) return;
@@ -252,6 +304,20 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     this.#isDown = true;
     this.emit('down', error instanceof Error ? error.message : String(error));
   }
+}
+
+/** What is asked for and does less than one may think. */
+function noticesOf({ allowHooks, excludes = [] }: ConnectOptions, { source, allow }: ConnectRequest): string[] {
+  const { preUp, postUp, preDown, postDown } = source.hooks;
+  const hooks = Object.entries({ PreUp: preUp, PostUp: postUp, PreDown: preDown, PostDown: postDown });
+  const unheard = hooks.flatMap(([name, lines]) => (lines.length === 0 ? [] : [name]));
+  const isShut = allow !== undefined && excludes.some((text) => !allow.some((one) => formatIpPrefix(one) === text));
+  return [
+    ...(unheard.length === 0 || allowHooks === true
+      ? []
+      : [`${unheard.join(', ')} of the file are not run: say --allow-hooks`]),
+    ...(isShut ? ['what is excluded is not reached past the kill switch: say --allow for it too'] : []),
+  ];
 }
 
 function withoutSecret(peer: SeenPeer): TunnelStatus['peers'][number] {

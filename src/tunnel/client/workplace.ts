@@ -24,6 +24,8 @@ export class Workplace implements Disposable {
   readonly dns: MachineDns;
   /** of the tunnel, among those of all namespaces that share a resolv.conf */
   readonly dnsName: string;
+  /** of the root namespace */
+  readonly inode: number;
   readonly sysctls: AlteredSysctls;
   /** of the tunnel: for a program's socket, and for who holds it */
   readonly folder: string;
@@ -43,6 +45,7 @@ export class Workplace implements Disposable {
     const { common, state, inode } = foldersOf(folders);
     this.common = common;
     this.state = state;
+    this.inode = inode;
     this.dnsName = `${name}.${inode}`;
     this.folder = join(common, name);
     for (const folder of [this.folder, state]) makeFolder(folder);

@@ -20,6 +20,8 @@ const FAR = '11.7.7.7';
 /** All but encrypted packets, and what keeps the link alive. */
 const LEAKS = 'not arp and not udp port 51820';
 
+const ECHO = 'icmp[icmptype] == icmp-echo';
+
 let lab: LabHost;
 let server: WireguardServer;
 let daemon: HostDaemon;
@@ -203,6 +205,52 @@ describe('a sandbox that leaves by a tunnel of its own', { timeout: 120_000 }, (
     expect(refusal('create', 'a', '--topology', 'netns', '--via', 'nl1')).toMatch(/it is that of another sandbox/);
     expect(refusal('set', 'b', '--egress', 'open')).toMatch(/Cannot have a policy/);
     expect(refusal('set', 'b', '--group', 'web')).toMatch(/leaves by a tunnel/);
+  });
+});
+
+describe('the far end of a tunnel', { timeout: 120_000 }, () => {
+  /** By the tunnel of the first account, under any address. */
+  function send(from: string, to: string): void {
+    server.lead(0, [to]);
+    const isOwn = from === WireguardServer.inside;
+    if (!isOwn) lab.run('outside', 'ip', 'address', 'add', `${from}/32`, 'dev', 'lo');
+    spawnSync('nsenter', [`--net=${lab.pin('outside')}`, 'ping', '-c', '1', '-W', '1', '-I', from, to]);
+    if (!isOwn) lab.run('outside', 'ip', 'address', 'delete', `${from}/32`, 'dev', 'lo');
+  }
+
+  it('reaches nobody in a group by the address that the host knows, whoever it says that it is', async () => {
+    const group = ['--topology', 'netns', '--group', 'web', '--via', 'nl1'];
+    const [a, b] = [create('a', ...group), create('b', ...group)];
+    await using seen = await WireWatch.start({ wire: a.netns }, { link: 'eth0', filter: 'icmp' });
+    await using passed = await WireWatch.start({ wire: router() }, { link: 'via-1', filter: ECHO });
+    for (const from of [b.hostAddress, WireguardServer.inside]) send(from, a.hostAddress);
+    expect((await passed.seen()).map(({ line }) => line)).toHaveLength(2);
+    expect((await seen.seen()).map(({ line }) => line)).toEqual([]);
+    expect(pings(a.netns, FAR)).toBe(true);
+  });
+
+  it('is reached by nobody who is not of the group, whatever network it is in', async () => {
+    give('nl1', server.file(0, OUTSIDE_ADDRESS).replace('/32', '/24'));
+    create('a', '--topology', 'netns', '--group', 'web', '--via', 'nl1');
+    const other = create('c', '--topology', 'netns', '--egress', 'none', '--allow', '10.9.0.0/24');
+    await using seen = await WireWatch.start({ wire: lab.pin('outside') }, { link: 'wgs', filter: ECHO });
+    // by its own way out, as it may
+    expect(pings(other.netns, WireguardServer.inside)).toBe(true);
+    expect((await seen.seen()).map(({ line }) => line)).toEqual([]);
+  });
+
+  it('reaches no virtual machine, nor anybody in its name', async () => {
+    const vm = create('vm', '--topology', 'microvm', '--via', 'nl1');
+    using guest = await StandIn.start(lab, 'guest', { ...vm, tap: vm.tap ?? '' });
+    await using seen = await WireWatch.start({ wire: guest.netns }, { link: 'any', filter: 'icmp' });
+    await using passed = await WireWatch.start({ wire: vm.netns }, { link: 'via-1', filter: ECHO });
+    await using routed = await WireWatch.start({ wire: router() }, { link: `s${vm.slot}`, filter: 'icmp' });
+    send(WireguardServer.inside, vm.guestAddress);
+    send(vm.guestAddress, '10.11.0.0');
+    expect((await passed.seen()).map(({ line }) => line)).toHaveLength(2);
+    expect((await seen.seen()).map(({ line }) => line)).toEqual([]);
+    expect((await routed.seen()).map(({ line }) => line)).toEqual([]);
+    expect(pings(guest.netns, FAR)).toBe(true);
   });
 });
 

@@ -52,6 +52,7 @@ import {
   SANDBOX_LINKS,
   SPOOFERS,
   TRANSMIT_LIMITS,
+  VIA_LINKS,
 } from './names.ts';
 
 /** RFC 792 */
@@ -249,6 +250,8 @@ function forwardChain({ uplink, cluster, host }: RouterOptions): Chain {
       // nobody has this address: the root namespace would send it here again
       rule(iifname(uplink), oifname(uplink), counter, drop),
       rule(iifname(uplink), accept),
+      // nobody beyond a tunnel opens anything, whoever it says that it is
+      rule(iifname(VIA_LINKS), counter, drop),
       rule(iifname(MESH_LINKS), goto('from_mesh')),
       rule(isIn(['ip daddr'], 'groups'), goto('to_member')),
       rule(isIn(['ip daddr'], 'far_groups'), goto('to_member')),
@@ -285,6 +288,7 @@ function inputChain({ uplink, resolver, probePort }: RouterOptions): Chain {
       rule(isIcmp, equals('icmp type', ICMP_ECHO), accept),
       // no sandbox's, and of any source
       rule(iifname(uplink), counter, drop),
+      rule(iifname(VIA_LINKS), counter, drop),
       // of sandboxes, and not of other hosts
       rule(iifname(SANDBOX_LINKS), isToResolver, goto('resolver')),
       rule(iifname(BRIDGE.name), isToResolver, goto('resolver')),

@@ -88,13 +88,10 @@ export class Wanted {
   way({ fwMark }: Numbers): FirewallTable | undefined {
     const { config, forwards } = this.#request;
     const { name } = this.#place;
-    if (forwards) return forwardTable(name);
+    const addresses = config.addresses.map(({ address }) => address);
+    if (forwards) return forwardTable(name, addresses);
     if (fullFamilies(config).length === 0) return undefined;
-    return wayTable({
-      name,
-      mark: fwMark,
-      addresses: config.addresses.map(({ address }) => address),
-    });
+    return wayTable({ name, mark: fwMark, addresses });
   }
 
   /** undefined where none is wanted */

@@ -84,8 +84,9 @@ export class ViaTunnels {
     return [{ code: 'via_down', message: `${first}${more}` }];
   }
 
-  /** Ends the thread; the tunnels stay as they are. */
+  /** Ends the thread; the tunnels stay as they are. Nobody waits for one any more. */
   async close(): Promise<void> {
+    for (const known of this.#known.values()) settle(known, new CulvertError('via_down', 'the daemon stops'));
     const worker = this.#worker;
     if (worker === undefined) return;
     this.#worker = undefined;

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { WireWatch } from '../lab/wire-watch.ts';
 import { WireguardServer } from '../lab/wireguard-server.ts';
 import { parseIpv4 } from '../src/addr/ipv4.ts';
 import type { SandboxResource, StatusResource } from '../src/api/client/client.ts';
+import { programOf } from '../src/tunnel/owner/processes.ts';
 import { ended } from './support/command-line.ts';
 import { HostDaemon } from './support/host-daemon.ts';
 import { programsIn } from './support/wireguard-seen.ts';
@@ -186,6 +187,22 @@ describe('a sandbox that leaves by a tunnel of its own', { timeout: 120_000 }, (
     daemon.run('down', '--purge');
     await expect.poll(programs, { timeout: 10_000 }).toEqual([]);
     expect(tunLinks()).toEqual([]);
+  });
+
+  it('takes its tunnel from who stays in it, and from where it was moved to', async () => {
+    const sandbox = create('a', '--topology', 'netns', '--via', 'nl1');
+    const moved = create('b', '--topology', 'netns', '--via', 'nl2');
+    const stays = lab.spawn(sandbox.netns, 'sleep', '1000');
+    const nested = lab.spawn(moved.netns, 'unshare', '--net', 'sleep', '1000');
+    const at = (netns: string): number => statSync(netns).ino;
+    const run = (): string[] => [stays, nested].map(({ pid }) => programOf(pid ?? 0));
+    await expect.poll(run).toEqual(['sleep', 'sleep']);
+    expect(at(`/proc/${nested.pid}/ns/net`)).not.toBe(at(moved.netns));
+    lab.run(moved.netns, 'ip', 'link', 'set', 'via-2', 'netns', String(nested.pid));
+    daemon.run('rm', 'a', 'b');
+    await expect.poll(programs, { timeout: 20_000 }).toEqual([]);
+    expect([stays, nested].map(({ pid }) => viaLinks(`/proc/${pid}/ns/net`))).toEqual([[], []]);
+    for (const child of [stays, nested]) child.kill('SIGKILL');
   });
 
   it('is not made where its tunnel cannot be, and says why', () => {

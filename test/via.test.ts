@@ -244,6 +244,8 @@ describe('the far end of a tunnel', { timeout: 120_000 }, () => {
     expect((await passed.seen()).map(({ line }) => line)).toHaveLength(2);
     expect((await seen.seen()).map(({ line }) => line)).toEqual([]);
     expect(pings(a.netns, FAR)).toBe(true);
+    // as it asks how large packets may be
+    lab.run(router(), 'ping', '-c', '1', '-W', '2', '-I', 'via-1', WireguardServer.inside);
   });
 
   it('is reached by nobody who is not of the group, whatever network it is in', async () => {
@@ -253,6 +255,8 @@ describe('the far end of a tunnel', { timeout: 120_000 }, () => {
     await using seen = await WireWatch.start({ wire: lab.pin('outside') }, { link: 'wgs', filter: ECHO });
     // by its own way out, as it may
     expect(pings(other.netns, WireguardServer.inside)).toBe(true);
+    lab.run(router(), 'ip', 'route', 'add', WireguardServer.inside, 'dev', 'via-1');
+    expect(pings(other.netns, WireguardServer.inside)).toBe(false);
     expect((await seen.seen()).map(({ line }) => line)).toEqual([]);
   });
 

@@ -242,6 +242,8 @@ function forwardChain({ uplink, cluster, host }: RouterOptions): Chain {
       rule(isMarked(HELD), drop),
       // whose one way is a tunnel answers the host, and sends nothing past it, not even where the tunnel is away
       rule(isMarkedWith(VIA_MASK), oifname(uplink), equals('ip daddr', ipv4Bytes(host), '!='), counter, drop),
+      // a tunnel is for those who have one, whatever routes say
+      rule(oifname(VIA_LINKS), isMarkedWith(VIA_MASK, '=='), counter, drop),
       // the default route would take it, where the way to its host is not there
       ...(cluster === undefined ? [] : [rule(isIpv4, isWithin('ip daddr', cluster), oifname(uplink), counter, drop)]),
       clampSegmentSize,
@@ -288,6 +290,8 @@ function inputChain({ uplink, resolver, probePort }: RouterOptions): Chain {
       rule(isIcmp, equals('icmp type', ICMP_ECHO), accept),
       // no sandbox's, and of any source
       rule(iifname(uplink), counter, drop),
+      // what answers the router, which asks how large packets may be
+      rule(iifname(VIA_LINKS), isEstablished, accept),
       rule(iifname(VIA_LINKS), counter, drop),
       // of sandboxes, and not of other hosts
       rule(iifname(SANDBOX_LINKS), isToResolver, goto('resolver')),

@@ -87,4 +87,16 @@ describe('a creation whose tunnel cannot be', () => {
     expect(await ids()).toEqual([]);
     expect(reported).toEqual([]);
   });
+
+  it('is given up where nobody keeps tunnels any more, and a person is told', async () => {
+    mkdirSync(join(folder, 'run'));
+    writeFileSync(join(folder, 'run', 'via'), 'no folder');
+    for (const id of ['a', 'b']) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await expect(engine.create([request(id, 'nl1')])).rejects.toMatchObject({ code: 'via_down' });
+    }
+    expect(await ids()).toEqual([]);
+    expect((await engine.status()).problems).toMatchObject([{ code: 'via_unkept' }]);
+    expect(reported).toMatchObject([{ code: 'via_unkept' }]);
+  });
 });

@@ -42,6 +42,7 @@ export class ViaEngine implements Engine {
       runFolder: this.#runFolder,
       stateFolder: join(stateDir, 'via'),
       changed: (wish, now) => this.#say(wish, now),
+      lost: () => this.#news.look(),
       report,
     });
     this.#news = new ProblemNews(

@@ -21,7 +21,8 @@ const FAR = '11.7.7.7';
 /** All but encrypted packets, and what keeps the link alive. */
 const LEAKS = 'not arp and not udp port 51820';
 
-const ECHO = 'icmp[icmptype] == icmp-echo';
+/** Questions of ping(8), and not those of who asks how large packets may be. */
+const ECHO = 'icmp[icmptype] == icmp-echo and less 200';
 
 let lab: LabHost;
 let server: WireguardServer;

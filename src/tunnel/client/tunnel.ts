@@ -174,6 +174,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     this.#isOver = true;
     this.#keep();
     clearInterval(this.#looking);
+    this.#staying[Symbol.dispose]();
     this.#connected.device[Symbol.dispose]();
     this.#place[Symbol.dispose]();
   }

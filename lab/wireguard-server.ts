@@ -65,6 +65,15 @@ export class WireguardServer implements Disposable {
     }
   }
 
+  /** Sends an account what is for these addresses too. */
+  lead(index: number, addresses: readonly string[]): void {
+    const account = this.accounts[index];
+    if (account === undefined) throw new Error(`There is no account ${index}`);
+    const allowed = [account.address, ...addresses].join(',');
+    this.#run('wg', 'set', 'wgs', 'peer', account.publicKey, 'allowed-ips', allowed);
+    for (const address of addresses) this.#run('ip', 'route', 'replace', address, 'dev', 'wgs');
+  }
+
   /** The file of an account, as a provider gives it out. @param endpoint address of the server */
   file(index: number, endpoint: string): string {
     const account = this.accounts[index];

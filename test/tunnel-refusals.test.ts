@@ -39,7 +39,9 @@ describe('what cannot be connected', { timeout: 120_000 }, () => {
     expect(await attempt(lab.vpn.config({ peer: { PublicKey: 'x' } }))).toMatch(/line 6/);
     expect(await attempt(lab.vpn.config(), '--split', '10.0.0.1/8')).toMatch(/did you mean 10\.0\.0\.0\/8/);
     expect(await attempt(lab.vpn.config(), '--name', 'much-too-long-a-name')).toMatch(/15/);
-    expect(await attempt(lab.vpn.config(), '--allow', '10.0.0.0/8')).toMatch(/Cannot use --allow without --kill-switch/);
+    expect(await attempt(lab.vpn.config(), '--allow', '10.0.0.0/8')).toMatch(
+      /Cannot use --allow without --kill-switch/,
+    );
   });
 });
 

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { WireWatch } from '../lab/wire-watch.ts';
 import { WireguardServer } from '../lab/wireguard-server.ts';
 import { parseIpv4 } from '../src/addr/ipv4.ts';
 import type { SandboxResource, StatusResource } from '../src/api/client/client.ts';
+import { programOf } from '../src/tunnel/owner/processes.ts';
 import { ended } from './support/command-line.ts';
 import { HostDaemon } from './support/host-daemon.ts';
 import { programsIn } from './support/wireguard-seen.ts';
@@ -19,6 +20,9 @@ import { programsIn } from './support/wireguard-seen.ts';
 const FAR = '11.7.7.7';
 /** All but encrypted packets, and what keeps the link alive. */
 const LEAKS = 'not arp and not udp port 51820';
+
+/** Questions of ping(8), and not those of who asks how large packets may be. */
+const ECHO = 'icmp[icmptype] == icmp-echo and less 200';
 
 let lab: LabHost;
 let server: WireguardServer;
@@ -186,6 +190,22 @@ describe('a sandbox that leaves by a tunnel of its own', { timeout: 120_000 }, (
     expect(tunLinks()).toEqual([]);
   });
 
+  it('takes its tunnel from who stays in it, and from where it was moved to', async () => {
+    const sandbox = create('a', '--topology', 'netns', '--via', 'nl1');
+    const moved = create('b', '--topology', 'netns', '--via', 'nl2');
+    const stays = lab.spawn(sandbox.netns, 'sleep', '1000');
+    const nested = lab.spawn(moved.netns, 'unshare', '--net', 'sleep', '1000');
+    const at = (netns: string): number => statSync(netns).ino;
+    const run = (): string[] => [stays, nested].map(({ pid }) => programOf(pid ?? 0));
+    await expect.poll(run).toEqual(['sleep', 'sleep']);
+    expect(at(`/proc/${nested.pid}/ns/net`)).not.toBe(at(moved.netns));
+    lab.run(moved.netns, 'ip', 'link', 'set', 'via-2', 'netns', String(nested.pid));
+    daemon.run('rm', 'a', 'b');
+    await expect.poll(programs, { timeout: 20_000 }).toEqual([]);
+    expect([stays, nested].map(({ pid }) => viaLinks(`/proc/${pid}/ns/net`))).toEqual([[], []]);
+    for (const child of [stays, nested]) child.kill('SIGKILL');
+  });
+
   it('is not made where its tunnel cannot be, and says why', () => {
     expect(refusal('create', 'a', '--topology', 'netns', '--via', 'none')).toMatch(/this host has no .*\/none\.conf/);
     expect(refusal('create', 'a', '--topology', 'netns', '--via', '../x')).toMatch(/Cannot use "\.\.\/x" as a tunnel/);
@@ -203,6 +223,56 @@ describe('a sandbox that leaves by a tunnel of its own', { timeout: 120_000 }, (
     expect(refusal('create', 'a', '--topology', 'netns', '--via', 'nl1')).toMatch(/it is that of another sandbox/);
     expect(refusal('set', 'b', '--egress', 'open')).toMatch(/Cannot have a policy/);
     expect(refusal('set', 'b', '--group', 'web')).toMatch(/leaves by a tunnel/);
+  });
+});
+
+describe('the far end of a tunnel', { timeout: 120_000 }, () => {
+  /** By the tunnel of the first account, under any address. */
+  function send(from: string, to: string): void {
+    server.lead(0, [to]);
+    const isOwn = from === WireguardServer.inside;
+    if (!isOwn) lab.run('outside', 'ip', 'address', 'add', `${from}/32`, 'dev', 'lo');
+    spawnSync('nsenter', [`--net=${lab.pin('outside')}`, 'ping', '-c', '1', '-W', '1', '-I', from, to]);
+    if (!isOwn) lab.run('outside', 'ip', 'address', 'delete', `${from}/32`, 'dev', 'lo');
+  }
+
+  it('reaches nobody in a group by the address that the host knows, whoever it says that it is', async () => {
+    const group = ['--topology', 'netns', '--group', 'web', '--via', 'nl1'];
+    const [a, b] = [create('a', ...group), create('b', ...group)];
+    await using seen = await WireWatch.start({ wire: a.netns }, { link: 'eth0', filter: 'icmp' });
+    await using passed = await WireWatch.start({ wire: router() }, { link: 'via-1', filter: ECHO });
+    for (const from of [b.hostAddress, WireguardServer.inside]) send(from, a.hostAddress);
+    expect((await passed.seen()).map(({ line }) => line)).toHaveLength(2);
+    expect((await seen.seen()).map(({ line }) => line)).toEqual([]);
+    expect(pings(a.netns, FAR)).toBe(true);
+    // as it asks how large packets may be
+    lab.run(router(), 'ping', '-c', '1', '-W', '2', '-I', 'via-1', WireguardServer.inside);
+  });
+
+  it('is reached by nobody who is not of the group, whatever network it is in', async () => {
+    give('nl1', server.file(0, OUTSIDE_ADDRESS).replace('/32', '/24'));
+    create('a', '--topology', 'netns', '--group', 'web', '--via', 'nl1');
+    const other = create('c', '--topology', 'netns', '--egress', 'none', '--allow', '10.9.0.0/24');
+    await using seen = await WireWatch.start({ wire: lab.pin('outside') }, { link: 'wgs', filter: ECHO });
+    // by its own way out, as it may
+    expect(pings(other.netns, WireguardServer.inside)).toBe(true);
+    lab.run(router(), 'ip', 'route', 'add', WireguardServer.inside, 'dev', 'via-1');
+    expect(pings(other.netns, WireguardServer.inside)).toBe(false);
+    expect((await seen.seen()).map(({ line }) => line)).toEqual([]);
+  });
+
+  it('reaches no virtual machine, nor anybody in its name', async () => {
+    const vm = create('vm', '--topology', 'microvm', '--via', 'nl1');
+    using guest = await StandIn.start(lab, 'guest', { ...vm, tap: vm.tap ?? '' });
+    await using seen = await WireWatch.start({ wire: guest.netns }, { link: 'any', filter: 'icmp' });
+    await using passed = await WireWatch.start({ wire: vm.netns }, { link: 'via-1', filter: ECHO });
+    await using routed = await WireWatch.start({ wire: router() }, { link: `s${vm.slot}`, filter: 'icmp' });
+    send(WireguardServer.inside, vm.guestAddress);
+    send(vm.guestAddress, '10.11.0.0');
+    expect((await passed.seen()).map(({ line }) => line)).toHaveLength(2);
+    expect((await seen.seen()).map(({ line }) => line)).toEqual([]);
+    expect((await routed.seen()).map(({ line }) => line)).toEqual([]);
+    expect(pings(guest.netns, FAR)).toBe(true);
   });
 });
 

@@ -112,12 +112,12 @@ export function isMarked(mark: number, op: '==' | '!=' = '=='): Rule {
   return meta('mark', op, hostInteger(mark));
 }
 
-/** Any of these bits of the mark is set. */
-export function isMarkedWith(mask: number): Rule {
+/** Any of these bits of the mark is set; or, where `op` says so, none. */
+export function isMarkedWith(mask: number, op: '==' | '!=' = '!='): Rule {
   return [
     { kind: 'meta', key: 'mark', into: KEY },
     { kind: 'bitwise', from: KEY, into: KEY, mask: hostInteger(mask) },
-    { kind: 'cmp', from: KEY, op: '!=', value: hostInteger(0) },
+    { kind: 'cmp', from: KEY, op, value: hostInteger(0) },
   ];
 }
 

@@ -39,13 +39,13 @@ export class KeptTunnel {
     this.#done = this.#run();
   }
 
-  /** Takes it away. */
+  /** Takes it away. @throws AggregateError of what of it could not be */
   async end(): Promise<void> {
     this.#over.abort();
     await this.#done;
   }
 
-  /** Lets go of it: it stays for the next to take over. */
+  /** Lets go of it: it stays for the next to take over. @throws AggregateError where it was being made, likewise */
   async leave(): Promise<void> {
     this.#stays = true;
     await this.end();
@@ -60,7 +60,9 @@ export class KeptTunnel {
         // oxlint-disable-next-line no-await-in-loop -- one after the other
         await this.#keepOne();
       } catch (error) {
-        if (signal.aborted) return;
+        // called off, which is as it is to be
+        if (signal.aborted && !(error instanceof AggregateError)) return;
+        if (signal.aborted) throw error;
         this.#parts.failed(error instanceof Error ? error : new Error(String(error)));
       }
       if (performance.now() - beganMs > LASTING_MS) failures = 0;
@@ -76,6 +78,9 @@ export class KeptTunnel {
     const tunnel = await this.#connect();
     try {
       this.#parts.connected(tunnel.notices);
+      // it stands, and nobody who is in it can tell why nothing comes back
+      tunnel.on('stale', () => this.#parts.failed(new Error('its peer does not answer')));
+      tunnel.on('heard', () => this.#parts.connected(['its peer answers again']));
       const [reason] = (await once(tunnel, 'down', { signal })) as [string];
       throw new Error(reason);
     } finally {

@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../../errors.ts';
 import type { SandboxId } from '../../ipam/lease.ts';
+import type { Sandbox } from '../../sandbox/sandbox.ts';
 import type { CreateRequest, Engine, Status } from '../engine.ts';
 import { EngineOver } from '../engine-over.ts';
 import { ProblemNews } from '../problem-news.ts';
@@ -21,20 +22,27 @@ export class ViaEngine extends EngineOver<Engine> {
   readonly #options: ViaOptions;
   readonly #tunnels: ViaTunnels;
   readonly #runFolder: string;
+  readonly #stateFolder: string;
   readonly #users = new Map<SandboxId, Omit<Wish, 'serial'>>();
   readonly #news: ProblemNews;
+  readonly #creating = new Set<Promise<Sandbox[]>>();
+  /** Removed while there are creations: who made one of them may hear of it later than who removed it. */
+  readonly #gone = new Set<string>();
+  #isClosing = false;
 
   constructor(inner: Engine, options: ViaOptions) {
     super(inner);
     const { runDir, stateDir, tunnels: files, report } = options;
     this.#options = options;
     this.#runFolder = join(runDir, 'via');
+    this.#stateFolder = join(stateDir, 'via');
     this.#tunnels = new ViaTunnels({
       files,
       pins: join(runDir, 'netns'),
       runFolder: this.#runFolder,
-      stateFolder: join(stateDir, 'via'),
+      stateFolder: this.#stateFolder,
       changed: (wish, now) => this.#say(wish, now),
+      lost: () => this.#news.look(),
       report,
     });
     this.#news = new ProblemNews(
@@ -52,34 +60,63 @@ export class ViaEngine extends EngineOver<Engine> {
     if (this.#users.size > 0 || existsSync(this.#runFolder)) this.#want();
   }
 
-  override async create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
+  override create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
+    const creating = this.#create(requests);
+    this.#creating.add(creating);
+    const done = (): void => {
+      this.#creating.delete(creating);
+      if (this.#creating.size === 0) this.#gone.clear();
+    };
+    creating.then(done, done);
+    return creating;
+  }
+
+  async #create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
     const tunnels = new Set(requests.flatMap(({ specification }) => specification.via?.tunnel ?? []));
     if (tunnels.size === 0) return this.inner.create(requests);
     for (const tunnel of tunnels) readViaFile(this.#options.tunnels, tunnel);
-    const former = new Set(this.#users.keys());
-    const sandboxes = await this.inner.create(requests);
-    const wishes = sandboxes.flatMap((sandbox) => {
+    // asked in one breath, so that nobody comes in between
+    const asked = Promise.all(requests.map(async ({ id }) => (id === undefined ? undefined : this.#inspect(id))));
+    const [former, sandboxes] = await Promise.all([asked, this.inner.create(requests)]);
+    const there = sandboxes.filter((sandbox) => !this.#gone.has(leaseText(sandbox)));
+    const wishes = there.flatMap((sandbox) => {
       const wish = wishOf(sandbox);
       if (wish !== undefined) this.#users.set(sandbox.id, wish);
       return wish ?? [];
     });
     this.#want();
     try {
+      if (this.#isClosing) throw new CulvertError('via_down', 'the daemon stops');
+      if (there.length < sandboxes.length) throw new CulvertError('via_down', 'it was removed');
       await Promise.all(wishes.map(({ number }) => this.#tunnels.connected(number)));
     } catch (cause) {
-      await this.#giveUp(sandboxes.map(({ id }) => id).filter((id) => !former.has(id)));
+      await this.#giveUp(sandboxes.filter((_, index) => former[index] === undefined));
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new CulvertError('via_down', `Cannot leave by tunnel ${[...tunnels].join(', ')}: ${why}`, { cause });
     }
     return sandboxes;
   }
 
-  /** Of a creation that failed; who else removes one of them meanwhile has done the same. */
-  async #giveUp(ids: readonly SandboxId[]): Promise<void> {
-    for (const id of ids) {
+  async #inspect(id: SandboxId): Promise<Sandbox | undefined> {
+    try {
+      return await this.inner.inspect(id);
+    } catch (error) {
+      if (error instanceof CulvertError && error.code === 'sandbox_unknown') return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Of a creation that failed; who else removes one of them meanwhile has done the same, and may have made another one of
+   * its name.
+   */
+  async #giveUp(sandboxes: readonly Sandbox[]): Promise<void> {
+    for (const { id, slot, generation } of sandboxes) {
       try {
         // oxlint-disable-next-line no-await-in-loop -- one that is gone keeps no other
-        await this.remove([id]);
+        const now = await this.#inspect(id);
+        // oxlint-disable-next-line no-await-in-loop -- likewise
+        if (now?.slot === slot && now.generation === generation) await this.remove([id]);
       } catch (error) {
         if (!(error instanceof CulvertError && error.code === 'sandbox_unknown')) this.#options.report(error);
       }
@@ -88,6 +125,7 @@ export class ViaEngine extends EngineOver<Engine> {
 
   override async remove(ids: readonly SandboxId[]): ReturnType<Engine['remove']> {
     const removed = await this.inner.remove(ids);
+    if (this.#creating.size > 0) for (const lease of removed) this.#gone.add(leaseText(lease));
     const hadTunnel = removed.filter(({ id }) => this.#users.delete(id)).length > 0;
     if (hadTunnel) this.#want();
     return removed;
@@ -103,14 +141,20 @@ export class ViaEngine extends EngineOver<Engine> {
     if (existsSync(this.#runFolder)) this.#want();
     await this.#tunnels.close();
     await this.inner.purge();
+    for (const folder of [this.#runFolder, this.#stateFolder]) rmSync(folder, { recursive: true, force: true });
   }
 
   override async close(): Promise<void> {
+    this.#isClosing = true;
     await this.#tunnels.close();
+    // those that waited for a tunnel take away what they have made
+    await Promise.allSettled(this.#creating);
     await this.inner.close();
   }
 
   #want(): void {
+    // the tunnels stay as they are: what is too many goes with its namespace, or when the next daemon starts
+    if (this.#isClosing) return;
     this.#tunnels.want([...new Map([...this.#users.values()].map((wish) => [wish.number, wish])).values()]);
   }
 
@@ -122,4 +166,8 @@ export class ViaEngine extends EngineOver<Engine> {
     );
     this.#news.look();
   }
+}
+
+function leaseText({ slot, generation }: Pick<Sandbox, 'slot' | 'generation'>): string {
+  return `slot ${slot} generation ${generation}`;
 }

@@ -94,7 +94,7 @@ function namesIn(folder: string): string[] {
 
 async function close(): Promise<void> {
   isClosing = true;
-  await Promise.all([...[...kept.values()].map(({ tunnel }) => tunnel.leave()), ...ending.values()]);
+  await Promise.all([...[...kept.values()].map(({ tunnel }) => tunnel.leave().catch(report)), ...ending.values()]);
   kernel[Symbol.dispose]();
   port?.close();
 }

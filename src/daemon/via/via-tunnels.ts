@@ -34,6 +34,8 @@ type Known = {
 export type ViaTunnelsParts = ViaData & {
   /** Hears of a tunnel that is there, and of one that is not any more or could not be made. */
   readonly changed: (wish: Wish, now: Error | { readonly notices: readonly string[] }) => void;
+  /** Hears that none is kept any more. */
+  readonly lost: () => void;
   readonly report: (error: unknown) => void;
 };
 
@@ -42,6 +44,8 @@ export class ViaTunnels {
   readonly #parts: ViaTunnelsParts;
   #known = new Map<number, Known>();
   #worker: Worker | undefined;
+  /** why there is no thread any more: what it held it holds until this process ends */
+  #lost: CulvertError | undefined;
   #lastSerial = 0;
 
   constructor(parts: ViaTunnelsParts) {
@@ -69,12 +73,14 @@ export class ViaTunnels {
     const known = this.#known.get(number);
     if (known === undefined) throw new CulvertError('via_down', 'it was removed');
     if (known.state === 'connected') return;
+    if (this.#lost !== undefined) throw this.#lost;
     const waiting = Promise.withResolvers<void>();
     known.waiting.push(waiting);
     await waiting.promise;
   }
 
   problems(): Problem[] {
+    if (this.#lost !== undefined) return [{ code: 'via_unkept', message: this.#lost.message }];
     const failed = [...this.#known.values()].flatMap(({ wish, state }) =>
       state instanceof Error ? [`${wish.whose} has no tunnel ${wish.tunnel}, and so no way out: ${state.message}`] : [],
     );
@@ -84,11 +90,13 @@ export class ViaTunnels {
     return [{ code: 'via_down', message: `${first}${more}` }];
   }
 
-  /** Ends the thread; the tunnels stay as they are. */
+  /** Ends the thread; the tunnels stay as they are. Nobody waits for one any more. */
   async close(): Promise<void> {
+    for (const known of this.#known.values()) settle(known, new CulvertError('via_down', 'the daemon stops'));
     const worker = this.#worker;
     if (worker === undefined) return;
     this.#worker = undefined;
+    if (this.#lost !== undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     worker.once('exit', () => resolve());
     worker.postMessage('close');
@@ -110,10 +118,13 @@ export class ViaTunnels {
     const worker = new Worker(new URL('via-thread.ts', import.meta.url), { name: 'culvert-via', workerData });
     worker.on('message', (news: ViaNews) => this.#hear(news));
     worker.on('error', (error) => {
-      this.#worker = undefined;
-      report(error);
-      for (const known of this.#known.values())
-        this.#take(known, error instanceof Error ? error : new Error(String(error)));
+      const why = error instanceof Error ? error.message : String(error);
+      const message = `Cannot keep the tunnels of sandboxes any more: ${why}; restart the daemon, the sandboxes run on and what stands of their tunnels too`;
+      const lost = new CulvertError('via_unkept', message, { cause: error });
+      this.#lost = lost;
+      report(lost);
+      for (const known of this.#known.values()) settle(known, lost);
+      this.#parts.lost();
     });
     return worker;
   }

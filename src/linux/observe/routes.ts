@@ -42,6 +42,8 @@ export type RouteFilter = {
    * them. Where absent routes of any are listed, and are alike whatever they are of.
    */
   readonly protocol?: number | 'each' | undefined;
+  /** Default routes only: of others there may be as many as who is root there likes. */
+  readonly isDefault?: true | undefined;
 };
 
 /** bytes of struct rtmsg */
@@ -56,7 +58,7 @@ export function listRoutes(
   links: Links,
   filter: RouteFilter = {},
 ): Route[] {
-  const { family = 'inet', on, table = RT_TABLE_MAIN, protocol } = filter;
+  const { family = 'inet', on, table = RT_TABLE_MAIN, protocol, isDefault } = filter;
   const write = (w: MessageWriter): void => {
     w.u8(familyNumber(family)).u8(0).u8(0).u8(0).u8(RT_TABLE_UNSPEC);
     w.u8(typeof protocol === 'number' ? protocol : RTPROT_UNSPEC)
@@ -66,7 +68,7 @@ export function listRoutes(
     if (table !== 'each') w.attrU32(RTA_TABLE, table);
     if (on !== undefined) w.attrU32(RTA_OIF, on.index);
   };
-  const wanted: Wanted = { namespace, links, table, protocol };
+  const wanted: Wanted = { namespace, links, table, protocol, isDefault };
   try {
     const found = socket.dump({ attempt: 'list routes', type: RTM_GETROUTE, flags: 0, write }, ({ body }) =>
       readRoute(body, wanted),
@@ -79,7 +81,7 @@ export function listRoutes(
   }
 }
 
-type Wanted = Required<Pick<RouteFilter, 'table' | 'protocol'>> & {
+type Wanted = Required<Pick<RouteFilter, 'table' | 'protocol' | 'isDefault'>> & {
   readonly namespace: NamespaceName;
   readonly links: Links;
 };
@@ -87,6 +89,7 @@ type Wanted = Required<Pick<RouteFilter, 'table' | 'protocol'>> & {
 /** Of thousands that a host of a cluster has, one for each other. */
 function readRoute(body: Uint8Array, wanted: Wanted): Route | undefined {
   const [family, length = 0, , , , protocol = RTPROT_UNSPEC, , type] = body;
+  if (wanted.isDefault === true && length > 0) return undefined;
   let address: Ip = family === AF_INET6 ? (0n as Ipv6) : (0 as Ipv4);
   let output: number | undefined;
   let via: Ip | undefined;

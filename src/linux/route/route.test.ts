@@ -57,3 +57,12 @@ it('stands in the table that it is of, and in no other', () => {
   expect(listed(world)).toEqual([plain]);
   expect(listed(world, TABLE)).toEqual([]);
 });
+
+it('is found among others where it is a default one', () => {
+  using world = new World();
+  const all: Route = { ...plain, destination: parsePrefix('0.0.0.0/0') };
+  world.kernel.apply(diff([], [plain, all]));
+  const links = new Map<number, Link>([[BRIDGE.index, BRIDGE]]);
+  const found = world.kernel.withSocket(ROUTER, (socket) => listRoutes(socket, ROUTER, links, { isDefault: true }));
+  expect(found).toEqual([all]);
+});

@@ -15,6 +15,9 @@ export const SANDBOX_LINKS = 's*';
 /** The same of the links that lead to other hosts. */
 export const MESH_LINKS = 'w*';
 
+/** The same of the links of groups' tunnels. */
+export const VIA_LINKS = 'via-*';
+
 /** The slots of a host, the most that it has sandboxes. */
 const MAX_SANDBOXES = 32_767;
 /** On other hosts, of all groups that this one has a part in. */

@@ -52,6 +52,7 @@ import {
   SANDBOX_LINKS,
   SPOOFERS,
   TRANSMIT_LIMITS,
+  VIA_LINKS,
 } from './names.ts';
 
 /** RFC 792 */
@@ -241,6 +242,8 @@ function forwardChain({ uplink, cluster, host }: RouterOptions): Chain {
       rule(isMarked(HELD), drop),
       // whose one way is a tunnel answers the host, and sends nothing past it, not even where the tunnel is away
       rule(isMarkedWith(VIA_MASK), oifname(uplink), equals('ip daddr', ipv4Bytes(host), '!='), counter, drop),
+      // a tunnel is for those who have one, whatever routes say
+      rule(oifname(VIA_LINKS), isMarkedWith(VIA_MASK, '=='), counter, drop),
       // the default route would take it, where the way to its host is not there
       ...(cluster === undefined ? [] : [rule(isIpv4, isWithin('ip daddr', cluster), oifname(uplink), counter, drop)]),
       clampSegmentSize,
@@ -249,6 +252,8 @@ function forwardChain({ uplink, cluster, host }: RouterOptions): Chain {
       // nobody has this address: the root namespace would send it here again
       rule(iifname(uplink), oifname(uplink), counter, drop),
       rule(iifname(uplink), accept),
+      // nobody beyond a tunnel opens anything, whoever it says that it is
+      rule(iifname(VIA_LINKS), counter, drop),
       rule(iifname(MESH_LINKS), goto('from_mesh')),
       rule(isIn(['ip daddr'], 'groups'), goto('to_member')),
       rule(isIn(['ip daddr'], 'far_groups'), goto('to_member')),
@@ -285,6 +290,9 @@ function inputChain({ uplink, resolver, probePort }: RouterOptions): Chain {
       rule(isIcmp, equals('icmp type', ICMP_ECHO), accept),
       // no sandbox's, and of any source
       rule(iifname(uplink), counter, drop),
+      // what answers the router, which asks how large packets may be
+      rule(iifname(VIA_LINKS), isEstablished, accept),
+      rule(iifname(VIA_LINKS), counter, drop),
       // of sandboxes, and not of other hosts
       rule(iifname(SANDBOX_LINKS), isToResolver, goto('resolver')),
       rule(iifname(BRIDGE.name), isToResolver, goto('resolver')),

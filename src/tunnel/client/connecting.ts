@@ -214,12 +214,14 @@ export class Connecting {
       ),
     );
     const mtu = this.#wanted.mtu(resolved, numbers);
+    // where others are behind it nothing passes unguarded, however soon the peer sends
+    if (at !== ROOT) this.#guard(numbers);
     device.raise(mtu);
     if (at === ROOT && fullFamilies(config).includes('inet')) this.#followForwarding(resolved, numbers);
     const peer = await first?.wait();
     // what was said to have it begin
     device.bringTo(deviceOf(config, known, false), Date.now());
-    this.#guard(numbers);
+    if (at === ROOT) this.#guard(numbers);
     inTurn(this.#place.common, () => kernel.apply(this.#wanted.plan(objects)));
     if (peer !== undefined && waitsForData) {
       const inside = { kernel, at, link: device.link };

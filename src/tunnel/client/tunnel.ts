@@ -174,6 +174,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   leave(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#over.abort();
     this.#keep();
     clearInterval(this.#looking);
     this.#staying[Symbol.dispose]();

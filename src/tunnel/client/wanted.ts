@@ -105,13 +105,10 @@ export class Wanted {
   way({ fwMark }: Numbers): FirewallTable | undefined {
     const { config, forwards } = this.#request;
     const { name } = this.#place;
-    if (forwards) return forwardTable(name);
+    const addresses = config.addresses.map(({ address }) => address);
+    if (forwards) return forwardTable(name, addresses);
     if (fullFamilies(config).length === 0) return undefined;
-    return wayTable({
-      name,
-      mark: fwMark,
-      addresses: config.addresses.map(({ address }) => address),
-    });
+    return wayTable({ name, mark: fwMark, addresses });
   }
 
   /** undefined where none is wanted */
@@ -142,11 +139,11 @@ export class Wanted {
     if (at === ROOT || config.table !== RT_TABLE_MAIN) return;
     const found = kernel.withSocket(at, (socket) => {
       const links = new Map(listLinks(socket, at).map(({ end }) => [end.link.index, end.link]));
-      return wholeFamilies(config).flatMap((family) => listRoutes(socket, at, links, { family, protocol: 'each' }));
+      return wholeFamilies(config).flatMap((family) =>
+        listRoutes(socket, at, links, { family, protocol: 'each', isDefault: true }),
+      );
     });
-    const other = found.find(({ destination, link, type }) => {
-      return destination.length === 0 && type === undefined && link.name !== this.#place.name;
-    });
+    const other = found.find(({ link, type }) => type === undefined && link.name !== this.#place.name);
     if (other === undefined) return;
     const message = `Cannot connect ${this.#place.name}: ${namespace} has a default route by ${other.link.name}, past the tunnel; delete it, or say --split`;
     throw new CulvertError('namespace_has_way_out', message);

@@ -174,12 +174,15 @@ export class TunnelDevice implements Disposable {
 /**
  * Deletes a link, who made it, and the socket of that. A program ends by itself when its link or its socket goes; then it
  * takes its socket away, and would take that of the next one: so its end is waited for, and one that hangs is killed.
+ *
+ * In a namespace the link may not be where it should be: somebody is in that still though its pin is gone, or who is root
+ * in it has moved the link away, and put another in its place. It goes with the program, whose socket is taken away too.
  */
 export function removeDevice({ kernel, folder, name, at }: DeviceParts, link: Link | undefined): void {
   const socket = join(folder, `${name}.sock`);
   using program = programAt(folder, name);
-  if (link === undefined) rmSync(socket, { force: true });
-  else removeLink(kernel, at, link);
+  if (link !== undefined) removeLink(kernel, at, link);
+  if (link === undefined || at !== ROOT) rmSync(socket, { force: true });
   if (program !== undefined && !waits(() => !program.isOpen)) {
     for (const maker of makersOf(folder, name)) {
       process.kill(maker.pid, 'SIGKILL');

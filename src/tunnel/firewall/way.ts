@@ -83,7 +83,8 @@ export function wayTable({ name, mark, addresses }: WayOptions): FirewallTable {
   return { ruleset, contents: [] };
 }
 
-function isFor(address: Ip): Rule {
+/** The packet is for the address. */
+export function isFor(address: Ip): Rule {
   return isIpv6(address)
     ? rule(isIpv6Packet, equals('ip6 daddr', ipBytes(address)))
     : rule(isIpv4, equals('ip daddr', ipBytes(address)));

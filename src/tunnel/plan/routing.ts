@@ -65,8 +65,16 @@ export function tunnelObjects(
   ];
 }
 
-function addressesOf({ addresses }: RoutedConfig, link: Link, namespace: NamespaceName): KernelObject[] {
-  return addresses.map(({ address, length }) => ({ kind: 'address', namespace, link, address, length }));
+/**
+ * To the network of an address the kernel has a route in the main table: where a namespace has a table for who may use the
+ * tunnel, that would lead all others into it.
+ */
+function addressesOf({ addresses, table }: RoutedConfig, link: Link, namespace: NamespaceName): KernelObject[] {
+  const isApart = namespace !== ROOT && typeof table === 'number' && table !== RT_TABLE_MAIN;
+  return addresses.map(({ address, length }): KernelObject => {
+    const own = { kind: 'address', namespace, link, address } as const;
+    return { ...own, length: isApart ? (isIpv6(address) ? 128 : 32) : length };
+  });
 }
 
 type How = { readonly full: readonly Family[]; readonly numbers: Numbers; readonly namespace: NamespaceName };

@@ -17,7 +17,7 @@ describe('a tunnel', { timeout: 120_000 }, () => {
     // what is on a link of the machine's own stays there
     expect([SERVER.outside4, SERVER.outside6].map((to) => lab.client.wayTo(to))).toEqual(['eth0', 'eth0']);
     expect(lab.vpn.state()['names']).toMatch(/nameserver 10\.9\.0\.1\n(.*\n)*search corp\.example\n/);
-    expect(lab.client.culvert('tunnels')).toMatch(/^vpn +kept +\d+ +yes +no$/m);
+    expect(lab.client.culvert('tunnels')).toMatch(/^vpn +kept +\d+ +yes +no +203\.0\.113\.1:51820 +\d+ s ago /m);
     await kill(child);
     expect(lab.vpn.state()).toEqual(lab.before);
   });

@@ -69,7 +69,7 @@ describe('a kill switch', { timeout: 180_000 }, () => {
     const { code } = await ended(lab.client.start(config(), '--kill-switch', '--timeout', '2'));
     expect(code).toBe(1);
     // what stood before a client that could not connect stands after it
-    expect(lab.client.culvert('tunnels')).toMatch(/^vpn +left +- +no +yes$/m);
+    expect(lab.client.culvert('tunnels')).toMatch(/^vpn +left +- +no +yes +- /m);
     await lab.vpn.serve();
     const third = await lab.client.connect(config(), '--kill-switch');
     expect((await wire.seen()).map(({ line }) => line)).toEqual([]);

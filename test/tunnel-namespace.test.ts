@@ -67,7 +67,9 @@ describe('a tunnel for a namespace', { timeout: 120_000 }, () => {
     expect(inner.run('ip', '-o', 'route', 'show', 'default')).toMatch(/^default dev vpn /);
     expect(inner.run('ip', '-6', '-o', 'route', 'show', 'default')).toMatch(/^default dev vpn /);
     expect(state()).toEqual(before);
-    expect(culvert('tunnels')).toMatch(new RegExp(`^vpn +kept +\\d+ +yes +no +${inner.path}$`, 'm'));
+    expect(culvert('tunnels')).toMatch(
+      new RegExp(`^vpn +kept +\\d+ +yes +no +${inner.path} +203\\.0\\.113\\.1:51820 `, 'm'),
+    );
     await kill(child, 'SIGTERM');
     expect(inner.run('ip', '-j', 'route')).toBe('[]\n');
     expect(inner.run('ip', 'link')).not.toContain('vpn');

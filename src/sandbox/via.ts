@@ -131,8 +131,10 @@ export class Vias {
     const { via, group } = specification;
     const of = group === undefined ? undefined : this.#groups.get(group);
     if (of !== undefined && of.tunnel !== via?.tunnel) {
+      const want = of.tunnel === undefined ? 'leave it out' : `say --via ${of.tunnel}`;
       const found = of.tunnel === undefined ? 'by none' : `by ${of.tunnel}`;
-      const message = `Cannot leave by ${via?.tunnel ?? 'no tunnel'}: others of group ${group} on this host leave ${found}`;
+      const what = via === undefined ? 'without a tunnel' : `by tunnel ${via.tunnel}`;
+      const message = `Cannot leave ${what}: others of group ${group} on this host leave ${found}; ${want}`;
       throw new InputError('via_group', message, { field: 'via' });
     }
     if (via === undefined) return specification;

@@ -107,6 +107,8 @@ async function connectTo(file: string, options: Options): Promise<void> {
     name: tunnel.name,
     backend,
     mtu: size,
+    pid: process.pid,
+    ...(peer?.endpoint === undefined ? {} : { endpoint: formatEndpoint(peer.endpoint) }),
     wasAdopted: tunnel.wasAdopted,
   });
   tunnel.on('stale', (one) => say('stale', `${tunnel.name} sends to ${endpointText(one)} and hears nothing`, {}));

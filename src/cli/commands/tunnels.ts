@@ -1,8 +1,12 @@
 import type { Command } from 'commander';
+import { formatIpPrefix } from '../../addr/ip-prefix.ts';
 import { CulvertError } from '../../errors.ts';
+import { formatEndpoint } from '../../plan/wireguard/endpoint.ts';
+import type { ShownPeer } from '../../tunnel/client/seen-peers.ts';
 import { addCommand, type Common } from '../command.ts';
 import { print, printJson, printTable } from '../output.ts';
 import { addFolders, type FolderOptions, foldersGiven } from '../tunnel-folders.ts';
+import { roundedBytes } from '../units.ts';
 
 type Options = Common & FolderOptions & { readonly clean?: true };
 
@@ -26,13 +30,16 @@ async function tunnels({ json, clean: cleans, ...options }: Options): Promise<vo
   if (!cleans) {
     // most machines have none of those
     const hasNamespaces = found.some(({ namespace }) => namespace !== undefined);
-    const rows = found.map(({ name, owner, hasLink, hasKillSwitch, namespace }) => {
+    const rows = found.map(({ name, owner, hasLink, hasKillSwitch, namespace, peers }) => {
       const state = owner === undefined ? 'left' : 'kept';
       const row = [name, state, String(owner?.pid ?? '-'), hasLink ? 'yes' : 'no', hasKillSwitch ? 'yes' : 'no'];
-      return hasNamespaces ? [...row, namespace ?? '-'] : row;
+      return [...row, ...(hasNamespaces ? [namespace ?? '-'] : []), ...peerText(peers)];
     });
-    if (json) printJson(found);
-    else printTable(['TUNNEL', 'STATE', 'PID', 'LINK', 'KILL SWITCH', ...(hasNamespaces ? ['NAMESPACE'] : [])], rows);
+    if (json) printJson(found.map(({ peers, ...one }) => ({ ...one, ...(peers && { peers: peers.map(peerFields) }) })));
+    else {
+      const head = ['TUNNEL', 'STATE', 'PID', 'LINK', 'KILL SWITCH', ...(hasNamespaces ? ['NAMESPACE'] : [])];
+      printTable([...head, 'PEER', 'HANDSHAKE', 'RECEIVED', 'SENT'], rows);
+    }
     const rules = countOrphanedRules();
     if (rules > 0 && !json) print(`rules of tunnels that are gone: ${rules}`);
     return;
@@ -48,4 +55,24 @@ async function tunnels({ json, clean: cleans, ...options }: Options): Promise<vo
     const why = failed.map(({ message }) => message).join('; ');
     throw new CulvertError('tunnel_left', `Cannot take everything away: ${why}`);
   }
+}
+
+/** Of the peer that was heard last, and how many others there are. */
+function peerText(peers: readonly ShownPeer[] = []): string[] {
+  const [peer, ...others] = peers;
+  if (peer === undefined) return ['-', '-', '-', '-'];
+  const { endpoint, lastHandshakeMs, received, sent } = peer;
+  const where = endpoint === undefined ? 'no endpoint' : formatEndpoint(endpoint);
+  const ago =
+    lastHandshakeMs === 0 ? 'never' : `${Math.max(0, Math.round((Date.now() - lastHandshakeMs) / 1000))} s ago`;
+  const more = others.length === 0 ? '' : ` +${others.length}`;
+  return [`${where}${more}`, ago, roundedBytes(received), roundedBytes(sent)];
+}
+
+function peerFields({ endpoint, allowedIps, ...peer }: ShownPeer): object {
+  return {
+    ...peer,
+    ...(endpoint === undefined ? {} : { endpoint: formatEndpoint(endpoint) }),
+    allowedIps: allowedIps.map(formatIpPrefix),
+  };
 }

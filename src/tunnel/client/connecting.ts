@@ -227,7 +227,7 @@ export class Connecting {
       const inside = { kernel, at, link: device.link };
       await untilData({ device, inside, config, peer, timeoutMs, signal });
     }
-    this.#notices.push(...this.#wanted.askNames(), ...this.#wanted.tellPast());
+    this.#notices.push(...this.#wanted.askNames(), ...this.#wanted.tellPast(), ...this.#wanted.tellOthers(numbers));
     const heard = peer === undefined ? {} : { peer };
     return { device, numbers, mtu, ...heard, resolved, notices: [...this.#notices], wasAdopted: false };
   }

@@ -17,6 +17,7 @@ import { assertAbandoned } from '../takeover/standing.ts';
 import { ownLink, type Swept, sweep } from '../takeover/sweep.ts';
 import { type Folders, foldersOf, namespaceOf } from './folders.ts';
 import { holderOf, namesIn } from './hold.ts';
+import { type ShownPeer, seenPeers } from './seen-peers.ts';
 import { Workplace } from './workplace.ts';
 
 /** What the kernel has of a tunnel in the network namespace of the calling thread. */
@@ -28,6 +29,8 @@ export type Remains = {
   /** path of the namespace that it is for, where that is another */
   readonly namespace?: string;
   readonly hasKillSwitch: boolean;
+  /** the one that was heard last first; absent where its device does not answer, or there is none */
+  readonly peers?: readonly ShownPeer[];
 };
 
 /** What was done, and whether a kill switch is there still. */
@@ -45,22 +48,27 @@ export function listTunnels(folders: Folders = {}): Remains[] {
     const former = found.get(name) ?? { name, hasLink: false, hasKillSwitch: false };
     found.set(name, { ...former, ...part });
   };
-  for (const { end, alias } of listLinks(socket, ROOT)) {
+  const { common } = foldersOf(folders);
+  for (const { end, alias, kind } of listLinks(socket, ROOT)) {
     const mark = readMark(alias);
     if (mark === undefined) continue;
-    add(end.link.name, { hasLink: true, ...(isRunning(mark.owner) ? { owner: mark.owner } : {}) });
+    const { name } = end.link;
+    const peers = seenPeers(name, kind, join(common, name));
+    const owner = isRunning(mark.owner) ? { owner: mark.owner } : {};
+    add(name, { hasLink: true, ...owner, ...(peers === undefined ? {} : { peers }) });
   }
   for (const { purpose, tunnel } of listFirewalls(netfilter)) {
     add(tunnel, purpose === 'kill switch' ? { hasKillSwitch: true } : {});
   }
-  for (const name of namesIn(foldersOf(folders).common)) {
+  for (const name of namesIn(common)) {
     const owner = keeperOf(name, folders);
     if (owner !== undefined) add(name, { owner });
     const namespace = namespaceOf(name, folders);
-    const mark = namespace === undefined ? undefined : markIn(namespace, name);
-    if (namespace === undefined || (mark === undefined && owner === undefined)) continue;
-    const keeper = mark !== undefined && isRunning(mark.owner) ? { owner: mark.owner } : {};
-    add(name, { namespace, hasLink: mark !== undefined, ...keeper });
+    const seen = namespace === undefined ? undefined : seenIn(namespace, name, join(common, name));
+    if (namespace === undefined || (seen === undefined && owner === undefined)) continue;
+    const keeper = seen !== undefined && isRunning(seen.mark.owner) ? { owner: seen.mark.owner } : {};
+    const peers = seen?.peers === undefined ? {} : { peers: seen.peers };
+    add(name, { namespace, hasLink: seen !== undefined, ...keeper, ...peers });
   }
   for (const name of journalled(folders)) add(name, {});
   return [...found.values()].toSorted((one, other) => one.name.localeCompare(other.name, 'en', { numeric: true }));
@@ -88,12 +96,17 @@ function journalled(folders: Folders): string[] {
   return [...dns.flatMap((one) => (one.endsWith(suffix) ? [one.slice(0, -suffix.length)] : [])), ...sysctls];
 }
 
-/** What the link of a tunnel says in a namespace, which may be gone. */
-function markIn(namespace: string, name: string): Mark | undefined {
+type SeenInside = { readonly mark: Mark; readonly peers: readonly ShownPeer[] | undefined };
+
+/** The link of a tunnel in a namespace, which may be gone. @param folder with the socket of a program */
+function seenIn(namespace: string, name: string, folder: string): SeenInside | undefined {
   if (!isNamespace(namespace)) return undefined;
   using inside = new NamespaceHandle(namespace);
   using socket = inside.run(() => new NetlinkSocket(NETLINK_ROUTE));
-  return readMark(findLinkNamed(socket, ROOT, name)?.alias ?? '');
+  const seen = findLinkNamed(socket, ROOT, name);
+  const mark = readMark(seen?.alias ?? '');
+  if (mark === undefined) return undefined;
+  return { mark, peers: inside.run(() => seenPeers(name, seen?.kind, folder)) };
 }
 
 /** The process that works on a tunnel, or keeps it. */

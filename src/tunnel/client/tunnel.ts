@@ -20,6 +20,7 @@ import { PeerWatch } from './peer-watch.ts';
 import { clean } from './remains.ts';
 import { type ConnectOptions, type ConnectRequest, readRequest } from './request.ts';
 import { saveConfig } from './save.ts';
+import { type ShownPeer, shownPeer } from './seen-peers.ts';
 import { Staying } from './staying.ts';
 import { Workplace } from './workplace.ts';
 
@@ -53,7 +54,7 @@ export type TunnelStatus = {
   /** of encrypted packets; 0 for none */
   readonly fwMark: number;
   readonly listenPort: number;
-  readonly peers: readonly Omit<SeenPeer, 'presharedKey'>[];
+  readonly peers: readonly ShownPeer[];
 };
 
 /** How often it is looked how the tunnel is. */
@@ -159,7 +160,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
       ...common,
       state: isLive ? 'connected' : 'stale',
       listenPort: seen.listenPort,
-      peers: [...seen.peers.values()].map(withoutSecret),
+      peers: [...seen.peers.values()].map(shownPeer),
     };
   }
 
@@ -319,9 +320,4 @@ function noticesOf({ allowHooks, excludes = [] }: ConnectOptions, { source, allo
       : [`${unheard.join(', ')} of the file are not run: say --allow-hooks`]),
     ...(isShut ? ['what is excluded is not reached past the kill switch: say --allow for it too'] : []),
   ];
-}
-
-function withoutSecret(peer: SeenPeer): TunnelStatus['peers'][number] {
-  const { presharedKey: _, ...shown } = peer;
-  return shown;
 }

@@ -4,6 +4,7 @@ import { listLinks } from '../../linux/observe/links.ts';
 import { listRoutes } from '../../linux/observe/routes.ts';
 import { findWay } from '../../linux/observe/way.ts';
 import { processOf } from '../../linux/process.ts';
+import type { PolicyRule } from '../../linux/route/rule.ts';
 import { diff, type Plan } from '../../plan/diff.ts';
 import { type KernelObject, objectKey, ROOT } from '../../plan/state.ts';
 import type { Endpoint } from '../../plan/wireguard/device.ts';
@@ -17,7 +18,7 @@ import type { FirewallTable } from '../firewall/table.ts';
 import { wayTable } from '../firewall/way.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
 import { chooseNumbers, takenNumbers } from '../plan/numbers.ts';
-import { fullFamilies, type Numbers, RT_TABLE_MAIN, wholeFamilies } from '../plan/routing.ts';
+import { fullFamilies, type Numbers, RT_TABLE_MAIN, TUNNEL_PROTOCOL, wholeFamilies } from '../plan/routing.ts';
 import { tunnelMtu } from '../plan/size.ts';
 import type { ConnectRequest } from './request.ts';
 import type { Workplace } from './workplace.ts';
@@ -54,6 +55,18 @@ export class Wanted {
     if (other === undefined) return;
     const message = `Cannot connect ${name}: its FwMark ${fwMark} is tunnel ${other.end.link.name}’s; choose another, or none`;
     throw new CulvertError('mark_in_use', message);
+  }
+
+  /** Of two that take everything each would send the other's encrypted packets into itself. @returns what a person is to know */
+  tellOthers({ fwMark }: Numbers): readonly string[] {
+    const { kernel, name } = this.#place;
+    const families = fullFamilies(this.#request.config);
+    if (families.length === 0) return [];
+    const { rules } = kernel.withSocket(ROOT, takenNumbers);
+    const isOthers = ({ protocol, mark, inverted }: PolicyRule): boolean =>
+      protocol === TUNNEL_PROTOCOL && inverted === true && mark !== undefined && mark.value !== fwMark;
+    if (!families.some((family) => rules[family].some(isOthers))) return [];
+    return [`another tunnel takes everything as ${name} does: neither may work; say --split for one of them`];
   }
 
   /** Where its peers are. @throws CulvertError `endpoint_unresolved` where that is known of none, and of some it should be */

@@ -86,9 +86,13 @@ describe.skipIf(!isPresent)('systemd-analyze', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  it('finds nothing wrong with it', () => {
-    const path = join(folder, 'culvert.service');
-    writeFileSync(path, unit.replaceAll('/opt/culvert/', `${root}/`));
+  it.each([
+    ['culvert.service', 'culvert.service'],
+    ['culvert-connect@.service', 'culvert-connect@wg0.service'],
+  ])('finds nothing wrong with %s', (file, name) => {
+    const path = join(folder, name);
+    const text = readFileSync(join(root, 'systemd', file), 'utf8');
+    writeFileSync(path, text.replaceAll('/opt/culvert/', `${root}/`));
     const { status, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path], { encoding: 'utf8' });
     expect([status, stderr]).toEqual([0, '']);
   });

@@ -130,7 +130,9 @@ describe('a client that was killed has left', { timeout: 120_000 }, () => {
     const { child, wasAdopted } = await lab.client.connectTelling(config());
     expect(wasAdopted).toBe(isAdopted);
     expect(lab.client.pings(SERVER.inside4)).toBe(true);
-    expect(lab.client.culvert('tunnels')).toMatch(/^other +kept.*\nvpn +kept +\d+ +yes +no\n$/m);
+    expect(lab.client.culvert('tunnels')).toMatch(
+      /^other +kept.*\nvpn +kept +\d+ +yes +no +203\.0\.113\.1:51820 .*\n$/m,
+    );
     await kill(child);
     expect(lab.vpn.state()).toEqual(lab.before);
   });

@@ -34,7 +34,8 @@ async function create(...parameters: string[]): Promise<SandboxResource> {
 /** All that a daemon could leave on a host, as text. */
 function traces(): Record<string, string> {
   return {
-    links: host.run('host', 'ip', '-o', 'link'),
+    // of its state the kernel tells when it has time
+    links: host.run('host', 'ip', '-o', 'link').replaceAll(/ state \w+/g, ''),
     addresses: host.run('host', 'ip', '-o', 'address', 'show', 'scope', 'global'),
     routes: host.run('host', 'ip', 'route', 'show', 'table', 'all'),
     neighbours: host.run('host', 'ip', 'neighbour', 'show', 'nud', 'permanent'),

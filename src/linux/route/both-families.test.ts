@@ -104,7 +104,9 @@ function shown(world: World): unknown[] {
     ['-4', '-6'].map((family) => world.run(ROUTER, 'ip', '-j', '-d', '-N', family, ...what.split(' '))),
   );
   return texts.map((text) => {
-    const all = JSON.parse(text.replaceAll(/,?"(linkdown|tentative)"(:true)?/g, '')) as { dst?: string }[];
+    // what the kernel says of a link when it has time
+    const late = /,?"(linkdown|tentative)"(:true)?|"operstate":"\w+",/g;
+    const all = JSON.parse(text.replaceAll(late, '')) as { dst?: string }[];
     return all.filter(({ dst }) => dst !== 'ff00::/8');
   });
 }

@@ -141,10 +141,12 @@ export const tunnelCases: readonly TunnelCase[] = [
       const options = { name: 'vpn', config: vpn.config({ lines: DNS }), killSwitch: true };
       await (await stage.client()).connect(options);
       await stage.kill();
-      const [left, handshake] = [vpn.state(), stage.handshake()];
+      // a client that lives has sockets of its own, by which it finds out the size of the way
+      const seen = (): unknown => [{ ...vpn.state(), sockets: '' }, stage.handshake()];
+      const left = seen();
       const client = await stage.client();
       equal((await client.connect(options)).wasAdopted, true);
-      deepEqual([vpn.state(), stage.handshake()], [left, handshake]);
+      deepEqual(seen(), left);
       equal(stage.pings(SERVER.inside4), true);
       await client.disconnect();
     },

@@ -34,10 +34,10 @@ async function create(...parameters: string[]): Promise<SandboxResource> {
 /** All that a daemon could leave on a host, as text. */
 function traces(): Record<string, string> {
   return {
-    // of its state the kernel tells when it has time
-    links: host.run('host', 'ip', '-o', 'link').replaceAll(/ state \w+/g, ''),
+    // that a link has a carrier the kernel tells when it has time
+    links: host.run('host', 'ip', '-o', 'link').replaceAll(/NO-CARRIER,| state \w+/g, ''),
     addresses: host.run('host', 'ip', '-o', 'address', 'show', 'scope', 'global'),
-    routes: host.run('host', 'ip', 'route', 'show', 'table', 'all'),
+    routes: host.run('host', 'ip', 'route', 'show', 'table', 'all').replaceAll(' linkdown ', ' '),
     neighbours: host.run('host', 'ip', 'neighbour', 'show', 'nud', 'permanent'),
     rules: host.run('host', 'nft', 'list', 'ruleset'),
     settings: host.run('host', 'sysctl', '-a', '--pattern', String.raw`^net\.ipv4\.(conf|ip_forward)`),

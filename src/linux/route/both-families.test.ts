@@ -201,6 +201,8 @@ it('leaves alone what is another’s, though it is much the same', () => {
     ip(line);
   // with its last address of IPv4 a link loses every route
   world.kernel.apply(diff([], ADDRESSES));
+  // an address has its own route when nobody has answered that it is theirs
+  waitUntil(() => !ip('-6 address show dev tt0').includes('tentative'));
   const before = shown(world);
   world.kernel.apply(diff([], [...RULES, ...ROUTES]));
   expect(sorted(ours(world))).toEqual(sorted([...RULES, ...ROUTES]));

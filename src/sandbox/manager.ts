@@ -1,10 +1,9 @@
-import { randomInt } from 'node:crypto';
-import { CulvertError, InputError } from '../errors.ts';
-import { claim, type LeaseRequest, type SlotRange } from '../ipam/allocator.ts';
+import { CulvertError } from '../errors.ts';
+import { claim, type SlotRange } from '../ipam/allocator.ts';
 import { releaseEarly } from '../ipam/early-release.ts';
-import { type Lease, parseSandboxId, type SandboxId, type Slot, TOPOLOGIES, type Topology } from '../ipam/lease.ts';
+import { type Lease, type SandboxId, type Slot, TOPOLOGIES, type Topology } from '../ipam/lease.ts';
 import type { Store } from '../ipam/store.ts';
-import { type Assignment, advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
+import { advance, assignAll, listLeases, updateSpecification } from '../ipam/transition.ts';
 import type { Kernel } from '../linux/apply.ts';
 import { isNamespace } from '../linux/namespace.ts';
 import { diff } from '../plan/diff.ts';
@@ -16,16 +15,17 @@ import { assertGroup, type GroupName } from './group.ts';
 import type { OwnMember } from './groups.ts';
 import { type Holding, holdingOf, isOwned, memberOf, networkOf, type Owned, passOf, sandboxOf } from './holding.ts';
 import { leaseView } from './lease-view.ts';
+import { assertSame, assignmentOf, fits, newSandboxId, type Order, requestOf } from './order.ts';
 import type { Pass } from './pass.ts';
 import { Pool } from './pool.ts';
 import type { Reaper } from './reaper.ts';
 import { Refill } from './refill.ts';
 import type { CreateRequest, LeaseView, Removal, SandboxChange } from './request.ts';
-import type { Sandbox, Specification } from './sandbox.ts';
+import type { Sandbox } from './sandbox.ts';
 import { differences, specificationText } from './specification.ts';
 import { desired } from './topology/desired.ts';
 import { cable, type Layout, sandboxNamespace } from './topology/layout.ts';
-import { assertVia, ownVia, Vias } from './via.ts';
+import { assertVia, Vias } from './via.ts';
 
 type Emit = (type: string, holding: Holding, message: string) => void;
 
@@ -47,13 +47,6 @@ export type ManagerParts = {
 
 /** A lease that has got an owner, and where its network was warm, what it was until then. */
 type Leased = { readonly holding: Owned; readonly warm: Holding | undefined };
-
-/** Whether a warm network is as its owner wants it, who needs no more than to be let pass. */
-function fits({ specification }: Order): boolean {
-  return Object.keys(specification.rates).length === 0 && ownVia(specification) === undefined;
-}
-
-type Order = { readonly id: SandboxId; readonly specification: Specification };
 
 /**
  * Creates, changes and removes sandboxes: the lease first, then the kernel, then the lease again. Everything it knows
@@ -85,12 +78,12 @@ export class Manager {
 
   /** All or none. An id that exists with the same specification is returned as it is. */
   create(requests: readonly CreateRequest[]): Sandbox[] {
-    const orders = requests.map(({ id, specification }) => ({ id: id ?? this.#newId(), specification }));
+    const orders = requests.map(({ id, specification }) => ({ id: id ?? newSandboxId(), specification }));
     for (const { specification } of orders) {
       assertGroup(specification.topology, specification.group);
       assertVia(specification);
     }
-    for (const order of orders) this.#assertSame(order);
+    for (const order of orders) assertSame(order, this.#live.get(order.id)?.owner.specification);
     const missing = orders.filter(({ id }) => !this.#live.has(id));
     if (missing.length > 0) this.#provide(this.#numbered(missing));
     return orders.map(({ id }) => this.inspect(id));
@@ -394,18 +387,6 @@ export class Manager {
     for (const holding of holdings) this.#parts.reaper.add({ ...holding, state: 'removing' });
   }
 
-  #assertSame({ id, specification }: Order): void {
-    const found = this.#live.get(id);
-    if (found === undefined) return;
-    const different = differences(specification, found.owner.specification);
-    if (different.length === 0) return;
-    throw new InputError(
-      'sandbox_exists',
-      `Cannot create sandbox ${id}: it exists with another specification (${different.join(', ')})`,
-      { field: 'id' },
-    );
-  }
-
   #find(id: SandboxId): Owned {
     const owned = this.#live.get(id);
     if (owned === undefined) throw new CulvertError('sandbox_unknown', `Cannot find sandbox ${id}`);
@@ -416,19 +397,4 @@ export class Manager {
     const { layout, kernel } = this.#parts;
     return sandboxOf(owned, layout, (namespace) => kernel.pin(namespace));
   }
-
-  #newId(): SandboxId {
-    const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789';
-    const letters = Array.from({ length: 12 }, () => alphabet[randomInt(alphabet.length)]);
-    return parseSandboxId(`sb-${letters.join('')}`);
-  }
-}
-
-function assignmentOf({ key }: Holding, order: Order): Assignment {
-  const specification = specificationText(order.specification);
-  return { key, sandboxId: order.id, specification, to: fits(order) ? 'ready' : 'creating' };
-}
-
-function requestOf({ id, specification }: Order): LeaseRequest {
-  return { topology: specification.topology, sandboxId: id, specification: specificationText(specification) };
 }

@@ -1,12 +1,11 @@
 import type { Ip } from '../../addr/ip.ts';
-import { accept, clampSegmentSize, drop, iifname, masquerade, oifname, rule } from '../../plan/words.ts';
+import { accept, drop, iifname, masquerade, oifname, rule } from '../../plan/words.ts';
 import { tableOf } from './names.ts';
 import type { FirewallTable } from './table.ts';
-import { isFor } from './way.ts';
+import { clampChain, isFor } from './way.ts';
 
-/** The numbers that nft(8) has the names `raw`, `mangle` and `srcnat` for. */
+/** The numbers that nft(8) has the names `raw` and `srcnat` for. */
 const RAW = -300;
-const MANGLE = -150;
 const SRCNAT = 100;
 
 /**
@@ -30,11 +29,7 @@ export function forwardTable(name: string, addresses: readonly Ip[]): FirewallTa
         base: { type: 'filter', hook: 'prerouting', priority: RAW, policy: 'accept' },
         rules: [...addresses.map((address) => rule(iifname(name), isFor(address), accept)), rule(iifname(name), drop)],
       },
-      {
-        name: 'forward',
-        base: { type: 'filter', hook: 'forward', priority: MANGLE, policy: 'accept' },
-        rules: [rule(oifname(name), clampSegmentSize), rule(iifname(name), clampSegmentSize)],
-      },
+      clampChain(name),
       {
         name: 'postrouting',
         base: { type: 'nat', hook: 'postrouting', priority: SRCNAT, policy: 'accept' },

@@ -1,5 +1,5 @@
 import { type Ip, ipBytes, isIpv6 } from '../../addr/ip.ts';
-import type { Rule } from '../../plan/ruleset.ts';
+import type { Chain, Rule } from '../../plan/ruleset.ts';
 import {
   clampSegmentSize,
   drop,
@@ -68,11 +68,7 @@ export function wayTable({ name, mark, addresses }: WayOptions): FirewallTable {
         base: { type: 'filter', hook: 'prerouting', priority: MANGLE, policy: 'accept' },
         rules: [rule(isUdp, isFlowMarked(mark), recallMark)],
       },
-      {
-        name: 'forward',
-        base: { type: 'filter', hook: 'forward', priority: MANGLE, policy: 'accept' },
-        rules: [rule(iifname(name), clampSegmentSize), rule(oifname(name), clampSegmentSize)],
-      },
+      clampChain(name),
       {
         name: 'postmangle',
         base: { type: 'filter', hook: 'postrouting', priority: MANGLE, policy: 'accept' },
@@ -81,6 +77,15 @@ export function wayTable({ name, mark, addresses }: WayOptions): FirewallTable {
     ],
   } as const;
   return { ruleset, contents: [] };
+}
+
+/** Holds TCP that is forwarded to the size of the tunnel, both ways. @param name of its link */
+export function clampChain(name: string): Chain {
+  return {
+    name: 'forward',
+    base: { type: 'filter', hook: 'forward', priority: MANGLE, policy: 'accept' },
+    rules: [rule(iifname(name), clampSegmentSize), rule(oifname(name), clampSegmentSize)],
+  };
 }
 
 /** The packet is for the address. */

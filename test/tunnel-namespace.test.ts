@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabNamespace } from '../lab/namespace.ts';
 import { SERVER, Vpn } from '../lab/vpn.ts';
 import { CULVERT, ended, lineOf } from './support/command-line.ts';
+import { programsIn } from './support/wireguard-seen.ts';
 
 /* A tunnel that is there for another namespace: its link is inside, its encrypted packets are outside. */
 
@@ -103,6 +104,27 @@ describe('a tunnel for a namespace', { timeout: 120_000 }, () => {
     await kill(child, 'SIGTERM');
     expect(state()).toEqual(before);
     inner = await LabNamespace.make();
+  });
+
+  it('goes all the same where it is ended in the moment in which nothing is pinned any more, and somebody is inside', async () => {
+    const pin = join(vpn.client.folder, 'pin');
+    writeFileSync(pin, '');
+    execFileSync('mount', ['--bind', inner.path, pin]);
+    const child = start(vpn.config(), '--namespace', pin, '--json');
+    try {
+      await lineOf(child, /"connected"/);
+      // it has mounts of its own
+      execFileSync('nsenter', ['-t', String(child.pid), '--mount', 'umount', pin]);
+    } finally {
+      execFileSync('umount', [pin]);
+    }
+    expect(programsIn(vpn.client.namespace.path).map(({ link }) => link)).toEqual(['vpn']);
+    const end = ended(child);
+    child.kill('SIGTERM');
+    expect(await end).toMatchObject({ stderr: '' });
+    expect(inner.run('ip', 'link')).not.toContain('vpn');
+    expect(programsIn(vpn.client.namespace.path)).toEqual([]);
+    expect(vpn.state()).toEqual({ ...before, sockets: '' });
   });
 
   it('is refused where packets could leave by another way, and where it can have no kill switch', async () => {

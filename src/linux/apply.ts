@@ -60,6 +60,13 @@ export class Kernel implements Disposable {
     return handle.run(body, this.#home);
   }
 
+  /** The same where somebody may let go of the namespace at any moment: undefined where there is none any more. */
+  insideIfThere<T>(namespace: NamespaceName, body: () => T): T | undefined {
+    if (namespace === ROOT) return body();
+    using handle = NamespaceHandle.ofPin(this.pin(namespace));
+    return handle?.run(body, this.#home);
+  }
+
   /**
    * Carries out the steps in order, those that are bare messages together in one batch per namespace. If one fails,
    * everything the plan created is taken away again, in reverse.
@@ -121,6 +128,13 @@ export class Kernel implements Disposable {
     const errors = this.withSocket(namespace, (socket) => socket.batch(links.map(deleteLink)));
     const failure = errors.find((error) => error !== undefined && error.errnoName !== 'ENODEV');
     if (failure !== undefined) throw failure;
+  }
+
+  /** The same where somebody may let go of the namespace at any moment: undefined where there is none any more. */
+  withSocketIfThere<T>(namespace: NamespaceName, body: (socket: NetlinkSocket) => T): T | undefined {
+    if (this.#keep.has(namespace)) return this.withSocket(namespace, body);
+    using socket = this.insideIfThere(namespace, () => new NetlinkSocket(NETLINK_ROUTE));
+    return socket && body(socket);
   }
 
   /** Lends a socket of NETLINK_ROUTE that is in the namespace. */

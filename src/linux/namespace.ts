@@ -1,5 +1,5 @@
 import { statfsSync, unlinkSync } from 'node:fs';
-import { close, mount, open, setns, umount, unshare } from './syscall.ts';
+import { close, mount, open, SyscallError, setns, umount, unshare } from './syscall.ts';
 
 /** linux/sched.h */
 const CLONE_NEWNET = 0x40000000;
@@ -23,6 +23,20 @@ export class NamespaceHandle implements Disposable {
   /** @param path a pin, or `/proc/PID/ns/net`; the calling thread's own namespace by default */
   constructor(path: string = OWN) {
     this.fd = open(path, O_RDONLY_CLOEXEC);
+  }
+
+  /** The one that is pinned at `path`, which holds it from then on; undefined where none is, or not any more. */
+  static ofPin(path: string): NamespaceHandle | undefined {
+    let handle: NamespaceHandle;
+    try {
+      handle = new NamespaceHandle(path);
+    } catch (error) {
+      if (error instanceof SyscallError && error.errnoName === 'ENOENT') return undefined;
+      throw error;
+    }
+    if (isNamespace(`/proc/self/fd/${handle.fd}`)) return handle;
+    handle[Symbol.dispose]();
+    return undefined;
   }
 
   /**

@@ -3,7 +3,7 @@ import type { Kernel } from '../linux/apply.ts';
 import { diff, type Plan } from '../plan/diff.ts';
 import { type KernelObject, LOOPBACK, objectKey, ROUTER } from '../plan/state.ts';
 import { planText } from '../plan/text.ts';
-import type { SeenPeer } from '../plan/wireguard/device.ts';
+import type { SeenDevice, SeenPeer } from '../plan/wireguard/device.ts';
 import { publicKeyOf } from '../plan/wireguard/private-key.ts';
 import { meshAddress } from './address.ts';
 import { ClearWay } from './clear/way.ts';
@@ -12,7 +12,7 @@ import { readPrivateKey } from './keys.ts';
 import { clearLink, directLink, tunnelLink } from './link.ts';
 import { Mesh, type SteeredCourse } from './mesh.ts';
 import { type MeshPeer, type PeerChange, Peers } from './peers.ts';
-import type { BackendKind } from './tunnel.ts';
+import type { BackendKind, Tunnel } from './tunnel.ts';
 import type { Way } from './way.ts';
 
 type TunnelWay = Exclude<Way, 'clear'>;
@@ -138,11 +138,10 @@ export class HostMesh implements Disposable {
     return true;
   }
 
-  /** What the devices say of each peer. */
+  /** What the devices say of each peer; one that is not there says nothing, and {@link step} tells why. */
   traffic(): PeerTraffic[] {
-    const devices = [...this.#open().devices.values()].filter(({ tunnel }) => !tunnel.isStarting);
-    return devices.flatMap(({ tunnel }) =>
-      [...tunnel.read().peers.values()].map(({ publicKey, lastHandshakeMs, received, sent }) => {
+    return [...this.#open().devices.values()].flatMap(({ tunnel }) =>
+      [...(readIfThere(tunnel)?.peers.values() ?? [])].map(({ publicKey, lastHandshakeMs, received, sent }) => {
         return { publicKey, lastHandshakeMs, received, sent };
       }),
     );
@@ -286,6 +285,16 @@ export class HostMesh implements Disposable {
       this.#reconciledMs = Number.NEGATIVE_INFINITY;
       throw error;
     }
+  }
+}
+
+function readIfThere(tunnel: Tunnel): SeenDevice | undefined {
+  if (!tunnel.isAlive) return undefined;
+  try {
+    return tunnel.read();
+  } catch (error) {
+    if (tunnel.isAlive) throw error;
+    return undefined;
   }
 }
 

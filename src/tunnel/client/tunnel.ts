@@ -5,7 +5,7 @@ import { formatIp } from '../../addr/ip.ts';
 import { formatIpPrefix } from '../../addr/ip-prefix.ts';
 import { CulvertError } from '../../errors.ts';
 import { isNamespace } from '../../linux/namespace.ts';
-import { ROOT } from '../../plan/state.ts';
+import { type Link, ROOT } from '../../plan/state.ts';
 import type { SeenPeer } from '../../plan/wireguard/device.ts';
 import type { BackendKind } from '../device/device.ts';
 import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
@@ -192,7 +192,6 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     clearInterval(this.#looking);
     const { device } = this.#connected;
     const { mtu } = this.#staying;
-    this.#staying[Symbol.dispose]();
     const { hooks, saveTo, source } = this.#request;
     const failed: Error[] = [];
     // none of it keeps the tunnel from going
@@ -203,12 +202,15 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
         failed.push(error instanceof Error ? error : new Error(String(error)));
       }
     };
+    attempt(() => this.#staying[Symbol.dispose]());
     attempt(() => runHooks('PreDown', hooks.preDown, this.name));
     // one that is dead has nothing to tell
     if (saveTo !== undefined && device.isAlive) attempt(() => saveConfig(saveTo, source, device.read(), mtu));
-    device[Symbol.dispose]();
-    failed.push(...sweep(this.#place, ownLink(this.#place).link, { keeps: false }).failed);
-    this.#place[Symbol.dispose]();
+    attempt(() => device[Symbol.dispose]());
+    let link: Link | undefined;
+    attempt(() => ({ link } = ownLink(this.#place)));
+    failed.push(...sweep(this.#place, link, { keeps: false }).failed);
+    attempt(() => this.#place[Symbol.dispose]());
     attempt(() => runHooks('PostDown', hooks.postDown, this.name));
     if (failed.length === 0) return;
     const why = failed.map(({ message }) => message).join('; ');

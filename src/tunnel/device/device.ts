@@ -213,16 +213,12 @@ function moved({ kernel, name, at }: DeviceParts, link: Link): Link {
 
 /** What is gone, or was in a namespace that is gone, is as good as removed. */
 function removeLink(kernel: Kernel, at: NamespaceName, link: Link): void {
-  if (!kernel.exists(at)) return;
   try {
-    kernel.withSocket(at, (socket) => socket.request(deleteLink(link)));
+    kernel.withSocketIfThere(at, (socket) => socket.request(deleteLink(link)));
   } catch (error) {
-    if (!(error instanceof SyscallError && GONE.has(error.errnoName))) throw error;
+    if (!(error instanceof SyscallError && error.errnoName === 'ENODEV')) throw error;
   }
 }
-
-/** ENODEV of the link; of a pin, that there is none, or that it pins nothing any more */
-const GONE: ReadonlySet<string> = new Set(['ENODEV', 'ENOENT', 'EINVAL']);
 
 /** A connection to a program, which ends when that does; undefined where nobody listens. */
 function programAt(

@@ -22,7 +22,6 @@ export function withNetfilter<T>(
   body: (socket: NetlinkSocket) => T,
 ): T | undefined {
   if (at === ROOT) return body(netfilter);
-  if (!kernel.exists(at)) return undefined;
-  using socket = kernel.inside(at, () => new NetlinkSocket(NETLINK_NETFILTER));
-  return body(socket);
+  using socket = kernel.insideIfThere(at, () => new NetlinkSocket(NETLINK_NETFILTER));
+  return socket && body(socket);
 }

@@ -81,8 +81,7 @@ export function sweep(
  * just made says nothing of itself yet; the program is known by its folder.
  */
 export function ownLink({ kernel, name, folder, at }: Pick<SweepParts, 'kernel' | 'name' | 'folder' | 'at'>): OwnLink {
-  if (!kernel.exists(at)) return {};
-  const seen = kernel.withSocket(at, (socket) => findLinkNamed(socket, at, name));
+  const seen = kernel.withSocketIfThere(at, (socket) => findLinkNamed(socket, at, name));
   if (seen === undefined) return {};
   const { link } = seen.end;
   const mark = readMark(seen.alias);

@@ -32,7 +32,8 @@ for (const kind of [UserspaceWireguard, KernelWireguard]) {
   wrap(kind.prototype, 'edit', (call, [edits]) => step(`wireguard ${(edits as unknown[]).length} edits`, call));
 }
 const short = (path: unknown): string => String(path).split('/').slice(-2).join('/');
-for (const name of ['renameSync', 'rmSync', 'writeFileSync', 'writeSync', 'unlinkSync', 'ftruncateSync']) {
+const WRITES = ['renameSync', 'rmSync', 'symlinkSync', 'writeFileSync', 'writeSync', 'unlinkSync', 'ftruncateSync'];
+for (const name of WRITES) {
   wrap(fs, name, (call, [path]) => (path === 1 || path === 2 ? call() : step(`${name} ${short(path)}`, call)));
 }
 wrap(childProcess, 'spawn', (call, [command]) => step(`spawn ${String(command)}`, call));

@@ -1,4 +1,4 @@
-import { rmSync, symlinkSync } from 'node:fs';
+import { renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
 import { Kernel } from '../../linux/apply.ts';
@@ -72,7 +72,11 @@ export class Workplace implements Disposable {
   }
 }
 
+/** At once: who is killed here leaves what it was, by which what is in there is found. */
 function pointTo(at: string, path: string | undefined): void {
-  rmSync(at, { force: true });
-  if (path !== undefined) symlinkSync(path, at);
+  const draft = `${at}.draft`;
+  rmSync(path === undefined ? at : draft, { force: true });
+  if (path === undefined) return;
+  symlinkSync(path, draft);
+  renameSync(draft, at);
 }

@@ -7,7 +7,7 @@ import type { TunnelClient } from './tunnel-client.ts';
 const STEPS = join(import.meta.dirname, 'tunnel-steps.ts');
 
 /** What is done about what a client has left that was killed. */
-export type Recovery = { readonly name: string; readonly run: (when: string) => Promise<void> };
+type Recovery = { readonly name: string; readonly run: (when: string) => Promise<void> };
 
 type Parts = {
   readonly client: TunnelClient;

@@ -10,7 +10,7 @@ import { WireguardServer } from '../lab/wireguard-server.ts';
 import { parseIpv4 } from '../src/addr/ipv4.ts';
 import type { SandboxResource, StatusResource } from '../src/api/client/client.ts';
 import { programOf } from '../src/tunnel/owner/processes.ts';
-import { ended } from './support/command-line.ts';
+import { ended, lineOf } from './support/command-line.ts';
 import { HostDaemon } from './support/host-daemon.ts';
 import { programsIn } from './support/wireguard-seen.ts';
 
@@ -323,6 +323,17 @@ describe('a group that leaves by one tunnel', { timeout: 120_000 }, () => {
     expect((await clear.seen()).map(({ line }) => line)).toEqual([]);
     await up();
     await expect.poll(() => pings(a.netns, FAR), { timeout: 30_000 }).toBe(true);
+    // so does a rule alone, by itself
+    const rules = (): string => lab.run(router(), 'ip', 'rule');
+    const all = rules();
+    const events = spawn('nsenter', daemon.command('events'));
+    const repaired = lineOf(events, /host\.repaired .*ip -n router rule add priority 20002 /);
+    lab.run(router(), 'ip', 'rule', 'delete', 'priority', '20002');
+    expect(pings(a.netns, FAR)).toBe(false);
+    await expect.poll(rules, { timeout: 30_000 }).toBe(all);
+    await repaired;
+    events.kill();
+    expect(pings(a.netns, FAR)).toBe(true);
     expect((await clear.seen()).map(({ line }) => line)).toEqual([]);
     talk.kill('SIGKILL');
   });

@@ -15,6 +15,7 @@ const STATUS: Readonly<Record<string, FailureStatus>> = {
   sandbox_exists: 409,
   via_taken: 409,
   via_group: 409,
+  via_address: 409,
   lease_state: 409,
   host_alive: 409,
   not_a_microvm: 409,

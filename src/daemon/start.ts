@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
+import type { Prefix } from '../addr/prefix.ts';
 import { systemClock } from '../clock.ts';
 import { parseSlot } from '../ipam/lease.ts';
 import { availableWireguard } from '../linux/wireguard/available.ts';
@@ -47,20 +48,22 @@ export async function startEngine(
       engine.names.begin(directory);
       return await withTunnels(engine, config, report);
     }
-    const engine = await startInCluster(config, config.cluster, { version, thread, held, report });
-    return await withTunnels(engine, config, report);
+    return await startInCluster(config, config.cluster, { version, thread, held, report });
   } catch (error) {
     held[Symbol.dispose]();
     throw error;
   }
 }
 
+/** @param range of the cluster, where there is one */
 async function withTunnels(
   engine: StartedEngine,
-  { runDir, stateDir, tunnels }: Config,
+  { runDir, stateDir, tunnels, ranges }: Config,
   report: (error: unknown) => void,
+  range?: Prefix,
 ): Promise<StartedEngine> {
-  const whole = new ViaEngine(engine, { runDir, stateDir, tunnels, report });
+  const all = [...Object.values(ranges), ...(range === undefined ? [] : [range])];
+  const whole = new ViaEngine(engine, { runDir, stateDir, tunnels, ranges: all, report });
   await whole.start();
   return Object.assign(whole, { ended: engine.ended });
 }
@@ -105,7 +108,7 @@ async function startInCluster(
     });
     // what its own have in common it knows by now
     engine.names.begin(directory);
-    return Object.assign(clustered, { ended: engine.ended });
+    return await withTunnels(Object.assign(clustered, { ended: engine.ended }), inCluster, report, place.range);
   } catch (error) {
     await cluster.giveUp().catch(report);
     throw error;

@@ -6,7 +6,8 @@ import { viaLink } from '../../sandbox/via.ts';
 import type { Folders } from '../../tunnel/client/folders.ts';
 import { connect, type Tunnel } from '../../tunnel/client/tunnel.ts';
 import { viaTable } from './router-rules.ts';
-import { readViaFile, type Wish } from './wish.ts';
+import { readViaFile } from './via-file.ts';
+import type { Wish } from './wish.ts';
 
 export type KeptParts = {
   readonly wish: Wish;
@@ -93,7 +94,7 @@ export class KeptTunnel {
     const { wish, files, pins, folders } = this.#parts;
     return connect(
       {
-        config: readViaFile(files, wish.tunnel),
+        config: readViaFile(files, wish.tunnel).text,
         name: viaLink(wish.number),
         namespace: join(pins, wish.namespace),
         forwards: wish.forwards,

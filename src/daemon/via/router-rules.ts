@@ -1,6 +1,7 @@
 import type { Kernel } from '../../linux/apply.ts';
 import { diff } from '../../plan/diff.ts';
 import { type KernelObject, objectKey, ROUTER } from '../../plan/state.ts';
+import { planText } from '../../plan/text.ts';
 import { markOf, VIA_MASK } from '../../sandbox/ruleset/elements.ts';
 import { RT_TABLE_MAIN, TUNNEL_PROTOCOL } from '../../tunnel/plan/routing.ts';
 
@@ -32,13 +33,15 @@ function rulesOf(numbers: readonly number[]): KernelObject[] {
   ];
 }
 
-/** Has the router have the rules for these tunnels, and for no others. */
-export function keepRules(kernel: Kernel, numbers: readonly number[]): void {
-  if (!kernel.exists(ROUTER)) return;
+/** Has the router have the rules for these tunnels, and for no others. @returns what was put right, in the words of ip(8) */
+export function keepRules(kernel: Kernel, numbers: readonly number[]): string[] {
+  if (!kernel.exists(ROUTER)) return [];
   const wanted = rulesOf(numbers.toSorted((one, other) => one - other));
   const [like] = rulesOf([1]);
   const found = like === undefined ? [] : kernel.find(ROUTER, [like]).objects.filter(({ kind }) => kind === 'rule');
   const seen = new Map(found.map((object) => [objectKey(object), object]));
   const plan = diff([...seen.values()], wanted);
-  if (plan.length > 0) kernel.apply(plan);
+  if (plan.length === 0) return [];
+  kernel.apply(plan);
+  return planText(plan).split('\n');
 }

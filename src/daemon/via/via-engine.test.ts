@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryEngine } from '../../../test/support/memory-engine.ts';
+import { parsePrefix } from '../../addr/prefix.ts';
 import { parseSandboxId } from '../../ipam/lease.ts';
+import { parseGroupName } from '../../sandbox/group.ts';
 import { parseSpecification, specificationText } from '../../sandbox/specification.ts';
 import type { CreateRequest } from '../engine.ts';
 import { ViaEngine } from './via-engine.ts';
@@ -21,14 +23,18 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'culvert-via-'));
   const tunnels = join(folder, 'tunnels');
   mkdirSync(tunnels);
-  const key = Buffer.alloc(32, 7).toString('base64');
-  const text = `[Interface]\nPrivateKey = ${key}\nAddress = 10.9.0.2/32\n[Peer]\nPublicKey = ${key}\nEndpoint = 192.0.2.1:51820\nAllowedIPs = 0.0.0.0/0\n`;
-  writeFileSync(join(tunnels, 'nl1.conf'), text, { mode: 0o600 });
+  give('nl1', { key: 7, address: '10.9.0.2/32' });
   inner = new MemoryEngine();
   reported = [];
   const report = (error: unknown): void => void reported.push(error);
   events = [];
-  engine = new ViaEngine(inner, { runDir: join(folder, 'run'), stateDir: join(folder, 'state'), tunnels, report });
+  engine = new ViaEngine(inner, {
+    runDir: join(folder, 'run'),
+    stateDir: join(folder, 'state'),
+    tunnels,
+    ranges: [parsePrefix('10.11.0.0/16')],
+    report,
+  });
   engine.subscribe(({ type, message }) => {
     if (type.startsWith('via.')) events.push(message.split(':')[0] ?? '');
   });
@@ -38,9 +44,18 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-function request(id: string, tunnel?: string): CreateRequest {
+/** Writes the file of a tunnel. */
+function give(name: string, { key, address }: { readonly key: number; readonly address: string }): void {
+  const text = Buffer.alloc(32, key).toString('base64');
+  const lines = ['[Interface]', `PrivateKey = ${text}`, `Address = ${address}`];
+  const peer = ['[Peer]', `PublicKey = ${text}`, 'Endpoint = 192.0.2.1:51820', 'AllowedIPs = 0.0.0.0/0'];
+  writeFileSync(join(folder, 'tunnels', `${name}.conf`), `${[...lines, ...peer].join('\n')}\n`, { mode: 0o600 });
+}
+
+function request(id: string, tunnel?: string, group?: string): CreateRequest {
   const plain = parseSpecification('{"topology":"netns","rates":{},"policy":{"egress":"none","allow":[],"deny":[]}}');
-  const specification = tunnel === undefined ? plain : { ...plain, via: { tunnel, number: 1 } };
+  const grouped = group === undefined ? plain : { ...plain, group: parseGroupName(group) };
+  const specification = tunnel === undefined ? plain : { ...grouped, via: { tunnel, number: 1 } };
   return { id: parseSandboxId(id), specification: parseSpecification(specificationText(specification)) };
 }
 
@@ -98,5 +113,35 @@ describe('a creation whose tunnel cannot be', () => {
     expect(await ids()).toEqual([]);
     expect((await engine.status()).problems).toMatchObject([{ code: 'via_unkept' }]);
     expect(reported).toMatchObject([{ code: 'via_unkept' }]);
+  });
+});
+
+describe('a creation', () => {
+  it('is refused where another leaves by the same key already, under whatever name, and changes nothing', async () => {
+    give('same', { key: 7, address: '10.9.0.3/32' });
+    give('other', { key: 8, address: '10.9.0.3/32' });
+    const taken = { code: 'via_taken', message: expect.stringContaining('it has the key of tunnel nl1') };
+    await expect(engine.create([request('a', 'nl1'), request('b', 'same')])).rejects.toMatchObject(taken);
+    const creating = engine.create([request('a', 'nl1')]);
+    const outcome = expect(creating).rejects.toMatchObject({ code: 'via_down' });
+    await expect.poll(ids).toEqual(['a']);
+    await expect(engine.create([request('b', 'same')])).rejects.toMatchObject(taken);
+    expect(await ids()).toEqual(['a']);
+    await expect(engine.create([request('b', 'other')])).rejects.toMatchObject({ code: 'via_down' });
+    await outcome;
+    // it is free again
+    await expect(engine.create([request('b', 'same')])).rejects.toMatchObject({ code: 'via_down' });
+  });
+
+  it('is refused where the tunnel of a group has an address of the sandboxes, and one of its own may have it', async () => {
+    give('within', { key: 7, address: '10.11.3.4/32' });
+    give('around', { key: 7, address: '10.9.0.2/8' });
+    const refused = { code: 'via_address', message: expect.stringMatching(/10\.11\.0\.0\/16; give each sandbox/) };
+    for (const tunnel of ['within', 'around']) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await expect(engine.create([request('a', tunnel, 'web')])).rejects.toMatchObject(refused);
+    }
+    await expect(engine.create([request('a', 'within')])).rejects.toMatchObject({ code: 'via_down' });
+    await expect(engine.create([request('a', 'nl1', 'web')])).rejects.toMatchObject({ code: 'via_down' });
   });
 });

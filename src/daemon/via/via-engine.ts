@@ -1,19 +1,26 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { CulvertError } from '../../errors.ts';
+import type { Prefix } from '../../addr/prefix.ts';
+import { CulvertError, InputError } from '../../errors.ts';
 import type { SandboxId } from '../../ipam/lease.ts';
+import type { Key } from '../../plan/wireguard/key.ts';
+import { publicKeyOf } from '../../plan/wireguard/private-key.ts';
+import { inBrief } from '../../sandbox/event.ts';
 import type { Sandbox } from '../../sandbox/sandbox.ts';
 import type { CreateRequest, Engine, Status } from '../engine.ts';
 import { EngineOver } from '../engine-over.ts';
 import { ProblemNews } from '../problem-news.ts';
+import { assertApart, readViaFile } from './via-file.ts';
 import { ViaTunnels } from './via-tunnels.ts';
-import { readViaFile, type Wish, wishOf } from './wish.ts';
+import { type Wish, wishOf } from './wish.ts';
 
 export type ViaOptions = {
   readonly runDir: string;
   readonly stateDir: string;
   /** folder of the files of tunnels */
   readonly tunnels: string;
+  /** of the addresses of sandboxes */
+  readonly ranges: readonly Prefix[];
   readonly report: (error: unknown) => void;
 };
 
@@ -24,6 +31,8 @@ export class ViaEngine extends EngineOver<Engine> {
   readonly #runFolder: string;
   readonly #stateFolder: string;
   readonly #users = new Map<SandboxId, Omit<Wish, 'serial'>>();
+  /** of the files, as they were when it was said last that somebody leaves by them; public */
+  readonly #keys = new Map<string, Key>();
   readonly #news: ProblemNews;
   readonly #creating = new Set<Promise<Sandbox[]>>();
   /** Removed while there are creations: who made one of them may hear of it later than who removed it. */
@@ -42,6 +51,10 @@ export class ViaEngine extends EngineOver<Engine> {
       runFolder: this.#runFolder,
       stateFolder: this.#stateFolder,
       changed: (wish, now) => this.#say(wish, now),
+      repaired: (changes) => {
+        const message = `Put right in the router’s rules: ${inBrief(changes)}`;
+        this.listeners.publish({ type: 'host.repaired', message });
+      },
       lost: () => this.#news.look(),
       report,
     });
@@ -55,7 +68,9 @@ export class ViaEngine extends EngineOver<Engine> {
   async start(): Promise<void> {
     for (const sandbox of await this.inner.list()) {
       const wish = wishOf(sandbox);
-      if (wish !== undefined) this.#users.set(sandbox.id, wish);
+      if (wish === undefined) continue;
+      this.#users.set(sandbox.id, wish);
+      this.#recall(wish.tunnel);
     }
     if (this.#users.size > 0 || existsSync(this.#runFolder)) this.#want();
   }
@@ -74,7 +89,7 @@ export class ViaEngine extends EngineOver<Engine> {
   async #create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
     const tunnels = new Set(requests.flatMap(({ specification }) => specification.via?.tunnel ?? []));
     if (tunnels.size === 0) return this.inner.create(requests);
-    for (const tunnel of tunnels) readViaFile(this.#options.tunnels, tunnel);
+    this.#assertUsable(requests);
     // asked in one breath, so that nobody comes in between
     const asked = Promise.all(requests.map(async ({ id }) => (id === undefined ? undefined : this.#inspect(id))));
     const [former, sandboxes] = await Promise.all([asked, this.inner.create(requests)]);
@@ -95,6 +110,36 @@ export class ViaEngine extends EngineOver<Engine> {
       throw new CulvertError('via_down', `Cannot leave by tunnel ${[...tunnels].join(', ')}: ${why}`, { cause });
     }
     return sandboxes;
+  }
+
+  /** @throws InputError `via_unknown`, `via_address`, `via_taken`; CulvertError `via_file` */
+  #assertUsable(requests: readonly CreateRequest[]): void {
+    const { tunnels: folder, ranges } = this.#options;
+    const keys = new Map([...this.#users.values()].map(({ tunnel }) => [this.#keys.get(tunnel), tunnel]));
+    for (const { specification } of requests) {
+      if (specification.via === undefined) continue;
+      const { tunnel } = specification.via;
+      const file = readViaFile(folder, tunnel);
+      if (specification.group !== undefined) assertApart(tunnel, file, ranges);
+      const key = publicKeyOf(file.config.privateKey);
+      const other = keys.get(key) ?? tunnel;
+      if (other !== tunnel) {
+        const message = `Cannot leave by tunnel ${tunnel}: it has the key of tunnel ${other}, by which others leave, and a WireGuard key works in one place at a time`;
+        throw new InputError('via_taken', message, { field: 'via' });
+      }
+      keys.set(key, tunnel);
+      this.#keys.set(tunnel, key);
+    }
+  }
+
+  /** Of a tunnel that was there before this run. */
+  #recall(tunnel: string): void {
+    try {
+      this.#keys.set(tunnel, publicKeyOf(readViaFile(this.#options.tunnels, tunnel).config.privateKey));
+    } catch (error) {
+      // without its file it stands for as long as it does; whoever makes it again tells why that cannot be
+      if (!(error instanceof CulvertError)) throw error;
+    }
   }
 
   async #inspect(id: SandboxId): Promise<Sandbox | undefined> {

@@ -16,6 +16,9 @@ import type { Wish } from './wish.ts';
  * them. To make one takes waiting, for a program, for a peer, for names, which no other thread of the daemon should do.
  */
 
+/** How often it is looked whether somebody has changed the rules in the router. */
+const RULES_MS = 5000;
+
 const { files, pins, runFolder, stateFolder } = workerData as ViaData;
 const folders = { runFolder, stateFolder };
 const port = parentPort;
@@ -38,19 +41,25 @@ function report(error: unknown): void {
 function want(wishes: readonly Wish[]): void {
   wanted = new Map(wishes.map((wish) => [wish.number, wish]));
   for (const [number, { serial, tunnel }] of kept) if (wanted.get(number)?.serial !== serial) end(number, tunnel);
+  lookAtRules();
+  for (const number of wanted.keys()) {
+    const former = ending.get(number);
+    if (former === undefined) begin(number);
+    else void former.then(() => begin(number));
+  }
+}
+
+/** @returns what of the rules in the router was not as it is to be */
+function lookAtRules(): string[] {
+  const inRouter = [...wanted.values()].filter(({ namespace }) => namespace === ROUTER);
   try {
-    const inRouter = wishes.filter(({ namespace }) => namespace === ROUTER);
-    keepRules(
+    return keepRules(
       kernel,
       inRouter.map(({ number }) => number),
     );
   } catch (error) {
     report(error);
-  }
-  for (const number of wanted.keys()) {
-    const former = ending.get(number);
-    if (former === undefined) begin(number);
-    else void former.then(() => begin(number));
+    return [];
   }
 }
 
@@ -94,10 +103,16 @@ function namesIn(folder: string): string[] {
 
 async function close(): Promise<void> {
   isClosing = true;
+  clearInterval(looking);
   await Promise.all([...[...kept.values()].map(({ tunnel }) => tunnel.leave().catch(report)), ...ending.values()]);
   kernel[Symbol.dispose]();
   port?.close();
 }
+
+const looking = setInterval(() => {
+  const changes = lookAtRules();
+  if (changes.length > 0) tell({ news: 'repaired', changes });
+}, RULES_MS);
 
 let isFirst = true;
 

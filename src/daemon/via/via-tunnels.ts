@@ -22,6 +22,8 @@ export type ViaNews =
   | { readonly news: 'connected'; readonly serial: number; readonly notices: readonly string[] }
   /** Why it is not. */
   | { readonly news: 'failed'; readonly serial: number; readonly error: WireError }
+  /** What somebody else had changed of the rules in the router. */
+  | { readonly news: 'repaired'; readonly changes: readonly string[] }
   | { readonly news: 'problem'; readonly error: WireError };
 
 type Known = {
@@ -34,6 +36,7 @@ type Known = {
 export type ViaTunnelsParts = ViaData & {
   /** Hears of a tunnel that is there, and of one that is not any more or could not be made. */
   readonly changed: (wish: Wish, now: Error | { readonly notices: readonly string[] }) => void;
+  readonly repaired: (changes: readonly string[]) => void;
   /** Hears that none is kept any more. */
   readonly lost: () => void;
   readonly report: (error: unknown) => void;
@@ -132,6 +135,10 @@ export class ViaTunnels {
   #hear(news: ViaNews): void {
     if (news.news === 'problem') {
       this.#parts.report(errorOf(news.error));
+      return;
+    }
+    if (news.news === 'repaired') {
+      this.#parts.repaired(news.changes);
       return;
     }
     const known = [...this.#known.values()].find(({ wish }) => wish.serial === news.serial);

@@ -11,5 +11,6 @@ export default defineConfig({
     // Only for what hangs: how long something takes decides no test.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 });

@@ -198,7 +198,7 @@ export class LabEtcd implements AsyncDisposable, Disposable {
     const endpoints = this.#members.map(({ address, port }) => `${address}:${port}`).join(',');
     const at = (name: string): string => join(this.folder, name);
     const tls = [`--cacert=${at('ca.pem')}`, `--cert=${at('peer.pem')}`, `--key=${at('peer.key')}`];
-    const common = [`--endpoints=${endpoints}`, '--command-timeout=2s', ...this.#user, ...(this.#tls ? tls : [])];
+    const common = [`--endpoints=${endpoints}`, '--command-timeout=10s', ...this.#user, ...(this.#tls ? tls : [])];
     const [command = '', ...rest] = [...this.#member(0).enter, 'etcdctl', ...common, ...parameters];
     return execFileSync(command, rest, {
       encoding: 'utf8',

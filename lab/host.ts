@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createNamespace } from '../src/linux/namespace.ts';
 import { umount } from '../src/linux/syscall.ts';
 import { writeSysctl } from '../src/linux/sysctl.ts';
+import { waitUntil } from './wait.ts';
 
 /** RFC 5737 TEST-NET-1 */
 export const OUTSIDE_ADDRESS = '192.0.2.1';
@@ -48,6 +49,8 @@ export class LabHost implements Disposable {
       this.run(name, 'ip', 'link', 'set', 'eth0', 'up');
     }
     this.run('host', 'ip', 'route', 'add', 'default', 'via', OUTSIDE_ADDRESS);
+    for (const name of ['host', 'outside'])
+      waitUntil(() => this.run(name, 'ip', 'link', 'show', 'eth0').includes('state UP'));
   }
 
   /** The path of a namespace by its name here, or as it is where it is a path. */

@@ -45,7 +45,7 @@ const mesh = (daemon: HostDaemon): MeshResource => daemon.json('mesh', 'status')
 const isWhole = (daemon: HostDaemon): boolean => mesh(daemon).peers.every(({ pathMtu }) => pathMtu === 1420);
 
 async function answers(from: 0 | 1 | 2, to: 0 | 1 | 2): Promise<boolean> {
-  const question = { to: sandboxes[to].hostAddress, text: 'up', count: 1, waitMs: 300 };
+  const question = { to: sandboxes[to].hostAddress, text: 'up', count: 1, waitMs: 10_000 };
   return (await endpoints[from].ask(question)).echoes.length === 1;
 }
 

@@ -66,7 +66,7 @@ describe('a registry that is another one’s for a while', { timeout: 240_000 },
     const one = await inGroup(h1, 'one');
     const two = await inGroup(h2, 'two');
     const answers = async (): Promise<boolean> =>
-      (await one.endpoint.ask({ to: two.address, text: 'up', count: 1, waitMs: 300 })).echoes.length === 1;
+      (await one.endpoint.ask({ to: two.address, text: 'up', count: 1, waitMs: 10_000 })).echoes.length === 1;
     await expect.poll(answers, PATIENCE).toBe(true);
     const events = opened.use(new LineProcess(undefined, 'nsenter', h1.command('events', '--type', 'mesh.')));
     await one.endpoint.stream(two.address, ECHO_PORT, 4);

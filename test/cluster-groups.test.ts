@@ -37,13 +37,13 @@ function create(daemon: HostDaemon, id: string, ...options: string[]): SandboxRe
 }
 
 function reaches(from: SandboxResource, to: SandboxResource): boolean {
-  return spawnSync('nsenter', [`--net=${from.netns}`, 'ping', '-c', '1', '-W', '1', to.hostAddress]).status === 0;
+  return spawnSync('nsenter', [`--net=${from.netns}`, 'ping', '-c', '1', '-W', '5', to.hostAddress]).status === 0;
 }
 
 /** The addresses of a name, as a sandbox hears of them; the code of DNS where there are none. */
 function resolved(from: SandboxResource, name: string): string {
   const program = `
-    const resolver = new (require('node:dns').Resolver)({ tries: 1, timeout: 2000 });
+    const resolver = new (require('node:dns').Resolver)({ tries: 1, timeout: 20000 });
     resolver.setServers(['${from.dns}']);
     resolver.resolve4('${name}', (error, addresses) => console.log(error?.code ?? addresses.join(' ')));`;
   const { stdout } = spawnSync('nsenter', [`--net=${from.netns}`, process.execPath, '-e', program]);

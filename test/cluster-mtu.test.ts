@@ -11,7 +11,7 @@ import { SINK, SOURCE } from './support/talk.ts';
 
 /** bytes, over TCP during each change */
 const SENT = 48 << 20;
-const PATIENCE = { timeout: 40_000, interval: 100 };
+const PATIENCE = { timeout: 90_000, interval: 100 };
 
 let opened: AsyncDisposableStack;
 let underlay: Underlay;
@@ -45,7 +45,7 @@ function create(daemon: HostDaemon, id: string, topology: string): SandboxResour
 
 const mesh = (daemon: HostDaemon): MeshResource => daemon.json('mesh', 'status') as MeshResource;
 const resize = (daemon: HostDaemon, mtu: number): EpochResource =>
-  daemon.json('mesh', 'mtu', String(mtu), '--wait', '--timeout', '40') as EpochResource;
+  daemon.json('mesh', 'mtu', String(mtu), '--wait', '--timeout', '90') as EpochResource;
 
 /** bytes, of every link of a namespace that is up, but the loopback */
 function mtusIn(pin: string): number[] {
@@ -60,11 +60,11 @@ function narrowRoutes({ runDir }: HostDaemon): number {
 }
 
 function ping({ netns }: SandboxResource, to: SandboxResource, mtu: number): boolean {
-  const parameters = ['-c', '1', '-W', '1', '-M', 'do', '-s', String(mtu - 28), to.hostAddress];
+  const parameters = ['-c', '1', '-W', '10', '-M', 'do', '-s', String(mtu - 28), to.hostAddress];
   return spawnSync('nsenter', [`--net=${netns}`, 'ping', ...parameters]).status === 0;
 }
 
-describe('the size of packets', { timeout: 240_000 }, () => {
+describe('the size of packets', { timeout: 600_000 }, () => {
   it('is lowered and raised while sandboxes talk, for all links of all hosts, and a host that takes less joins in between', async () => {
     const [a, b] = [create(one, 'a', 'netns'), create(other, 'b', 'netns')];
     const [p, q] = [create(one, 'p', 'netns'), create(other, 'q', 'netns')];

@@ -68,8 +68,8 @@ const sends = (): (string | undefined)[] => both((peer) => peer.sends);
 const change = (daemon: HostDaemon, ...words: string[]): EpochResource =>
   daemon.json('mesh', ...words, '--wait', '--timeout', '90') as EpochResource;
 
-function ping(): boolean {
-  const command = ['ping', '-c', '1', '-W', '1', '-M', 'do', '-s', '1392', b.hostAddress];
+function ping(within_s = 10): boolean {
+  const command = ['ping', '-c', '1', '-W', String(within_s), '-M', 'do', '-s', '1392', b.hostAddress];
   return spawnSync('nsenter', [`--net=${a.netns}`, ...command]).status === 0;
 }
 
@@ -100,9 +100,9 @@ describe('an encrypted way that dies', { timeout: 400_000 }, () => {
     cut();
     await expect.poll(() => h1.problems(), PATIENCE).toContain('peer_unreachable');
     await expect.poll(() => h2.problems(), PATIENCE).toContain('peer_unreachable');
-    expect(ping()).toBe(false);
+    expect(ping(1)).toBe(false);
     mend();
-    await expect.poll(ping, PATIENCE).toBe(true);
+    await expect.poll(() => ping(), PATIENCE).toBe(true);
     expect(sends()).toEqual(['encrypted', 'encrypted']);
     expect(await wire.seen()).toEqual([]);
 
@@ -111,7 +111,7 @@ describe('an encrypted way that dies', { timeout: 400_000 }, () => {
     expect(h1.run('mesh', 'status')).toMatch(/to one that is down +in clear/);
     cut();
     await expect.poll(sends, PATIENCE).toEqual(['clear', 'clear']);
-    await expect.poll(ping, PATIENCE).toBe(true);
+    await expect.poll(() => ping(), PATIENCE).toBe(true);
     expect(h1.run('mesh', 'status')).toMatch(/^h2 +alive .* clear +clear /m);
     expect((await wire.seen()).some(({ line }) => line.includes(`> ${b.hostAddress}: ICMP echo request`))).toBe(true);
     await near.stream(b.hostAddress, ECHO_PORT, 4);
@@ -187,7 +187,7 @@ describe('hosts that do not agree whether they are neighbours', { timeout: 400_0
     expect(await near.stopStream()).toMatchObject({ lost: [], overflows: 0 });
     underlay.onWire('nft', refuse);
     await expect.poll(links, PATIENCE).toEqual(['wc-h1', 'wc-h2']);
-    await expect.poll(ping, PATIENCE).toBe(true);
+    await expect.poll(() => ping(), PATIENCE).toBe(true);
     expect([...h1.problems(), ...h2.problems()]).toEqual([]);
   });
 });
@@ -245,7 +245,7 @@ describe('a program of WireGuard that is killed', { timeout: 600_000 }, () => {
         // oxlint-disable-next-line no-await-in-loop -- likewise
         await expect.poll(isThere, { ...PATIENCE, message: said }).toBe(`${number} done`);
         // oxlint-disable-next-line no-await-in-loop -- likewise
-        await expect.poll(ping, { ...PATIENCE, message: said }).toBe(true);
+        await expect.poll(() => ping(), { ...PATIENCE, message: said }).toBe(true);
         expect(killed, said).not.toBe('');
         // oxlint-disable-next-line no-await-in-loop -- likewise
         await expect.poll(() => programsOf(h1).length, { ...PATIENCE, message: said }).toBe(1);

@@ -25,10 +25,10 @@ describe('a tunnel', { timeout: 120_000 }, () => {
     const child = await lab.client.connect(lab.vpn.config(DNS), '--kill-switch');
     const up = lineOf(child, /is connected again/);
     lab.vpn.client.namespace.ip('link delete vpn');
-    expect(lab.client.pings(SERVER.outside4)).toBe(false);
+    expect(lab.client.pings(SERVER.outside4, 1)).toBe(false);
     await up;
     expect(lab.client.pings(SERVER.inside4)).toBe(true);
-    expect(lab.client.pings(SERVER.outside4)).toBe(false);
+    expect(lab.client.pings(SERVER.outside4, 1)).toBe(false);
     expect(lab.vpn.state()['names']).toContain('nameserver 10.9.0.1');
     await kill(child);
     expect(lab.vpn.state()).toEqual(lab.before);
@@ -52,7 +52,7 @@ describe('a tunnel', { timeout: 120_000 }, () => {
     lab.vpn.unserve();
     const { code } = await ended(lab.client.start(lab.vpn.config(), '--timeout', '2'));
     expect(code).toBe(1);
-    expect(lab.client.pings(SERVER.outside4)).toBe(false);
+    expect(lab.client.pings(SERVER.outside4, 1)).toBe(false);
     await lab.vpn.serve();
     const { child, said } = await lab.client.connectTelling(lab.vpn.config());
     expect(said).toContain('the kill switch that stood is taken away');

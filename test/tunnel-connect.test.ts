@@ -72,7 +72,7 @@ describe('a tunnel', { timeout: 120_000 }, () => {
     const child = await lab.client.connect(config, '--kill-switch');
     await kill(child, 'SIGKILL');
     lab.vpn.client.namespace.ip('link delete vpn');
-    expect(lab.client.pings(SERVER.outside4)).toBe(false);
+    expect(lab.client.pings(SERVER.outside4, 1)).toBe(false);
     const again = await lab.client.connect(config, '--kill-switch');
     expect(lab.client.pings(SERVER.inside4)).toBe(true);
     // the server is elsewhere now

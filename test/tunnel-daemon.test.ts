@@ -42,10 +42,12 @@ async function up(): Promise<void> {
   daemon = vpn.client.start(...asUnit(), CULVERT, 'up', ...own);
   await lineOf(daemon, /is ready/);
   events = '';
-  const following = vpn.client.start('env', socket(), CULVERT, 'events', '--json');
+  const following = vpn.client.start('env', socket(), CULVERT, 'events', '--json', '--after', 'former-0');
   following.stdout?.on('data', (chunk: Buffer) => {
     events += chunk.toString();
   });
+  // the kernel says so of a link in its time
+  await expect.poll(() => vpn.client.namespace.run('ip', '-br', 'link', 'show', 'cv-main')).toMatch(/ UP /);
   before = vpn.state();
 }
 

@@ -52,7 +52,7 @@ async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
 
 function pings(from: LabNamespace, address: string): boolean {
   try {
-    from.run('ping', '-c', '1', '-W', '2', address);
+    from.run('ping', '-c', '1', '-W', '10', address);
     return true;
   } catch {
     return false;

@@ -53,7 +53,7 @@ async function kill({ child }: Client, signal: NodeJS.Signals = 'SIGTERM'): Prom
 
 function pings(address: string, ...options: string[]): boolean {
   try {
-    vpn.client.namespace.run('ping', '-c', '1', '-W', '1', ...options, address);
+    vpn.client.namespace.run('ping', '-c', '1', '-W', '10', ...options, address);
     return true;
   } catch {
     return false;
@@ -114,12 +114,12 @@ describe('the way to the endpoint', { timeout: 120_000 }, () => {
     expect([pings(SERVER.inside4), mtu()]).toEqual([true, 1420]);
     first.cut();
     second.use();
-    await expect.poll(() => pings(SERVER.inside4), { timeout: 8000, interval: 200 }).toBe(true);
-    await expect.poll(mtu, { timeout: 10_000 }).toBe(1320);
+    await expect.poll(() => pings(SERVER.inside4), { timeout: 20_000, interval: 200 }).toBe(true);
+    await expect.poll(mtu).toBe(1320);
     await expect
       .poll(() => client.said.join(''))
       .toMatch(/vpn goes to 198\.51\.100\.1 via 10\.2\.1\.1 dev way2 src 10\.2\.1\.2 now/);
-    expect(pings(SERVER.outside4)).toBe(false);
+    expect(pings(SERVER.outside4, '-W', '1')).toBe(false);
     await kill(client);
   });
 
@@ -129,10 +129,10 @@ describe('the way to the endpoint', { timeout: 120_000 }, () => {
     const client = await connected(far());
     const { namespace } = vpn.client;
     namespace.ip(`address delete 10.1.1.2/24 dev ${way.link}`);
-    expect(pings(SERVER.inside4)).toBe(false);
+    expect(pings(SERVER.inside4, '-W', '1')).toBe(false);
     namespace.ip(`address add 10.1.1.77/24 dev ${way.link}`);
     way.use();
-    await expect.poll(() => pings(SERVER.inside4), { timeout: 8000, interval: 200 }).toBe(true);
+    await expect.poll(() => pings(SERVER.inside4), { timeout: 20_000, interval: 200 }).toBe(true);
     await kill(client);
   });
 });
@@ -283,7 +283,7 @@ describe('a client that was stopped', { timeout: 120_000 }, () => {
     await pause(8000);
     for (const pid of pids.toReversed()) process.kill(pid, 'SIGCONT');
     // a peer that does not answer is given up after fifteen seconds otherwise
-    await expect.poll(() => pings(SERVER.inside4), { timeout: 6000, interval: 200 }).toBe(true);
+    await expect.poll(() => pings(SERVER.inside4), { timeout: 12_000, interval: 200 }).toBe(true);
     await expect.poll(() => client.said.join('')).toMatch(/vpn is looked after again, after \d+ s/);
     await kill(client);
   });

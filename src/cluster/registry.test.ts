@@ -159,8 +159,8 @@ describe.each([
   });
 
   it('lets go of what a lease holds when it ends', async () => {
-    const kept = await one.grant(2000);
-    const left = await other.grant(2000);
+    const kept = await one.grant(6000);
+    const left = await other.grant(6000);
     await one.commit(
       [],
       [

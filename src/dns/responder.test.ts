@@ -88,7 +88,7 @@ describe('by UDP', () => {
   it('goes on with others when one asks too often', async () => {
     const flood = createSocket('udp4');
     await new Promise<void>((resolve) => void flood.bind(0, WEB, resolve));
-    for (let count = 0; count < ASKS.burst + 500; count++) {
+    for (let count = 0; count < ASKS.burst + 500 || responder.counts.dropped === 0; count++) {
       flood.send(QUERY, 53, SERVER);
       // as much at a time as a socket holds
       if (count % 25 === 0) await new Promise((resolve) => void setImmediate(resolve));

@@ -72,7 +72,7 @@ describe('a client for another namespace that is killed wherever it is', { timeo
 
   function pings(): boolean {
     try {
-      inner.run('ping', '-c', '1', '-W', '1', SERVER.inside4);
+      inner.run('ping', '-c', '1', '-W', '10', SERVER.inside4);
       return true;
     } catch {
       return false;

@@ -65,6 +65,11 @@ export class HostDaemon {
     return this.#child?.signalCode === 'SIGKILL';
   }
 
+  /** Has it stand still, or go on. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    if (this.#child?.kill(signal) !== true) throw new Error('There is no daemon');
+  }
+
   async kill(): Promise<void> {
     const child = this.#child;
     if (child === undefined || !this.isRunning) return;

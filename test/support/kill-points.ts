@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { waitUntil } from '../../lab/wait.ts';
 import { IPCTNL_MSG_CT_GET, NFNL_SUBSYS_CTNETLINK } from '../../src/linux/conntrack/constants.ts';
 import * as nftables from '../../src/linux/nftables/constants.ts';
 import * as route from '../../src/linux/route/constants.ts';
@@ -33,14 +34,17 @@ const READING = new Set([
 
 /** The lines of a log, which ends after what it traces: the last of every thread says that it is gone. */
 export function readWhenFinished(log: string): string[] {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   const threadOf = (line: string): string => /^\d+ /.exec(line)?.[0] ?? '';
-  for (;;) {
-    const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
+  let lines: string[] = [];
+  waitUntil(() => {
+    lines = readFileSync(log, 'utf8').trimEnd().split('\n');
     const gone = new Set(lines.filter((line) => line.includes('+++ exited')).map(threadOf));
-    if (lines.at(-1)?.includes('+++ exited') && lines.every((line) => gone.has(threadOf(line)))) return lines;
+    if (lines.at(-1)?.includes('+++ exited') && lines.every((line) => gone.has(threadOf(line)))) return true;
     if (Date.now() > deadline) throw new Error(`strace has not finished: ${lines.at(-1)}`);
-  }
+    return false;
+  });
+  return lines;
 }
 
 /** Which ones of a call, counted from 1 on each thread. */

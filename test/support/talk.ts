@@ -4,12 +4,15 @@ export const ECHO = `
   server.listen(0, '0.0.0.0', () => console.log(server.address().port));
   process.stdin.resume();`;
 
-/** One that sends each line that it reads over one connection to `ADDRESS PORT`, and prints what comes back within a second. */
+/**
+ * One that sends each line that it reads over one connection to `ADDRESS PORT`, and prints what comes back within five
+ * seconds.
+ */
 export const CALLER = `
   const socket = require('node:net').connect(process.argv[2], process.argv[1], () => console.log('connected'));
   socket.on('error', () => {});
   require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
-    const waiting = setTimeout(() => console.log('no answer'), 1000);
+    const waiting = setTimeout(() => console.log('no answer'), 5000);
     socket.removeAllListeners('data').once('data', (text) => {
       clearTimeout(waiting);
       console.log(String(text).trim());

@@ -34,7 +34,7 @@ export class TunnelStage implements Disposable {
 
   pings(address: string): boolean {
     try {
-      this.vpn.client.namespace.run('ping', '-c', '1', '-W', '2', address);
+      this.vpn.client.namespace.run('ping', '-c', '1', '-W', '10', address);
       return true;
     } catch {
       return false;

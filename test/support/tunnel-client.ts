@@ -63,9 +63,10 @@ export class TunnelClient {
     return this.vpn.client.run(CULVERT, ...parameters, ...this.#folders);
   }
 
-  pings(address: string): boolean {
+  /** Whether one packet to an address is answered. @param within_s less where none is to be: an answer is not waited for */
+  pings(address: string, within_s = 10): boolean {
     try {
-      this.vpn.client.namespace.run('ping', '-c', '1', '-W', '1', address);
+      this.vpn.client.namespace.run('ping', '-c', '1', '-W', String(within_s), address);
       return true;
     } catch {
       return false;

@@ -1,4 +1,5 @@
 import type { Vpn } from '../../lab/vpn.ts';
+import { processOf } from '../../src/linux/process.ts';
 import { lineOf } from './command-line.ts';
 import type { TunnelClient } from './tunnel-client.ts';
 
@@ -14,6 +15,13 @@ export async function layNeighbours(vpn: Vpn, client: TunnelClient): Promise<voi
     'address add 10.77.0.1/24 dev br9',
     'route add 10.78.0.0/16 dev br9 table 77',
     'route add 10.79.0.0/16 dev br9 protocol 203',
+  );
+  // somebody alive is about to name a link of a tunnel
+  const { pid, startTicks = 0 } = processOf(process.pid) ?? { pid: 0 };
+  vpn.client.namespace.ip(
+    'link add cv00c0ffee0001 type bridge',
+    `link set cv00c0ffee0001 alias "culvert tunnel 1 pid ${pid} start ${startTicks} fwmark 0"`,
+    'link add cv00c0ffee0002 type bridge',
   );
   const rules = [
     'rule add not fwmark 77 table 77 priority 30001',

@@ -22,7 +22,7 @@ async function start(options?: Parameters<typeof LabEtcd.start>[0]): Promise<Lab
 }
 
 function open(options: Partial<EtcdOptions> & Pick<EtcdOptions, 'endpoints'>): Registry {
-  return opened.use(new EtcdRegistry({ namespace: 'test/', timeout_ms: 1000, ...options }));
+  return opened.use(new EtcdRegistry({ namespace: 'test/', timeout_ms: 5000, ...options }));
 }
 
 const put = (registry: Registry, key: string, value: string): Promise<number | undefined> =>

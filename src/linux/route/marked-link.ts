@@ -14,6 +14,13 @@ export type MarkedLink = {
   readonly alias: string;
 };
 
+const FIRST_NAME = 'cv';
+
+/** Whether that is what a marked link is called before it has its name. */
+export function isFirstName(name: string): boolean {
+  return name.startsWith(FIRST_NAME) && /^[0-9a-f]{12}$/.test(name.slice(FIRST_NAME.length));
+}
+
 /**
  * Makes a link in the socket's namespace, down, with an index that the kernel chooses. It has its owner's mark from the
  * first moment, whenever who makes it dies: the kernel takes none while it creates a link, but does what was sent
@@ -21,10 +28,10 @@ export type MarkedLink = {
  * creation that failed, and would mark another's.
  *
  * @throws SyscallError EEXIST where the name is taken, EOPNOTSUPP where the kernel has no such kind; InputError
- *   `invalid_alias`. Nothing is left behind then
+ *   `invalid_alias`. Nothing is left behind then; who is killed leaves at most one of its first name
  */
 export function makeMarkedLink(socket: NetlinkSocket, { kind, name, alias }: MarkedLink): Link {
-  const first = { name: `cv${randomBytes(6).toString('hex')}`, index: 0 };
+  const first = { name: `${FIRST_NAME}${randomBytes(6).toString('hex')}`, index: 0 };
   const [failure, unmarked] = socket.batch([newLink(kind, first.name), setAlias(first, alias)]);
   if (failure !== undefined) throw failure;
   const index = linkIndex(socket, first.name);

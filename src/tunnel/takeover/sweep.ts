@@ -10,6 +10,7 @@ import type { AlteredSysctls } from '../journal/altered-sysctls.ts';
 import { type Mark, readMark } from '../owner/mark.ts';
 import { makersOf } from '../owner/processes.ts';
 import { removeOrphanedRules } from './orphaned-rules.ts';
+import { removeUnnamedLinks } from './unnamed-links.ts';
 
 export type SweepParts = {
   readonly kernel: Kernel;
@@ -61,6 +62,7 @@ export function sweep(
     if (!isElsewhere) removeDevice(parts, link);
     return link === undefined ? [] : [`ip link delete ${link.name}`];
   });
+  step(() => kernel.withSocket(ROOT, removeUnnamedLinks));
   step(() => kernel.withSocket(ROOT, removeOrphanedRules));
   step(() => {
     const isRemoved = withNetfilter(parts, (socket) => removeFirewall(socket, 'way', name));

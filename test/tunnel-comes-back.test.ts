@@ -1,13 +1,17 @@
+import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { LabNamespace } from '../lab/namespace.ts';
 import { RESOLV_CONF, SERVER } from '../lab/vpn.ts';
 import { CULVERT, ended, lineOf } from './support/command-line.ts';
 import { kill, useTunnelLab } from './support/tunnel-client.ts';
+import { programsIn } from './support/wireguard-seen.ts';
 
 /* What people come upon who use tunnels every day. */
 
 const lab = useTunnelLab();
 const DNS = { lines: ['DNS = 10.9.0.1'] };
+const MODULE = join(import.meta.dirname, '../src/tunnel/client/tunnel.ts');
 
 describe('a tunnel', { timeout: 120_000 }, () => {
   it('is made in the folders that it has by default, which are below those that its program is to see', async () => {
@@ -87,9 +91,86 @@ describe('a tunnel', { timeout: 120_000 }, () => {
   });
 });
 
+describe('a tunnel of a program', { timeout: 120_000 }, () => {
+  /** Starts a module that has `tunnel`, whose name servers are those of the file. */
+  function start(body: string, options: object = {}): ChildProcess {
+    const { client, vpn } = lab;
+    const folders = { runFolder: client.folder('run'), stateFolder: client.folder('state') };
+    const all = JSON.stringify({ name: 'vpn', config: vpn.config(DNS), ...folders, ...options });
+    const script = `
+      import { readlinkSync } from 'node:fs';
+      import { once } from 'node:events';
+      import { setTimeout as pause } from 'node:timers/promises';
+      import { connect } from ${JSON.stringify(MODULE)};
+      const tunnel = await connect(${all});
+      console.log('connected', tunnel.wasAdopted);
+      ${body}`;
+    return vpn.client.start(process.execPath, '--input-type=module', '-e', script);
+  }
+
+  it('stays where it is to outlive its program, and is taken over with its session', async () => {
+    for (const end of [
+      'process.exit(0)',
+      "throw new Error('of the program')",
+      "process.kill(process.pid, 'SIGTERM')",
+    ]) {
+      const child = start(end, { staysAtExit: true });
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const { stdout } = await ended(child);
+      expect(stdout).toBe(`connected ${end !== 'process.exit(0)'}\n`);
+      expect(lab.client.pings(SERVER.inside4)).toBe(true);
+    }
+    lab.client.culvert('disconnect', 'vpn');
+    expect(lab.vpn.state()).toEqual(lab.before);
+  });
+
+  it.each(['leave', 'close'])('is let go by %s while it comes back: its thread stays where it is', async (verb) => {
+    const inner = await LabNamespace.make();
+    try {
+      const child = start(
+        `
+        const here = () => readlinkSync('/proc/thread-self/ns/net');
+        const home = here();
+        await once(tunnel, 'down');
+        // its device is there again, and nobody answers
+        await pause(1500);
+        tunnel.${verb}();
+        for (let look = 0; look < 20; look++, await pause(50)) if (here() !== home) console.log('elsewhere');
+        console.log('over');
+        process.exit(0);`,
+        { namespace: inner.path },
+      );
+      const end = ended(child);
+      await lineOf(child, /connected/);
+      lab.vpn.unserve();
+      inner.ip('link delete vpn');
+      expect(await end).toMatchObject({ stdout: 'connected false\nover\n', stderr: '' });
+      expect(programsIn(lab.vpn.client.namespace.path)).toEqual([]);
+      expect(inner.run('ip', '-br', 'link')).not.toContain('vpn');
+      expect(lab.vpn.state()).toEqual(lab.before);
+    } finally {
+      await inner.close();
+    }
+  });
+
+  it('whose device hangs comes back with another one', async () => {
+    const child = await lab.client.connect(lab.vpn.config(DNS));
+    const up = lineOf(child, /is connected again/);
+    const [hung] = programsIn(lab.vpn.client.namespace.path);
+    process.kill(hung?.pid ?? 0, 'SIGSTOP');
+    await up;
+    const pids = programsIn(lab.vpn.client.namespace.path).map(({ pid }) => pid);
+    expect(pids).toEqual([expect.any(Number)]);
+    expect(pids).not.toContain(hung?.pid);
+    expect(lab.client.pings(SERVER.inside4)).toBe(true);
+    await kill(child);
+    expect(lab.vpn.state()).toEqual(lab.before);
+  });
+});
+
 it('is asked for by what it knows', async () => {
   const script = `
-    import { connect } from ${JSON.stringify(join(import.meta.dirname, '../src/tunnel/client/tunnel.ts'))};
+    import { connect } from ${JSON.stringify(MODULE)};
     for (const options of [{ name: 'a', config: '', killswitch: true }, { name: 'a' }]) {
       await connect(options).catch(({ code, message }) => console.log(code, message));
     }`;

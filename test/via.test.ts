@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HOST_ADDRESS, LabHost, OUTSIDE_ADDRESS } from '../lab/host.ts';
+import { Pinging } from '../lab/pinging.ts';
 import { StandIn } from '../lab/stand-in/stand-in.ts';
 import { WireWatch } from '../lab/wire-watch.ts';
 import { WireguardServer } from '../lab/wireguard-server.ts';
@@ -213,6 +214,22 @@ describe('a sandbox that leaves by a tunnel of its own', { timeout: 360_000 }, (
     for (const child of [stays, nested]) child.kill('SIGKILL');
   });
 
+  it('keeps its tunnel where the next daemon is stopped before it has taken that over', async () => {
+    const sandbox = create('a', '--topology', 'netns', '--via', 'nl1');
+    const before = lab.run(sandbox.netns, 'ip', '-o', 'link', 'show', 'via-1').split(':')[0];
+    await daemon.kill();
+    // nobody answers whom it asks
+    lab.run('outside', 'ip', 'link', 'set', 'eth0', 'down');
+    await up();
+    await pause(1500);
+    daemon.run('down');
+    lab.run('outside', 'ip', 'link', 'set', 'eth0', 'up');
+    expect(lab.run(sandbox.netns, 'ip', '-o', 'link', 'show', 'via-1').split(':')[0]).toBe(before);
+    expect(programs()).toEqual(['via-1']);
+    await up();
+    await expect.poll(() => pings(sandbox.netns, FAR)).toBe(true);
+  });
+
   it('is not made where its tunnel cannot be, and says why', () => {
     expect(refusal('create', 'a', '--topology', 'netns', '--via', 'none')).toMatch(/this host has no .*\/none\.conf/);
     expect(refusal('create', 'a', '--topology', 'netns', '--via', '../x')).toMatch(/Cannot use "\.\.\/x" as a tunnel/);
@@ -316,6 +333,25 @@ describe('a group that leaves by one tunnel', { timeout: 360_000 }, () => {
     // the link goes first
     const tables = (): string => lab.run(router(), 'nft', 'list', 'tables');
     await expect.poll(tables, { timeout: 10_000 }).not.toContain('culvert_tunnel');
+  });
+
+  it('takes in nobody while its peer is silent, and says so at once', async () => {
+    const a = create('a', '--topology', 'netns', ...group);
+    const drops = (hook: string): string =>
+      `add chain inet x ${hook} { type filter hook ${hook} priority 0; policy drop; }`;
+    const silence = `add table inet x; ${drops('input')}; ${drops('output')}`;
+    lab.run('outside', 'nft', silence);
+    using talk = new Pinging(a.netns, FAR);
+    await expect.poll(() => daemon.problems()).toEqual(['via_down']);
+    for (const id of ['a', 'b']) {
+      expect(refusal('create', id, '--topology', 'netns', ...group)).toMatch(/nl1: its peer does not answer/);
+    }
+    expect((daemon.json('ls') as SandboxResource[]).map(({ id }) => id)).toEqual(['a']);
+    lab.run('outside', 'nft', 'delete table inet x');
+    await talk.replies(1);
+    await expect.poll(() => daemon.problems()).toEqual([]);
+    const b = create('b', '--topology', 'netns', ...group);
+    expect(pings(b.netns, FAR)).toBe(true);
   });
 
   it('does not leave at all while its tunnel is away, rules or no rules', async () => {

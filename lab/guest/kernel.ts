@@ -57,7 +57,10 @@ export class GuestKernel {
    * @throws CulvertError `guest_unavailable`: the kernel has no such module
    */
   modules(...names: string[]): KernelModule[] {
-    const files = moduleFiles(names, this.#read('modules.dep'), this.#read('modules.builtin'));
+    const [dependencies, builtin, soft, alias] = ['dep', 'builtin', 'softdep', 'alias'].map((kind) =>
+      this.#read(`modules.${kind}`),
+    ) as [string, string, string, string];
+    const files = moduleFiles(names, { dependencies, builtin, soft, alias });
     return files.map((file) => ({ name: moduleName(file), data: uncompressed(join(this.#folder, file)) }));
   }
 
@@ -75,23 +78,46 @@ function moduleName(file: string): string {
   return basename(file).replace(/\.ko(\.\w+)?$/, '');
 }
 
-/**
- * @param dependencies modules.dep: a line for each module, `file: needed needed …`, where what is needed comes first
- *   stands last (modules.dep(5), and depmod(8) writes them so)
- * @param builtin modules.builtin: a file name for each
- */
-function moduleFiles(names: readonly string[], dependencies: string, builtin: string): string[] {
+type ModuleLists = {
+  /**
+   * modules.dep: a line for each module, `file: needed needed …`, where what is needed comes first stands last
+   * (modules.dep(5), and depmod(8) writes them so)
+   */
+  readonly dependencies: string;
+  /** modules.builtin: a file name for each */
+  readonly builtin: string;
+  /** modules.softdep: `softdep module pre: wanted … post: wanted …`, by names or aliases (modprobe.d(5)) */
+  readonly soft: string;
+  /** modules.alias: `alias pattern module` */
+  readonly alias: string;
+};
+
+function moduleFiles(names: readonly string[], { dependencies, builtin, soft, alias }: ModuleLists): string[] {
   const builtins = new Set(builtin.split('\n').map(moduleName));
   const lines = new Map(dependencies.split('\n').map((line) => [moduleName(line.split(':')[0] ?? ''), line]));
-  const files = names
-    .filter((name) => !builtins.has(name))
-    .flatMap((name) => {
-      const line = lines.get(name);
-      if (line === undefined) throw new CulvertError('guest_unavailable', `Cannot boot a guest: no module ${name}`);
-      const [file = '', needed = ''] = line.split(':');
-      return [...needed.split(' ').filter(Boolean).toReversed(), file];
-    });
-  return [...new Set(files)];
+  const wanted = new Map(
+    [...soft.matchAll(/^softdep (\S+) pre: ([^:\n]+?)(?: post:.*)?$/gm)].map(([, module = '', pre = '']) => [
+      module,
+      pre,
+    ]),
+  );
+  const modulesOf = (name: string): string[] => {
+    const [, of] = new RegExp(`^alias ${name.replaceAll('-', '[-_]')} (\\w+_generic)$`, 'm').exec(alias) ?? [];
+    return [name, of ?? ''].filter((one) => lines.has(one));
+  };
+  /** A file after those that it calls for while it is loaded: nothing is found by an alias there. */
+  const withWanted = (file: string): string[] => {
+    const pre = wanted.get(moduleName(file))?.split(' ') ?? [];
+    return [...pre.flatMap(modulesOf).flatMap(filesOf), file];
+  };
+  const filesOf = (name: string): string[] => {
+    if (builtins.has(name)) return [];
+    const line = lines.get(name);
+    if (line === undefined) throw new CulvertError('guest_unavailable', `Cannot boot a guest: no module ${name}`);
+    const [file = '', needed = ''] = line.split(':');
+    return [...needed.split(' ').filter(Boolean).toReversed(), file].flatMap(withWanted);
+  };
+  return [...new Set(names.flatMap(filesOf))];
 }
 
 function uncompressed(file: string): Buffer {

@@ -19,6 +19,7 @@ const OWN = '/proc/thread-self/ns/net';
 /** A descriptor of the calling thread's network namespace; close it with {@link using} or Symbol.dispose. */
 export class NamespaceHandle implements Disposable {
   readonly fd: number;
+  #isClosed = false;
 
   /** @param path a pin, or `/proc/PID/ns/net`; the calling thread's own namespace by default */
   constructor(path: string = OWN) {
@@ -34,9 +35,11 @@ export class NamespaceHandle implements Disposable {
       if (error instanceof SyscallError && error.errnoName === 'ENOENT') return undefined;
       throw error;
     }
-    if (isNamespace(`/proc/self/fd/${handle.fd}`)) return handle;
-    handle[Symbol.dispose]();
-    return undefined;
+    using opened = new DisposableStack();
+    opened.use(handle);
+    if (!isNamespace(`/proc/self/fd/${handle.fd}`)) return undefined;
+    opened.move();
+    return handle;
   }
 
   /**
@@ -49,6 +52,8 @@ export class NamespaceHandle implements Disposable {
       using own = new NamespaceHandle();
       return this.run(body, own);
     }
+    // who could not come back is not to go
+    if (home.#isClosed) throw new Error('Cannot enter a namespace: the handle of the one to come back to is closed');
     this.enter();
     try {
       return body();
@@ -63,6 +68,8 @@ export class NamespaceHandle implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     close(this.fd);
   }
 }

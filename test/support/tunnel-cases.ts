@@ -1,6 +1,8 @@
-import { deepEqual, equal, match, notEqual, ok, rejects } from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { deepEqual, doesNotMatch, equal, match, notEqual, ok, rejects } from 'node:assert/strict';
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { LabNamespace } from '../../lab/namespace.ts';
 import { CLIENT, PORT, RESOLV_CONF, SERVER, type Vpn } from '../../lab/vpn.ts';
 import { VpnClient } from '../../lab/vpn-client.ts';
 import { availableWireguard } from '../../src/linux/wireguard/available.ts';
@@ -50,6 +52,12 @@ export class TunnelStage implements Disposable {
   /** What ip(8) says of the tunnel's link. */
   link(): string {
     return this.vpn.client.namespace.run('ip', '-d', 'link', 'show', 'vpn');
+  }
+
+  /** Has the server know the client again. */
+  knowAgain(): void {
+    const inside = `${CLIENT.inside4}/32,${CLIENT.inside6}/128`;
+    this.vpn.server.run('wg', 'set', 'wgs', 'peer', this.vpn.publicKey, 'allowed-ips', inside);
   }
 
   /** When the server has had its last handshake, s since the epoch. */
@@ -177,6 +185,39 @@ export const tunnelCases: readonly TunnelCase[] = [
     },
   },
   {
+    name: 'for a namespace goes when nothing pins that any more, though somebody stays inside',
+    async run(stage) {
+      const { vpn } = stage;
+      const inner = await LabNamespace.make();
+      try {
+        const pin = join(vpn.client.folder, 'pin');
+        symlinkSync(inner.path, pin);
+        const client = await stage.client();
+        await client.connect({ name: 'vpn', config: vpn.config(), namespace: pin });
+        match(inner.run('ip', '-br', 'link'), /^vpn /m);
+        rmSync(pin);
+        await client.disconnect();
+        doesNotMatch(inner.run('ip', '-br', 'link'), /vpn/);
+      } finally {
+        await inner.close();
+      }
+    },
+  },
+  {
+    name: 'is ended while its device is gone',
+    async run(stage) {
+      const { vpn } = stage;
+      const client = await stage.client();
+      await client.connect({ name: 'vpn', config: vpn.config({ lines: DNS }) });
+      vpn.server.run('wg', 'set', 'wgs', 'peer', vpn.publicKey, 'remove');
+      vpn.client.namespace.ip('link delete vpn');
+      // it is made anew, and nobody answers
+      while (!vpn.state()['links']?.includes('vpn')) await pause(50);
+      await client.disconnect();
+      stage.knowAgain();
+    },
+  },
+  {
     name: 'is what wg-quick left, of the same key',
     async run(stage) {
       const { vpn } = stage;
@@ -211,8 +252,7 @@ export const tunnelCases: readonly TunnelCase[] = [
       const before = vpn.state();
       await rejects(client.connect(options), { code: 'no_answer', message: /\d+ bytes sent to 203\.0\.113\.1:51820/ });
       deepEqual(vpn.state(), before);
-      const inside = `${CLIENT.inside4}/32,${CLIENT.inside6}/128`;
-      vpn.server.run('wg', 'set', 'wgs', 'peer', vpn.publicKey, 'allowed-ips', inside);
+      stage.knowAgain();
     },
   },
 ];

@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ROUTER } from '../../plan/state.ts';
+import type { Key } from '../../plan/wireguard/key.ts';
+import { publicKeyOf } from '../../plan/wireguard/private-key.ts';
 import { viaLink } from '../../sandbox/via.ts';
 import type { Folders } from '../../tunnel/client/folders.ts';
 import { connect, type Tunnel } from '../../tunnel/client/tunnel.ts';
@@ -16,8 +18,12 @@ export type KeptParts = {
   /** of the pins of namespaces */
   readonly pins: string;
   readonly folders: Folders;
+  /** Hears with which key it begins, a public one. */
+  readonly begins: (key: Key) => void;
   /** Hears that it is there, with what was done for it. */
   readonly connected: (notices: readonly string[]) => void;
+  /** Hears why nothing passes by it, though it stands. */
+  readonly silent: (error: Error) => void;
   /** Hears why it is not, or not any more. */
   readonly failed: (error: Error) => void;
 };
@@ -80,7 +86,7 @@ export class KeptTunnel {
     try {
       this.#parts.connected(tunnel.notices);
       // it stands, and nobody who is in it can tell why nothing comes back
-      tunnel.on('stale', () => this.#parts.failed(new Error('its peer does not answer')));
+      tunnel.on('stale', () => this.#parts.silent(new Error('its peer does not answer')));
       tunnel.on('heard', () => this.#parts.connected(['its peer answers again']));
       const [reason] = (await once(tunnel, 'down', { signal })) as [string];
       throw new Error(reason);
@@ -90,17 +96,20 @@ export class KeptTunnel {
     }
   }
 
-  #connect(): Promise<Tunnel> {
-    const { wish, files, pins, folders } = this.#parts;
+  async #connect(): Promise<Tunnel> {
+    const { wish, files, pins, folders, begins } = this.#parts;
+    const { text, config } = readViaFile(files, wish.tunnel);
+    begins(publicKeyOf(config.privateKey));
     return connect(
       {
-        config: readViaFile(files, wish.tunnel).text,
+        config: text,
         name: viaLink(wish.number),
         namespace: join(pins, wish.namespace),
         forwards: wish.forwards,
         ...(wish.namespace === ROUTER ? { table: viaTable(wish.number) } : {}),
         ...(wish.backend === undefined ? {} : { backend: wish.backend }),
         dns: false,
+        staysAtExit: true,
         ...folders,
       },
       this.#over.signal,

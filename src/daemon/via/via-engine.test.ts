@@ -1,6 +1,7 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryEngine } from '../../../test/support/memory-engine.ts';
 import { parsePrefix } from '../../addr/prefix.ts';
@@ -131,6 +132,39 @@ describe('a creation', () => {
     await outcome;
     // it is free again
     await expect(engine.create([request('b', 'same')])).rejects.toMatchObject({ code: 'via_down' });
+  });
+
+  it('is refused likewise where both are asked for at once', async () => {
+    give('same', { key: 7, address: '10.9.0.3/32' });
+    const both = await Promise.allSettled([
+      engine.create([request('a', 'nl1')]),
+      engine.create([request('b', 'same')]),
+    ]);
+    expect(both.map((one) => (one as PromiseRejectedResult).reason as unknown)).toMatchObject([
+      { code: 'via_down' },
+      { code: 'via_taken' },
+    ]);
+  });
+
+  it('that is on its way where all is taken away leaves nothing that is wanted', async () => {
+    const create = inner.create.bind(inner);
+    inner.create = async (requests) => {
+      const made = await create(requests);
+      await pause(50);
+      return made;
+    };
+    const creating = engine.create([request('a', 'nl1')]);
+    const outcome = expect(creating).rejects.toMatchObject({
+      code: 'via_down',
+      message: expect.stringContaining('the daemon stops'),
+    });
+    await engine.purge();
+    await outcome;
+    events.length = 0;
+    await pause(1500);
+    expect(events).toEqual([]);
+    expect((await engine.status()).problems).toEqual([]);
+    expect(existsSync(join(folder, 'run', 'via'))).toBe(false);
   });
 
   it('is refused where the tunnel of a group has an address of the sandboxes, and one of its own may have it', async () => {

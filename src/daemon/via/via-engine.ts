@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Prefix } from '../../addr/prefix.ts';
-import { CulvertError, InputError } from '../../errors.ts';
+import { CulvertError } from '../../errors.ts';
 import type { SandboxId } from '../../ipam/lease.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
 import { publicKeyOf } from '../../plan/wireguard/private-key.ts';
@@ -10,6 +10,7 @@ import type { Sandbox } from '../../sandbox/sandbox.ts';
 import type { CreateRequest, Engine, Status } from '../engine.ts';
 import { EngineOver } from '../engine-over.ts';
 import { ProblemNews } from '../problem-news.ts';
+import { OwnKeys } from './own-keys.ts';
 import { assertApart, readViaFile } from './via-file.ts';
 import { ViaTunnels } from './via-tunnels.ts';
 import { type Wish, wishOf } from './wish.ts';
@@ -31,8 +32,7 @@ export class ViaEngine extends EngineOver<Engine> {
   readonly #runFolder: string;
   readonly #stateFolder: string;
   readonly #users = new Map<SandboxId, Omit<Wish, 'serial'>>();
-  /** of the files, as they were when it was said last that somebody leaves by them; public */
-  readonly #keys = new Map<string, Key>();
+  readonly #keys = new OwnKeys();
   readonly #news: ProblemNews;
   readonly #creating = new Set<Promise<Sandbox[]>>();
   /** Removed while there are creations: who made one of them may hear of it later than who removed it. */
@@ -51,6 +51,7 @@ export class ViaEngine extends EngineOver<Engine> {
       runFolder: this.#runFolder,
       stateFolder: this.#stateFolder,
       changed: (wish, now) => this.#say(wish, now),
+      runs: (tunnel, key) => this.#keys.runs(tunnel, key),
       repaired: (changes) => {
         const message = `Put right in the router’s rules: ${inBrief(changes)}`;
         this.listeners.publish({ type: 'host.repaired', message });
@@ -87,9 +88,17 @@ export class ViaEngine extends EngineOver<Engine> {
   }
 
   async #create(requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
-    const tunnels = new Set(requests.flatMap(({ specification }) => specification.via?.tunnel ?? []));
-    if (tunnels.size === 0) return this.inner.create(requests);
-    this.#assertUsable(requests);
+    const keys = this.#usable(requests);
+    if (keys.size === 0) return this.inner.create(requests);
+    this.#keys.ask(keys);
+    try {
+      return await this.#createWith([...keys.keys()], requests);
+    } finally {
+      this.#keys.settle(keys.keys(), this.#used());
+    }
+  }
+
+  async #createWith(tunnels: readonly string[], requests: readonly CreateRequest[]): ReturnType<Engine['create']> {
     // asked in one breath, so that nobody comes in between
     const asked = Promise.all(requests.map(async ({ id }) => (id === undefined ? undefined : this.#inspect(id))));
     const [former, sandboxes] = await Promise.all([asked, this.inner.create(requests)]);
@@ -107,35 +116,34 @@ export class ViaEngine extends EngineOver<Engine> {
     } catch (cause) {
       await this.#giveUp(sandboxes.filter((_, index) => former[index] === undefined));
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new CulvertError('via_down', `Cannot leave by tunnel ${[...tunnels].join(', ')}: ${why}`, { cause });
+      throw new CulvertError('via_down', `Cannot leave by tunnel ${tunnels.join(', ')}: ${why}`, { cause });
     }
     return sandboxes;
   }
 
-  /** @throws InputError `via_unknown`, `via_address`, `via_taken`; CulvertError `via_file` */
-  #assertUsable(requests: readonly CreateRequest[]): void {
+  /** Public keys of the tunnels that are asked for, by name. @throws InputError `via_unknown`, `via_address`; CulvertError `via_file` */
+  #usable(requests: readonly CreateRequest[]): Map<string, Key> {
     const { tunnels: folder, ranges } = this.#options;
-    const keys = new Map([...this.#users.values()].map(({ tunnel }) => [this.#keys.get(tunnel), tunnel]));
+    const keys = new Map<string, Key>();
     for (const { specification } of requests) {
       if (specification.via === undefined) continue;
       const { tunnel } = specification.via;
       const file = readViaFile(folder, tunnel);
       if (specification.group !== undefined) assertApart(tunnel, file, ranges);
-      const key = publicKeyOf(file.config.privateKey);
-      const other = keys.get(key) ?? tunnel;
-      if (other !== tunnel) {
-        const message = `Cannot leave by tunnel ${tunnel}: it has the key of tunnel ${other}, by which others leave, and a WireGuard key works in one place at a time`;
-        throw new InputError('via_taken', message, { field: 'via' });
-      }
-      keys.set(key, tunnel);
-      this.#keys.set(tunnel, key);
+      keys.set(tunnel, publicKeyOf(file.config.privateKey));
     }
+    return keys;
+  }
+
+  /** Tunnels that sandboxes leave by. */
+  #used(): Set<string> {
+    return new Set([...this.#users.values()].map(({ tunnel }) => tunnel));
   }
 
   /** Of a tunnel that was there before this run. */
   #recall(tunnel: string): void {
     try {
-      this.#keys.set(tunnel, publicKeyOf(readViaFile(this.#options.tunnels, tunnel).config.privateKey));
+      this.#keys.runs(tunnel, publicKeyOf(readViaFile(this.#options.tunnels, tunnel).config.privateKey));
     } catch (error) {
       // without its file it stands for as long as it does; whoever makes it again tells why that cannot be
       if (!(error instanceof CulvertError)) throw error;
@@ -162,6 +170,8 @@ export class ViaEngine extends EngineOver<Engine> {
         const now = await this.#inspect(id);
         // oxlint-disable-next-line no-await-in-loop -- likewise
         if (now?.slot === slot && now.generation === generation) await this.remove([id]);
+        // as where all were removed meanwhile, and nobody said which
+        else if (now === undefined && this.#users.delete(id)) this.#want();
       } catch (error) {
         if (!(error instanceof CulvertError && error.code === 'sandbox_unknown')) this.#options.report(error);
       }
@@ -172,7 +182,10 @@ export class ViaEngine extends EngineOver<Engine> {
     const removed = await this.inner.remove(ids);
     if (this.#creating.size > 0) for (const lease of removed) this.#gone.add(leaseText(lease));
     const hadTunnel = removed.filter(({ id }) => this.#users.delete(id)).length > 0;
-    if (hadTunnel) this.#want();
+    if (hadTunnel) {
+      this.#want();
+      this.#keys.keep(this.#used());
+    }
     return removed;
   }
 
@@ -184,6 +197,7 @@ export class ViaEngine extends EngineOver<Engine> {
   override async purge(): Promise<void> {
     this.#users.clear();
     if (existsSync(this.#runFolder)) this.#want();
+    this.#isClosing = true;
     await this.#tunnels.close();
     await this.inner.purge();
     for (const folder of [this.#runFolder, this.#stateFolder]) rmSync(folder, { recursive: true, force: true });

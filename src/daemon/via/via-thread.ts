@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Kernel } from '../../linux/apply.ts';
 import { ROOT, ROUTER } from '../../plan/state.ts';
+import type { Key } from '../../plan/wireguard/key.ts';
 import { viaLink } from '../../sandbox/via.ts';
 import { foldersOf } from '../../tunnel/client/folders.ts';
 import { clean } from '../../tunnel/client/remains.ts';
@@ -76,7 +77,12 @@ function begin(number: number): void {
   const { serial } = wish;
   const connected = (notices: readonly string[]): void => tell({ news: 'connected', serial, notices });
   const failed = (error: Error): void => tell({ news: 'failed', serial, error: wireError(error) });
-  kept.set(number, { serial, tunnel: new KeptTunnel({ wish, files, pins, folders, connected, failed }) });
+  const silent = (error: Error): void => tell({ news: 'silent', serial, error: wireError(error) });
+  const begins = (key: Key): void => tell({ news: 'begins', serial, key });
+  kept.set(number, {
+    serial,
+    tunnel: new KeptTunnel({ wish, files, pins, folders, begins, connected, silent, failed }),
+  });
 }
 
 /** What a daemon that was killed has left of sandboxes that are gone. */

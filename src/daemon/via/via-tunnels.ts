@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { CulvertError } from '../../errors.ts';
+import type { Key } from '../../plan/wireguard/key.ts';
 import type { Problem } from '../../sandbox/event.ts';
 import { errorOf, type WireError } from '../../wire-error.ts';
 import type { Wish } from './wish.ts';
@@ -18,8 +19,12 @@ export type ViaData = {
 export type Order = readonly Wish[] | 'close';
 
 export type ViaNews =
+  /** With which key it begins, a public one. */
+  | { readonly news: 'begins'; readonly serial: number; readonly key: Key }
   /** It is there, and what was done for it. */
   | { readonly news: 'connected'; readonly serial: number; readonly notices: readonly string[] }
+  /** Why nothing passes by it, though it stands. */
+  | { readonly news: 'silent'; readonly serial: number; readonly error: WireError }
   /** Why it is not. */
   | { readonly news: 'failed'; readonly serial: number; readonly error: WireError }
   /** What somebody else had changed of the rules in the router. */
@@ -28,14 +33,15 @@ export type ViaNews =
 
 type Known = {
   readonly wish: Wish;
-  /** undefined before anything is known */
-  state: 'connected' | Error | undefined;
+  /** undefined before anything is known; one that stands says no more until its peer does */
+  state: 'connected' | { readonly why: Error; readonly stands: boolean } | undefined;
   readonly waiting: PromiseWithResolvers<void>[];
 };
 
 export type ViaTunnelsParts = ViaData & {
   /** Hears of a tunnel that is there, and of one that is not any more or could not be made. */
   readonly changed: (wish: Wish, now: Error | { readonly notices: readonly string[] }) => void;
+  readonly runs: (tunnel: string, key: Key) => void;
   readonly repaired: (changes: readonly string[]) => void;
   /** Hears that none is kept any more. */
   readonly lost: () => void;
@@ -76,6 +82,7 @@ export class ViaTunnels {
     const known = this.#known.get(number);
     if (known === undefined) throw new CulvertError('via_down', 'it was removed');
     if (known.state === 'connected') return;
+    if (known.state?.stands === true) throw known.state.why;
     if (this.#lost !== undefined) throw this.#lost;
     const waiting = Promise.withResolvers<void>();
     known.waiting.push(waiting);
@@ -85,7 +92,9 @@ export class ViaTunnels {
   problems(): Problem[] {
     if (this.#lost !== undefined) return [{ code: 'via_unkept', message: this.#lost.message }];
     const failed = [...this.#known.values()].flatMap(({ wish, state }) =>
-      state instanceof Error ? [`${wish.whose} has no tunnel ${wish.tunnel}, and so no way out: ${state.message}`] : [],
+      typeof state === 'object'
+        ? [`${wish.whose} has no tunnel ${wish.tunnel}, and so no way out: ${state.why.message}`]
+        : [],
     );
     const [first, ...others] = failed;
     if (first === undefined) return [];
@@ -142,14 +151,16 @@ export class ViaTunnels {
       return;
     }
     const known = [...this.#known.values()].find(({ wish }) => wish.serial === news.serial);
-    if (known !== undefined) this.#take(known, news.news === 'failed' ? errorOf(news.error) : news);
-  }
-
-  #take(known: Known, now: Error | { readonly notices: readonly string[] }): void {
-    const error = now instanceof Error ? now : undefined;
-    known.state = error ?? 'connected';
-    settle(known, error);
-    this.#parts.changed(known.wish, now);
+    if (known === undefined) return;
+    const { wish } = known;
+    if (news.news === 'begins') {
+      this.#parts.runs(wish.tunnel, news.key);
+      return;
+    }
+    const why = news.news === 'connected' ? undefined : errorOf(news.error);
+    known.state = why === undefined ? 'connected' : { why, stands: news.news === 'silent' };
+    settle(known, why);
+    this.#parts.changed(wish, why ?? { notices: news.news === 'connected' ? news.notices : [] });
   }
 }
 

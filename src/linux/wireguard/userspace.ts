@@ -74,9 +74,9 @@ export class UserspaceWireguard implements WireguardBackend {
   }
 
   #reconnect(): void {
-    const former = this.#socket;
+    // what comes of the former answer is none to the next question, also where there is no other connection
+    this.#socket[Symbol.dispose]();
     this.#socket = this.#connect();
-    former[Symbol.dispose]();
   }
 
   #connect(): UapiSocket {

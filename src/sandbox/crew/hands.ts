@@ -1,14 +1,16 @@
 import type { Kernel } from '../../linux/apply.ts';
 import { NamespaceHandle } from '../../linux/namespace.ts';
-import { findLinks, linkObjects } from '../../linux/observe/links.ts';
+import { findLinks, linkObjects, listLinks } from '../../linux/observe/links.ts';
 import { readLinkEnd } from '../../linux/route/ifreq.ts';
+import { deleteLink } from '../../linux/route/link.ts';
 import { SyscallError } from '../../linux/syscall.ts';
 import { diff } from '../../plan/diff.ts';
-import { ROUTER } from '../../plan/state.ts';
+import { type NamespaceName, ROUTER } from '../../plan/state.ts';
 import type { Part } from '../outside.ts';
 import { desired } from '../topology/desired.ts';
 import { BRIDGE, cable, ETH0, type Layout, sandboxNamespace } from '../topology/layout.ts';
 import type { Network } from '../topology/network.ts';
+import { isViaLink } from '../via.ts';
 import { isLink, isWhole, ofNetwork } from '../whole.ts';
 import type { Job, Task } from './job.ts';
 
@@ -75,7 +77,18 @@ export class Hands implements Disposable {
     const exists = kernel.exists(namespace);
     const objects = desired(network, this.#layout).filter(({ kind }) => kind !== 'namespace' || exists);
     if (exists) this.#held.push(new NamespaceHandle(kernel.pin(namespace)));
+    if (exists && network.hasTunnel) this.#endTunnel(namespace);
     kernel.remove(diff(objects, []));
+  }
+
+  /** Whoever stays in the namespace has no way out from now on, though nobody finds it any more by its pin. */
+  #endTunnel(namespace: NamespaceName): void {
+    this.#kernel.withSocketIfThere(namespace, (socket) => {
+      const links = listLinks(socket, namespace).map(({ end }) => end.link);
+      const errors = socket.batch(links.filter(({ name }) => isViaLink(name)).map(deleteLink));
+      const failure = errors.find((error) => error !== undefined && error.errnoName !== 'ENODEV');
+      if (failure !== undefined) throw failure;
+    });
   }
 
   #compare(network: Network): boolean {

@@ -1,8 +1,9 @@
+import { CulvertError } from '../../errors.ts';
 import { findWay } from '../../linux/observe/way.ts';
 import { readSysctl, writeSysctl } from '../../linux/sysctl.ts';
 import { availableWireguard } from '../../linux/wireguard/available.ts';
 import { diff } from '../../plan/diff.ts';
-import { ROOT } from '../../plan/state.ts';
+import { type Link, ROOT } from '../../plan/state.ts';
 import type { Endpoint, SeenPeer } from '../../plan/wireguard/device.ts';
 import { sameEndpoint } from '../../plan/wireguard/endpoint.ts';
 import type { Key } from '../../plan/wireguard/key.ts';
@@ -71,6 +72,8 @@ export class Connecting {
       const adopted = await adopting.run(standing, signal);
       if (adopted !== undefined) return adopted;
       this.#notices.push(...adopting.notices);
+      // who called it off wants what stands to stand
+      this.#assertWantedBy(signal);
     }
     // one that a dead client has left stands until there is another, or a person says otherwise
     const wasClosed = isClosed(this.#place);
@@ -79,22 +82,29 @@ export class Connecting {
     // where none is wanted any more it opens when the tunnel is there: until then nothing passes, as before
     if (isOpening) this.#wanted = new Wanted(this.#place, { ...this.#request, allow: [] });
     // from here on what stands under the name is ours
-    const settle = onExit(() => void sweep(this.#place, ownLink(this.#place).link, { keeps: wasClosed }));
+    const settle = onExit(() => void sweep(this.#place, () => ownLink(this.#place).link, { keeps: wasClosed }));
     try {
       if (keeps && !wasClosed) this.#closeFirst();
       this.#sweep(standing, keeps);
-      const connected = await this.#make(wasClosed, signal);
-      if (!isOpening) return connected;
-      this.#open();
-      return { ...connected, notices: [...this.#notices] };
+      return await this.#make({ wasClosed, isOpening }, signal);
     } finally {
       this.#wanted = new Wanted(this.#place, this.#request);
       settle();
     }
   }
 
-  /** @param wasClosed whether a kill switch stood before, which stays where this fails */
-  async #make(wasClosed: boolean, signal: AbortSignal): Promise<Connected> {
+  #assertWantedBy({ aborted }: AbortSignal): void {
+    if (aborted) throw new CulvertError('aborted', `Cannot connect ${this.#place.name}: it was called off`);
+  }
+
+  /**
+   * @param wasClosed whether a kill switch stood before, which stays where this fails
+   * @param isOpening whether it goes where this does not
+   */
+  async #make(
+    { wasClosed, isOpening }: { readonly wasClosed: boolean; readonly isOpening: boolean },
+    signal: AbortSignal,
+  ): Promise<Connected> {
     const { hooks } = this.#request;
     let device: TunnelDevice | undefined;
     try {
@@ -102,16 +112,23 @@ export class Connecting {
       this.#closeOthers(NOBODY, numbers);
       this.#notices.push(...freeNames(this.#place));
       const resolved = await this.#wanted.resolve(numbers);
+      this.#assertWantedBy(signal);
       this.#notices.push(...resolved.unresolved.values());
       this.#closeOthers(resolved, numbers);
       runHooks('PreUp', hooks.preUp, this.#place.name);
       device = await this.#makeDevice(numbers);
       const connected = await this.#finish(device, resolved, { numbers, signal });
       runHooks('PostUp', hooks.postUp, this.#place.name);
-      return connected;
+      if (!isOpening) return connected;
+      this.#open();
+      return { ...connected, notices: [...this.#notices] };
     } catch (error) {
-      device?.[Symbol.dispose]();
-      const { failed } = sweep(this.#place, device?.link, { keeps: wasClosed });
+      const find = (): Link | undefined => {
+        using ended = device;
+        ended?.removeInside();
+        return ended?.link;
+      };
+      const { failed } = sweep(this.#place, find, { keeps: wasClosed });
       if (failed.length > 0) throw new AggregateError([error, ...failed], messageOf(error), { cause: error });
       throw error;
     }

@@ -43,6 +43,8 @@ export type ConnectOptions = {
   readonly timeoutMs?: number;
   /** Waits as long again until somebody inside has answered (ICMP echo). */
   readonly waitForData?: boolean;
+  /** It stays when this process or thread ends in order: whoever connects by its name next takes it over. */
+  readonly staysAtExit?: boolean;
   /** who makes the device; the kernel where it can, and absent */
   readonly backend?: BackendKind;
   /** of this boot; /run/culvert/tunnels where absent */
@@ -61,6 +63,7 @@ export type ConnectRequest = {
   readonly forwards: boolean;
   readonly timeoutMs: number;
   readonly waitsForData: boolean;
+  readonly staysAtExit: boolean;
   readonly backend?: BackendKind;
   readonly hooks: Hooks;
   readonly saveTo?: string;
@@ -86,6 +89,7 @@ const OPTIONS: ReadonlySet<string> = new Set(
     saveTo: 0,
     timeoutMs: 0,
     waitForData: 0,
+    staysAtExit: 0,
     backend: 0,
     runFolder: 0,
     stateFolder: 0,
@@ -136,6 +140,7 @@ export function readRequest(options: ConnectOptions): ConnectRequest {
     forwards: options.forwards === true,
     timeoutMs,
     waitsForData: options.waitForData === true,
+    staysAtExit: options.staysAtExit === true,
     hooks: options.allowHooks === true ? config.hooks : NO_HOOKS,
     ...(options.saveTo === undefined || !config.saveConfig ? {} : { saveTo: options.saveTo }),
     ...(backend === undefined ? {} : { backend }),

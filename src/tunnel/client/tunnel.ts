@@ -7,7 +7,7 @@ import { CulvertError } from '../../errors.ts';
 import { isNamespace } from '../../linux/namespace.ts';
 import { type Link, ROOT } from '../../plan/state.ts';
 import type { SeenPeer } from '../../plan/wireguard/device.ts';
-import type { BackendKind } from '../device/device.ts';
+import type { BackendKind, TunnelDevice } from '../device/device.ts';
 import { latestPeer, SESSION_MS } from '../handshake/wait.ts';
 import { onExit } from '../owner/exits.ts';
 import { hasIpv6, withoutIpv6 } from '../plan/host-families.ts';
@@ -61,6 +61,8 @@ export type TunnelStatus = {
 const LOOK_MS = 1000;
 /** After the first, twice as long after each that follows. */
 const REVIVE_MS = { first: 500, most: 30_000 } as const;
+/** A device that does not answer as often, one look after the other, is made anew. */
+const SLOW_MAX = 3;
 /** How often it is looked anew where a peer is that does not answer. */
 const REFRESH_MS = 10_000;
 
@@ -126,8 +128,11 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   /** while it is made anew */
   #revival: Promise<void> | undefined;
   #refreshedMs = Number.NEGATIVE_INFINITY;
+  /** how often the device has not answered, in a row */
+  #slow = 0;
   #isDown = false;
-  #isOver = false;
+  /** how it has ended, or is about to */
+  #end: 'closed' | 'left' | undefined;
 
   constructor(place: Workplace, connected: Connected, request: ConnectRequest, connecting: Connecting) {
     super();
@@ -135,12 +140,13 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     this.#connecting = connecting;
     this.#place = place;
     this.#connected = connected;
-    this.notices = connected.notices;
+    const { peer } = connected;
+    const unwritten = peer && connecting.times.remember(peer.publicKey, Date.now());
+    this.notices = [...connected.notices, ...(unwritten === undefined ? [] : [unwritten])];
     this.wasAdopted = connected.wasAdopted;
     this.#watch = new PeerWatch(connected.device.read().peers, performance.now());
-    if (connected.peer !== undefined) connecting.times.remember(connected.peer.publicKey, Date.now());
-    this.#staying = this.#stay();
-    this.#keep = onExit(() => this.close());
+    this.#staying = this.#stay(connected);
+    this.#keep = onExit(() => (request.staysAtExit ? this.leave() : this.close()));
     this.#looking = setInterval(() => this.#look(), LOOK_MS);
   }
 
@@ -152,7 +158,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     const { device, numbers } = this.#connected;
     const { mtu } = this.#staying;
     const common = { name: this.name, backend: device.kind, mtu, fwMark: numbers.fwMark };
-    if (this.#isOver || !device.isAlive) return { ...common, state: 'down', listenPort: 0, peers: [] };
+    if (this.#end !== undefined || !device.isAlive) return { ...common, state: 'down', listenPort: 0, peers: [] };
     const seen = device.read();
     const latest = latestPeer(seen);
     const isLive = latest !== undefined && Date.now() - latest.lastHandshakeMs < SESSION_MS;
@@ -173,20 +179,20 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
 
   /** Lets go of it: it stays, and whoever connects by its name next takes it over with its session. */
   leave(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+    if (this.#end !== undefined) return;
+    this.#end = 'left';
     this.#over.abort();
     this.#keep();
     clearInterval(this.#looking);
     this.#staying[Symbol.dispose]();
     this.#connected.device[Symbol.dispose]();
-    this.#place[Symbol.dispose]();
+    this.#letGo();
   }
 
   /** The same at once, for a process that ends. */
   close(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+    if (this.#end !== undefined) return;
+    this.#end = 'closed';
     this.#over.abort();
     this.#keep();
     clearInterval(this.#looking);
@@ -206,11 +212,8 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     attempt(() => runHooks('PreDown', hooks.preDown, this.name));
     // one that is dead has nothing to tell
     if (saveTo !== undefined && device.isAlive) attempt(() => saveConfig(saveTo, source, device.read(), mtu));
-    attempt(() => device[Symbol.dispose]());
-    let link: Link | undefined;
-    attempt(() => ({ link } = ownLink(this.#place)));
-    failed.push(...sweep(this.#place, link, { keeps: false }).failed);
-    attempt(() => this.#place[Symbol.dispose]());
+    failed.push(...this.#sweep(device));
+    attempt(() => this.#letGo());
     attempt(() => runHooks('PostDown', hooks.postDown, this.name));
     if (failed.length === 0) return;
     const why = failed.map(({ message }) => message).join('; ');
@@ -221,11 +224,27 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     await this.disconnect();
   }
 
-  #stay(): Staying {
+  #sweep(device: TunnelDevice): readonly Error[] {
+    const find = (): Link | undefined => {
+      using ended = device;
+      ended.removeInside();
+      return ownLink(this.#place).link;
+    };
+    return sweep(this.#place, find, { keeps: false }).failed;
+  }
+
+  /** Of the place; who makes the device anew has it until that is called off. */
+  #letGo(): void {
+    const letGo = (): void => this.#place[Symbol.dispose]();
+    if (this.#revival === undefined) letGo();
+    else void this.#revival.finally(letGo);
+  }
+
+  #stay(connected: Connected): Staying {
     return new Staying({
       place: this.#place,
       request: this.#request,
-      connected: this.#connected,
+      connected,
       connecting: this.#connecting,
       everyMs: LOOK_MS,
       news: {
@@ -243,16 +262,12 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
     for (let waitMs: number = REVIVE_MS.first; ; waitMs = Math.min(REVIVE_MS.most, 2 * waitMs)) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       await pause(waitMs, undefined, { signal }).catch(() => undefined);
-      if (signal.aborted || this.#isOver) return;
+      if (signal.aborted) return;
       try {
         this.#connecting.forget();
         // oxlint-disable-next-line no-await-in-loop -- likewise
         const connected = await this.#connecting.run(signal);
-        this.#connected = connected;
-        this.#watch = new PeerWatch(connected.device.read().peers, performance.now());
-        this.#staying = this.#stay();
-        this.#isDown = false;
-        this.emit('up', connected.notices);
+        this.#take(connected);
         return;
       } catch (error) {
         // where it was called off nothing of it is left
@@ -261,6 +276,32 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
         this.#tellDown(error);
       }
     }
+  }
+
+  /** Goes on with a device that was made anew, unless it has ended in the very moment. */
+  #take(connected: Connected): void {
+    const { device, notices } = connected;
+    if (this.#end === 'closed') this.#sweep(device);
+    else if (this.#end === 'left') device[Symbol.dispose]();
+    if (this.#end !== undefined) return;
+    try {
+      this.#watch = new PeerWatch(device.read().peers, performance.now());
+      this.#staying = this.#stay(connected);
+    } catch (error) {
+      // the next attempt takes it over, or away
+      device[Symbol.dispose]();
+      throw error;
+    }
+    this.#connected = connected;
+    this.#slow = 0;
+    this.#isDown = false;
+    this.emit('up', notices);
+  }
+
+  #beginAnew(): void {
+    this.#staying[Symbol.dispose]();
+    this.#connected.device[Symbol.dispose]();
+    this.#revival = this.#revive().finally(() => (this.#revival = undefined));
   }
 
   #look(): void {
@@ -272,16 +313,19 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
         throw new CulvertError('namespace_gone', `Tunnel ${this.name} is down: its namespace ${namespace} is gone`);
       }
       if (!device.isAlive) {
-        this.#staying[Symbol.dispose]();
-        device[Symbol.dispose]();
-        this.#revival = this.#revive().finally(() => (this.#revival = undefined));
+        this.#beginAnew();
         throw new CulvertError('wireguard_away', `Tunnel ${this.name} is down: its device is gone`);
       }
       const seen = device.read();
       this.#hear(seen.peers);
       this.#staying.look(seen);
+      this.#slow = 0;
       this.#isDown = false;
     } catch (error) {
+      const isSlow = error instanceof CulvertError && error.code === 'wireguard_slow';
+      // on a machine that is busy a program answers later
+      if (isSlow && ++this.#slow < SLOW_MAX) return;
+      if (isSlow) this.#beginAnew();
       this.#tellDown(error);
     }
   }
@@ -304,7 +348,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   }
 
   #tellDown(error: unknown): void {
-    if (this.#isDown || this.#isOver) return;
+    if (this.#isDown || this.#end !== undefined) return;
     this.#isDown = true;
     this.emit('down', error instanceof Error ? error.message : String(error));
   }

@@ -4,8 +4,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { CulvertError } from '../../errors.ts';
 import type { Kernel } from '../../linux/apply.ts';
 import { NamespaceHandle } from '../../linux/namespace.ts';
+import { NETLINK_ROUTE } from '../../linux/netlink/constants.ts';
+import { NetlinkSocket } from '../../linux/netlink/socket.ts';
 import { findLinkNamed, type SeenLink } from '../../linux/observe/links.ts';
-import { isRunning } from '../../linux/process.ts';
+import { isRunning, type ProcessId } from '../../linux/process.ts';
 import { linkIndex } from '../../linux/route/ifreq.ts';
 import { deleteLink, setAlias, setLink, setLinkUp } from '../../linux/route/link.ts';
 import { makeMarkedLink } from '../../linux/route/marked-link.ts';
@@ -46,20 +48,34 @@ export class TunnelDevice implements Disposable {
   readonly kind: BackendKind;
   readonly #parts: DeviceParts;
   readonly #backend: WireguardBackend;
+  /** of NETLINK_ROUTE, where a link of the kernel's is that nobody may find there any more; a program's goes with that */
+  readonly #inside: NetlinkSocket | undefined;
 
-  private constructor(parts: DeviceParts, link: Link, kind: BackendKind, backend: WireguardBackend) {
+  private constructor(
+    parts: DeviceParts,
+    link: Link,
+    kind: BackendKind,
+    { backend, inside }: { readonly backend: WireguardBackend; readonly inside?: NetlinkSocket },
+  ) {
     this.#parts = parts;
     this.link = link;
     this.kind = kind;
     this.#backend = backend;
+    this.#inside = inside;
   }
 
   /** The one that is there. @throws CulvertError `wireguard_away` where it cannot be talked to */
   static open(parts: DeviceParts, link: Link, kind: BackendKind): TunnelDevice {
     const { kernel, name, folder, at } = parts;
-    const backend =
-      kind === 'kernel' ? kernel.inside(at, () => new KernelWireguard(name)) : new UserspaceWireguard(folder, name);
-    return new TunnelDevice(parts, link, kind, backend);
+    if (kind === 'userspace')
+      return new TunnelDevice(parts, link, kind, { backend: new UserspaceWireguard(folder, name) });
+    using opened = new DisposableStack();
+    const all = kernel.inside(at, () => ({
+      backend: opened.use(new KernelWireguard(name)),
+      ...(at === ROOT ? {} : { inside: opened.use(new NetlinkSocket(NETLINK_ROUTE)) }),
+    }));
+    opened.move();
+    return new TunnelDevice(parts, link, kind, all);
   }
 
   /**
@@ -159,15 +175,19 @@ export class TunnelDevice implements Disposable {
     });
   }
 
-  /** Takes it away; a program ends when its link does. Where it is gone that is as well. */
-  remove(): void {
-    this[Symbol.dispose]();
-    removeDevice(this.#parts, this.link);
+  /**
+   * Takes a link of the kernel's away that is in another namespace than the root, of which there may be no pin any more
+   * though somebody is in it. @throws SyscallError
+   */
+  removeInside(): void {
+    const inside = this.#inside;
+    if (inside !== undefined) deleteIfThere(this.link, (body) => body(inside));
   }
 
   /** Lets go of it; it stays. */
   [Symbol.dispose](): void {
     this.#backend[Symbol.dispose]();
+    this.#inside?.[Symbol.dispose]();
   }
 }
 
@@ -185,11 +205,20 @@ export function removeDevice({ kernel, folder, name, at }: DeviceParts, link: Li
   if (link === undefined || at !== ROOT) rmSync(socket, { force: true });
   if (program !== undefined && !waits(() => !program.isOpen)) {
     for (const maker of makersOf(folder, name)) {
-      process.kill(maker.pid, 'SIGKILL');
+      kill(maker);
       waits(() => !isRunning(maker));
     }
   }
   rmSync(socket, { force: true });
+}
+
+function kill({ pid }: ProcessId): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // it has just ended
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** Whether it came to be in the time that a program has to end. */
@@ -213,8 +242,12 @@ function moved({ kernel, name, at }: DeviceParts, link: Link): Link {
 
 /** What is gone, or was in a namespace that is gone, is as good as removed. */
 function removeLink(kernel: Kernel, at: NamespaceName, link: Link): void {
+  deleteIfThere(link, (body) => kernel.withSocketIfThere(at, body));
+}
+
+function deleteIfThere(link: Link, withSocket: (body: (socket: NetlinkSocket) => void) => void): void {
   try {
-    kernel.withSocketIfThere(at, (socket) => socket.request(deleteLink(link)));
+    withSocket((socket) => socket.request(deleteLink(link)));
   } catch (error) {
     if (!(error instanceof SyscallError && error.errnoName === 'ENODEV')) throw error;
   }

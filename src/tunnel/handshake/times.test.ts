@@ -36,6 +36,13 @@ it('is not known where it cannot be read', () => {
   expect(readFileSync(join(at, name), 'utf8')).toBe('3000\n');
 });
 
+it('keeps nobody from anything where it cannot be written down, and says why', () => {
+  writeFileSync(join(folder, 'handshakes'), 'no folder');
+  const times = new HandshakeTimes(folder, own);
+  expect(times.remember(peer, 2000)).toMatch(/^when this host last had a handshake cannot be written down: /);
+  expect(times.lastWith(peer)).toBeUndefined();
+});
+
 it('is kept of so many keys', () => {
   const times = new HandshakeTimes(folder, own);
   for (let count = 0; count < 300; count++) times.remember(`peer ${count}` as Key, 1000 + count);

@@ -27,21 +27,33 @@ export class HandshakeTimes {
     this.#own = own;
   }
 
-  /** ms since the epoch; undefined where it is not known */
+  /** ms since the epoch; undefined where it is not known, or cannot be read */
   lastWith(peer: Key): number | undefined {
-    const ms = Number(readFileIfThere(this.#path(peer)) ?? Number.NaN);
-    return Number.isSafeInteger(ms) && ms > 0 ? ms : undefined;
+    try {
+      const ms = Number(readFileIfThere(this.#path(peer)) ?? Number.NaN);
+      return Number.isSafeInteger(ms) && ms > 0 ? ms : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
-  /** @param ms since the epoch, of this host’s clock @throws CulvertError, Error of the file system */
-  remember(peer: Key, ms: number): void {
-    if ((this.lastWith(peer) ?? 0) >= ms) return;
-    makeFolder(this.#folder);
-    const path = this.#path(peer);
-    // a loss of power may take it back: the one of before is as good
-    writeFileSync(`${path}.new`, `${Math.floor(ms)}\n`, { mode: 0o600 });
-    renameSync(`${path}.new`, path);
-    this.#forgetOldest();
+  /**
+   * @param ms since the epoch, of this host’s clock
+   * @returns why it is not remembered, where it could not be, as on a disk that is full: no tunnel goes for that
+   */
+  remember(peer: Key, ms: number): string | undefined {
+    try {
+      if ((this.lastWith(peer) ?? 0) >= ms) return undefined;
+      makeFolder(this.#folder);
+      const path = this.#path(peer);
+      // a loss of power may take it back: the one of before is as good
+      writeFileSync(`${path}.new`, `${Math.floor(ms)}\n`, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+      this.#forgetOldest();
+      return undefined;
+    } catch (error) {
+      return `when this host last had a handshake cannot be written down: ${error instanceof Error ? error.message : String(error)}`;
+    }
   }
 
   #path(peer: Key): string {

@@ -35,13 +35,13 @@ export type Swept = { readonly done: readonly string[]; readonly failed: readonl
  * before still go through the tunnel; rules when the link is gone, since without them what is for the tunnel would go
  * another way; the kill switch last. One step that fails keeps no other from being done.
  *
- * @param link that stands, if any
+ * @param given the link that stands, if any, or how to find it
  * @param keeps whether the kill switch stays
  * @param isElsewhere whether the device that there may be has its link in another namespace, and stays
  */
 export function sweep(
   parts: SweepParts,
-  link: Link | undefined,
+  given: Link | undefined | (() => Link | undefined),
   { keeps, isElsewhere = false }: { readonly keeps: boolean; readonly isElsewhere?: boolean },
 ): Swept {
   const { kernel, netfilter, dns, dnsName, sysctls, name } = parts;
@@ -54,6 +54,11 @@ export function sweep(
       failed.push(error instanceof Error ? error : new Error(String(error)));
     }
   };
+  let link: Link | undefined;
+  step(() => {
+    link = typeof given === 'function' ? given() : given;
+    return [];
+  });
   step(() => {
     const { outcome, notices } = dns.unset(dnsName);
     return [...(outcome === 'nothing' ? [] : [`name servers: ${outcome}`]), ...notices];

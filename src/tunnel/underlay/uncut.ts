@@ -18,6 +18,7 @@ const OUTER = 28;
  */
 export class UncutPackets implements Disposable {
   readonly #fd: number;
+  #isClosed = false;
 
   /** @param fwMark of encrypted packets; 0 for none */
   constructor(fwMark: number) {
@@ -40,6 +41,8 @@ export class UncutPackets implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     close(this.#fd);
   }
 

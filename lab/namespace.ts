@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { NamespaceHandle } from '../src/linux/namespace.ts';
 import { NETLINK_NETFILTER } from '../src/linux/netlink/constants.ts';
 import { NetlinkSocket } from '../src/linux/netlink/socket.ts';
+import { waitUntil } from './wait.ts';
 
 /**
  * A network namespace that a process of its own holds: it ends when its standard input does, so the namespace is gone
@@ -34,6 +35,11 @@ export class LabNamespace {
   /** Runs lines of ip(8). */
   ip(...lines: string[]): void {
     this.feed(lines.join('\n'), 'ip', '-batch', '-');
+  }
+
+  /** Waits until links are up at both ends, and the kernel has noticed: before that a port of a bridge lets nothing through. */
+  untilUp(...links: string[]): void {
+    waitUntil(() => links.every((name) => this.run('ip', 'link', 'show', name).includes('state UP')));
   }
 
   /** Lets it route between its links. */

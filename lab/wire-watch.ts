@@ -14,6 +14,7 @@ const SNAPPED = '64';
 /** KiB, of packets that wait for tcpdump(8) to have a processor */
 const BUFFER = '32768';
 /** ms that tcpdump may take to show what has passed: it is told to hold nothing back */
+const PATIENCE_MS = 10_000;
 const SHOWN_MS = 300;
 /** packets kept that nobody has asked for yet */
 const MAX_UNSEEN = 1_000_000;
@@ -57,9 +58,17 @@ export class WireWatch implements AsyncDisposable {
     return watch;
   }
 
-  /** What has passed since this was asked last. @throws Error where nobody watches any more */
-  async seen(): Promise<readonly SeenPacket[]> {
-    await pause(SHOWN_MS);
+  /**
+   * What has passed since this was asked last.
+   *
+   * @param least so many packets are waited for, for some time
+   * @throws Error where nobody watches any more
+   */
+  async seen(least = 0): Promise<readonly SeenPacket[]> {
+    const deadline = performance.now() + PATIENCE_MS;
+    // oxlint-disable-next-line no-await-in-loop -- looked at again and again
+    do await pause(SHOWN_MS);
+    while (this.#unseen.length < least && performance.now() < deadline);
     if (this.#tcpdump.exitCode !== null || this.#tcpdump.signalCode !== null) throw this.#ended();
     const seen = this.#unseen;
     this.#unseen = [];

@@ -113,7 +113,7 @@ describe('an encrypted way that dies', { timeout: 400_000 }, () => {
     await expect.poll(sends, PATIENCE).toEqual(['clear', 'clear']);
     await expect.poll(() => ping(), PATIENCE).toBe(true);
     expect(h1.run('mesh', 'status')).toMatch(/^h2 +alive .* clear +clear /m);
-    expect((await wire.seen()).some(({ line }) => line.includes(`> ${b.hostAddress}: ICMP echo request`))).toBe(true);
+    expect((await wire.seen(1)).some(({ line }) => line.includes(`> ${b.hostAddress}: ICMP echo request`))).toBe(true);
     await near.stream(b.hostAddress, ECHO_PORT, 4);
     await far.stream(a.hostAddress, ECHO_PORT, 4);
     mend();

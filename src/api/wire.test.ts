@@ -42,7 +42,7 @@ function post(path: string, body: string, headers: readonly string[] = ['content
 describe('requests that cannot be taken', () => {
   let daemon: MemoryDaemon;
   beforeAll(async () => {
-    daemon = await start();
+    daemon = await MemoryDaemon.start();
   });
   afterAll(() => daemon[Symbol.asyncDispose]());
 

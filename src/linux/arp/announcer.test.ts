@@ -53,6 +53,7 @@ beforeAll(async () => {
     'address add 10.8.64.1/24 dev rt0',
   );
   sandbox.ip('link set eth0 up', 'address add 10.8.64.3/24 dev eth0');
+  router.untilUp('s3');
   socket = router.within(() => new ArpSocket(BRIDGE));
 }, timeout);
 

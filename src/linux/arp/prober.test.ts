@@ -57,6 +57,7 @@ beforeAll(async () => {
   );
   sandbox.ip('link set eth0 up', ...[7, 8, 9].map((last) => `address add 10.8.64.${last}/24 dev eth0`));
   wire.ip('link set w4 up');
+  router.untilUp('s3', 's4');
   w4 = new RawLink(wire, 14);
 }, timeout);
 

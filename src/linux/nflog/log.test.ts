@@ -74,6 +74,7 @@ beforeAll(async () => {
     `neighbour add 10.8.65.4 lladdr ${W4} dev s4 nud permanent`,
   );
   wire.ip('link set w3 up', 'link set w4 up');
+  router.untilUp('s3', 's4');
   router.run('nft', RULES);
   w3 = new RawLink(wire, 13);
   w4 = new RawLink(wire, 14);

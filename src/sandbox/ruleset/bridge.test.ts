@@ -65,6 +65,7 @@ beforeAll(async () => {
   );
   wire.ip('link set w3 up', 'link set w4 up');
   host.ip('link set cv0 up');
+  router.untilUp('s3', 's4', 'uplink');
   router.forward();
   netfilter = router.netfilter();
   w3 = new RawLink(wire, 13);

@@ -281,6 +281,7 @@ export class Tunnel extends EventEmitter<TunnelEvents> implements AsyncDisposabl
   /** Goes on with a device that was made anew, unless it has ended in the very moment. */
   #take(connected: Connected): void {
     const { device, notices } = connected;
+    // of what could not be done nobody hears any more: whoever connects next takes it away
     if (this.#end === 'closed') this.#sweep(device);
     else if (this.#end === 'left') device[Symbol.dispose]();
     if (this.#end !== undefined) return;

@@ -102,10 +102,11 @@ describe('culvert up', () => {
     await culvert.ok('down');
     const calls = readFileSync(log, 'utf8').split('\n');
     const bind = calls.findIndex((call) => call.includes('bind(') && call.includes('api.sock'));
-    const thread = calls[bind]?.split(' ')[0] ?? 'none';
-    const masks = calls.slice(0, bind).filter((call) => call.startsWith(thread) && call.includes('umask('));
-    expect(masks.at(-1)).toMatch(/umask\(0177\)/);
-    expect(calls.filter((call) => call.includes('chmod') && call.includes('api.sock'))).toEqual([]);
+    const [, thread = 'none', fd] = /^(\d+) +bind\((\d+), /.exec(calls[bind] ?? '') ?? [];
+    const before = calls.slice(0, bind).filter((call) => call.startsWith(thread) && call.includes(`fchmod(${fd}, `));
+    expect(before.at(-1)).toMatch(/fchmod\(\d+, 0600\) += 0/);
+    // that of all threads, which make files meanwhile
+    expect(calls.filter((call) => call.includes('umask('))).toEqual([]);
   });
 
   it('tells a service manager that it is ready, lives and stops', async () => {

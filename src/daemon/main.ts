@@ -3,13 +3,13 @@ import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { createApp } from '../api/app.ts';
 import { EventLog } from '../api/events/log.ts';
-import { listenTcp, listenUnix } from '../api/listen.ts';
 import { Metrics } from '../api/metrics.ts';
 import { closeApiServer, countConnections, createApiServer, SERVER_TIMES, type ServerTimes } from '../api/server.ts';
 import { readToken, tokenCheck } from '../api/token.ts';
 import { CulvertError } from '../errors.ts';
 import type { Config } from './config/config.ts';
 import type { Engine } from './engine.ts';
+import { listenTcp, listenUnix } from './listen.ts';
 import { removePidFile, writePidFile } from './pid-file.ts';
 
 /** How many events a stream that comes back can catch up on. */
@@ -53,6 +53,7 @@ export async function serve(
     if (event.type === 'daemon.problem') report(event.message);
   });
   const servers: Server[] = [];
+  const paths = new DisposableStack();
   const socketPath = join(config.runDir, 'api.sock');
   const pidFile = join(config.runDir, 'culvert.pid');
   const { promise: closed, resolve, reject } = Promise.withResolvers<void>();
@@ -64,6 +65,7 @@ export async function serve(
     events.close();
     await engine.close();
     removePidFile(pidFile);
+    paths.dispose();
     await Promise.all(servers.map(closeApiServer));
   };
   const stop = (): Promise<void> => {
@@ -88,7 +90,7 @@ export async function serve(
     const token = config.api.tcp === undefined ? undefined : tokenCheck(readToken(config.api.tcp.tokenFile));
     makeFolder(config.runDir);
     const unix = createApiServer(options);
-    await listenUnix(unix, socketPath);
+    paths.use(await listenUnix(unix, socketPath));
     servers.push(unix);
     if (config.api.tcp !== undefined && token !== undefined) {
       const tcp = createApiServer({ ...options, token });

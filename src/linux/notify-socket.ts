@@ -1,9 +1,8 @@
 import { InputError } from '../errors.ts';
 import { SOCK_CLOEXEC } from './netlink/constants.ts';
 import { close, connect, send, socket } from './syscall.ts';
+import { AF_UNIX, unixAddress } from './unix.ts';
 
-/** linux/socket.h */
-export const AF_UNIX = 1;
 /** linux/net.h */
 export const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0x800;
@@ -20,7 +19,7 @@ export class NotifySocket implements Disposable {
    * @throws InputError `notify_socket` for anything else; SyscallError where nobody listens there
    */
   constructor(name: string) {
-    const address = unixAddress(name);
+    const address = notifyAddress(name);
     this.#name = name;
     this.#fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     try {
@@ -42,18 +41,15 @@ export class NotifySocket implements Disposable {
 }
 
 /**
- * struct sockaddr_un: the family, then a path that ends in a zero, or an abstract name that begins with one.
+ * Where a service manager listens.
  *
  * @throws InputError `notify_socket`
  */
-export function unixAddress(name: string): Uint8Array {
-  const path = new TextEncoder().encode(name.startsWith('@') ? `\0${name.slice(1)}` : `${name}\0`);
-  if (!/^[/@]./.test(name) || path.length > PATH_MAX) {
+export function notifyAddress(name: string): Uint8Array {
+  const path = name.startsWith('@') ? `\0${name.slice(1)}` : `${name}\0`;
+  if (!/^[/@]./.test(name) || Buffer.byteLength(path) > PATH_MAX) {
     const message = `Cannot reach the service manager at NOTIFY_SOCKET=${name}: want a path, or @ and a name, up to ${PATH_MAX} bytes`;
     throw new InputError('notify_socket', message, { field: 'NOTIFY_SOCKET' });
   }
-  const address = new Uint8Array(2 + path.length);
-  new Uint16Array(address.buffer, 0, 1)[0] = AF_UNIX;
-  address.set(path, 2);
-  return address;
+  return unixAddress(path);
 }

@@ -1,12 +1,11 @@
 import { msText } from '../../figures.ts';
-import { pause, until } from '../../pace.ts';
+import { pause } from '../../pace.ts';
 import type { ClusterStage } from '../stage.ts';
 import type { Traffic } from '../traffic.ts';
+import { untilHosts } from '../wait.ts';
 import { createOne } from './create.ts';
 import { proveApart } from './roll-call.ts';
 import { areJoined } from './start.ts';
-
-const PATIENCE_MS = 90_000;
 
 /** Takes a whole host from the network, has the others go on without it, and gives it back. */
 export async function loseHost(stage: ClusterStage, traffic: Traffic): Promise<void> {
@@ -19,7 +18,7 @@ export async function loseHost(stage: ClusterStage, traffic: Traffic): Promise<v
   const begin = performance.now();
   underlay.cut(lost.place);
   narrator.say('its cable is pulled: neither other hosts nor etcd hear of it');
-  await until(async () => (await stateOf(stage, lost.name)) === false, PATIENCE_MS, `${lost.name} to be lost`);
+  await untilHosts(stage, async () => (await stateOf(stage, lost.name)) === false, `${lost.name} to be lost`);
   figures.add('a host lost', msText(performance.now() - begin), 'until the others were told');
   narrator.say(`the others were told after ${msText(performance.now() - begin)}`);
   await traffic.proveDatagramsWhole('between the others meanwhile');
@@ -36,14 +35,14 @@ export async function loseHost(stage: ClusterStage, traffic: Traffic): Promise<v
   narrator.act(`Give ${lost.name} back`);
   const back = performance.now();
   underlay.join(lost.place);
-  await until(async () => (await stateOf(stage, lost.name)) === true, PATIENCE_MS, `${lost.name} to be back`);
+  await untilHosts(stage, async () => (await stateOf(stage, lost.name)) === true, `${lost.name} to be back`);
   narrator.say(`the others were told after ${msText(performance.now() - back)}`);
-  await until(() => areJoined(stage), PATIENCE_MS, 'each host to have a way to both others');
+  await untilHosts(stage, () => areJoined(stage), 'each host to have a way to both others');
   figures.add('and back', msText(performance.now() - back), 'until packets passed between all three again');
   await traffic.go();
   await pause(1000);
   await traffic.proveWhole('with all three again');
-  await until(() => areWell(stage), PATIENCE_MS, 'no host to have a problem');
+  await untilHosts(stage, () => areWell(stage), 'no host to have a problem');
   await proveApart(stage, stage.sandboxes, ', as before');
 }
 

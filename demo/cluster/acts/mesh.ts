@@ -1,11 +1,11 @@
 import type { MeshBody } from '../../../src/api/client/client.ts';
 import { msText } from '../../figures.ts';
-import { pause, until } from '../../pace.ts';
+import { pause } from '../../pace.ts';
 import type { ClusterStage } from '../stage.ts';
 import type { Traffic } from '../traffic.ts';
+import { untilHosts } from '../wait.ts';
 import type { Seen, Wire } from '../wire.ts';
 
-const PATIENCE_MS = 60_000;
 /** ms that traffic runs before and after a change, so that it goes both ways */
 const AROUND_MS = 700;
 
@@ -43,7 +43,7 @@ async function change(stage: ClusterStage, traffic: Traffic, wish: MeshBody, wha
   const begin = performance.now();
   const [first] = stage.hosts;
   const { number } = (await first?.daemon.client.changeMesh(wish)) ?? {};
-  await until(() => isDone(stage, number), PATIENCE_MS, `epoch ${number} to be done on all hosts`);
+  await untilHosts(stage, () => isDone(stage, number), `epoch ${number} to be done on all hosts`);
   const tookMs = performance.now() - begin;
   stage.narrator.say(`epoch ${number} is done on all hosts after ${msText(tookMs)}`);
   stage.figures.add(what, msText(tookMs), 'until all three hosts were done with it, under load');

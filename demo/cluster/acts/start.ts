@@ -1,10 +1,8 @@
 import type { HostResource } from '../../../src/api/client/client.ts';
 import { type HostState, lookAtHost } from '../../audit/host.ts';
 import { msText } from '../../figures.ts';
-import { until } from '../../pace.ts';
 import type { ClusterStage } from '../stage.ts';
-
-const PATIENCE_MS = 60_000;
+import { untilHosts } from '../wait.ts';
 
 /** Starts etcd and the daemons. Returns what each host's own namespace was like before. */
 export async function start(stage: ClusterStage): Promise<ReadonlyMap<string, HostState>> {
@@ -13,7 +11,7 @@ export async function start(stage: ClusterStage): Promise<ReadonlyMap<string, Ho
   const before = new Map(underlay.hosts.map(({ name, pin }) => [name, lookAtHost(underlay, pin)]));
   const begin = performance.now();
   await stage.start();
-  await until(() => areJoined(stage), PATIENCE_MS, 'each host to have a way to both others');
+  await untilHosts(stage, () => areJoined(stage), 'each host to have a way to both others');
   const tookMs = performance.now() - begin;
   stage.figures.add('start of the cluster', msText(tookMs), 'an etcd and three daemons, until all packets pass');
   const tables = await Promise.all(stage.hosts.map(({ daemon }) => daemon.client.hosts()));

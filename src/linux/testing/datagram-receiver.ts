@@ -1,5 +1,6 @@
-import { AF_UNIX, SOCK_DGRAM, unixAddress } from '../notify-socket.ts';
+import { notifyAddress, SOCK_DGRAM } from '../notify-socket.ts';
 import { bind, close, recv, SyscallError, socket } from '../syscall.ts';
+import { AF_UNIX } from '../unix.ts';
 
 /** sys/socket.h */
 const MSG_DONTWAIT = 0x40;
@@ -12,7 +13,7 @@ export class DatagramReceiver implements Disposable {
 
   /** @param name a path, or `@` and an abstract name */
   constructor(name: string) {
-    bind(this.#fd, unixAddress(name));
+    bind(this.#fd, notifyAddress(name));
   }
 
   /** What has arrived, as text, a datagram each. */

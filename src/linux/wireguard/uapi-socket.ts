@@ -1,11 +1,10 @@
 import { CulvertError } from '../../errors.ts';
 import { errnoName } from '../errno.ts';
+import { SOCK_STREAM } from '../inet/constants.ts';
 import { MSG_DONTWAIT, SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SOCK_CLOEXEC, SOL_SOCKET } from '../netlink/constants.ts';
-import { AF_UNIX } from '../notify-socket.ts';
 import { close, connect, open, recv, recvNow, SyscallError, send, setsockoptBytes, socket } from '../syscall.ts';
+import { AF_UNIX, unixAddress } from '../unix.ts';
 
-/** linux/net.h */
-const SOCK_STREAM = 1;
 /** fcntl.h */
 const O_PATH_CLOEXEC = 0o12000000;
 
@@ -161,7 +160,7 @@ function connected(folder: string, name: string): number {
       const seconds = new Uint8Array(new BigInt64Array([BigInt(TIMEOUT_S), 0n]).buffer);
       for (const option of [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD]) setsockoptBytes(fd, SOL_SOCKET, option, seconds);
       // a path may be longer than an address holds
-      connect(fd, unixPath(`/proc/self/fd/${at}/${name}`), 'connect');
+      connect(fd, unixAddress(`/proc/self/fd/${at}/${name}\0`), 'connect');
       return fd;
     } catch (error) {
       close(fd);
@@ -170,9 +169,4 @@ function connected(folder: string, name: string): number {
   } finally {
     close(at);
   }
-}
-
-/** struct sockaddr_un, linux/un.h */
-function unixPath(path: string): Uint8Array {
-  return Buffer.concat([Uint8Array.of(AF_UNIX, 0), Buffer.from(`${path}\0`)]);
 }

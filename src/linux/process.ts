@@ -9,8 +9,9 @@ export type ProcessId = {
 
 /** The fields of /proc/PID/stat after the name, which may hold anything, begin with the third. */
 const STATE = 3;
+const THREADS = 20;
 const START = 22;
-/** what has ended and was not waited for, and what is about to be no more */
+/** what has ended and was not waited for, and what is about to be no more; and a first thread that has ended before others */
 const ENDED: readonly string[] = ['Z', 'X', 'x'];
 
 /** undefined where there is none, or it has ended */
@@ -23,7 +24,8 @@ export function processOf(pid: number): ProcessId | undefined {
     throw error;
   }
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  if (ENDED.includes(fields[0] ?? '')) return undefined;
+  // as long as there is another thread all that the process has open stays so
+  if (ENDED.includes(fields[0] ?? '') && Number(fields[THREADS - STATE]) <= 1) return undefined;
   return { pid, startTicks: Number(fields[START - STATE]) };
 }
 

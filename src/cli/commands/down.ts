@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { CulvertError } from '../../errors.ts';
+import { isRunning, processOf } from '../../linux/process.ts';
 import { addClientCommand, type Common, clientOf } from '../command.ts';
 import { print, printJson } from '../output.ts';
 
@@ -40,24 +40,13 @@ async function down({ json, purge: wanted, ...options }: Options): Promise<void>
 
 async function gone(pid: number): Promise<void> {
   const deadline = performance.now() + GONE_TIMEOUT_MS;
-  while (isAlive(pid)) {
+  const daemon = processOf(pid);
+  if (daemon === undefined) return;
+  while (isRunning(daemon)) {
     if (performance.now() > deadline) {
       const message = `Cannot wait longer for the daemon to end: process ${pid} is there ${GONE_TIMEOUT_MS / 1000} s after it was told to stop`;
       throw new CulvertError('daemon_lingers', message);
     }
     await pause(POLL_MS);
-  }
-}
-
-/** One that ended and that its parent has not asked about (a zombie) holds nothing any more. */
-function isAlive(pid: number): boolean {
-  try {
-    const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // proc_pid_stat(5): the state follows the name, which may hold anything but ends at the last bracket
-    return !/^[ZX]/.test(status.slice(status.lastIndexOf(')') + 2));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ESRCH') return false;
-    throw error;
   }
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { NETWORKS } from '../lab/networks.ts';
 import { World } from '../lab/world.ts';
 import { parseIpv4 } from '../src/addr/ipv4.ts';
-import { ApplyError } from '../src/linux/apply.ts';
+import { ApplyError } from '../src/linux/plan-run.ts';
 import { diff } from '../src/plan/diff.ts';
 import { ROUTER } from '../src/plan/state.ts';
 import { planText } from '../src/plan/text.ts';
